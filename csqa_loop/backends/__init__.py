@@ -1,0 +1,1 @@
+"""One external system a module."""

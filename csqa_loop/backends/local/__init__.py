@@ -1,0 +1,1 @@
+"""Embedded parts: what `csqa up` runs where nothing external is configured."""

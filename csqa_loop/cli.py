@@ -1,0 +1,33 @@
+"""`csqa`: one line on stderr and exit 1 for every error we foresee."""
+
+import sys
+
+import typer
+
+from csqa_loop.commands import demo, knowledge, ledger, policies, processes
+from csqa_loop.domain.errors import CsqaError
+
+app = typer.Typer(
+    name="csqa",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Customer-service answers that learn from feedback. Start with `csqa demo`, or `csqa up` and `csqa policies sync DIR`.",
+)
+processes.register(app)
+demo.register(app)
+app.add_typer(policies.app, name="policies")
+app.add_typer(knowledge.app, name="knowledge")
+app.add_typer(ledger.app, name="ledger")
+
+
+def main() -> None:
+    """Entry point of the `csqa` script."""
+    try:
+        app()
+    except CsqaError as error:
+        print(f"csqa: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of `csqa`, one group a module."""

@@ -1,0 +1,1 @@
+"""The loop's operator API: what the CLI and operators call."""

@@ -1,0 +1,1 @@
+"""Decisions, pure: no I/O; clock and randomness are passed in."""

@@ -1,0 +1,53 @@
+"""Records to events, one at a time: a bad record is refused by name and its neighbours are not touched."""
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.events import EVENTS_OF_TOPIC, Event
+
+
+def decode(topic: str, value: bytes | None) -> Event:
+    """The event in one record of `topic`.
+
+    Raises:
+        PermanentError: the value is empty, not JSON, of an unknown type, or a field is missing or wrong. The message names the field.
+    """
+    kinds = EVENTS_OF_TOPIC.get(topic)
+    if kinds is None:
+        msg = f"topic {topic!r} is not one of this system's; known: {', '.join(EVENTS_OF_TOPIC)}"
+        raise PermanentError(msg)
+    if value is None:
+        msg = f"{topic}: the record has no value; a JSON event is expected (a withdrawal is a value too)"
+        raise PermanentError(msg)
+    body = _body(topic, value)
+    name = body.get("type", next(iter(kinds)) if len(kinds) == 1 else None)
+    kind = kinds.get(name) if isinstance(name, str) else None
+    if kind is None:
+        msg = f"{topic}: field 'type' is {name!r}; it must be one of {', '.join(kinds)}"
+        raise PermanentError(msg)
+    for field in ("event_id", "occurred_at"):
+        if field not in body:
+            msg = f"{topic}: {name} lacks {field!r}; every event needs its own event_id (a UUID) and occurred_at (ISO 8601 with offset)"
+            raise PermanentError(msg)
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        msg = f"{topic}: {name}.{where} is {str(first['input'])[:80]!r}: {first['msg']} ({error.error_count()} problem(s) in all)"
+        raise PermanentError(msg) from error
+
+
+def _body(topic: str, value: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(value)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        msg = f"{topic}: the value is not JSON in UTF-8 ({error})"
+        raise PermanentError(msg) from error
+    if not isinstance(body, dict):
+        msg = f"{topic}: the value is a JSON {type(body).__name__}; an object is expected"
+        raise PermanentError(msg)
+    return body

@@ -1,0 +1,1 @@
+"""HTTP for chat frontends and feedback widgets."""

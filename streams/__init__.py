@@ -1,0 +1,1 @@
+"""FastStream apps, thin: a subscriber translates and calls one use case."""
