@@ -1,0 +1,285 @@
+"""Who sees which arm, and what the arms say. Pure: sums over closed users in, a closed verdict with its reason out.
+
+The method is docs/statistics.md; the rules are the contract that `ExperimentOpened` carries.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.events import Arm, ArmEstimate, ExperimentContract, Verdict
+from csqa_loop.domain.statistics import (
+    CannotCompute,
+    Interval,
+    MetricTotals,
+    Ratio,
+    SampleRatio,
+    interval_of,
+    interval_of_difference,
+    ratio,
+    sample_ratio,
+    tuning,
+)
+
+__all__ = ["METRICS", "Analysis", "ArmTotals", "CannotCompute", "Comparison", "Metric", "MetricTotals", "analyse", "arm_of", "bucket_of"]
+
+HARM_FLOOR = 30
+"""Users an arm with data before a bound may decide anything: below, a normal limit is a hope."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How to read one metric."""
+
+    name: str
+    higher_is_better: bool
+    bounded: bool
+    """The ratio lies in [0, 1]."""
+    unit: str = ""
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("satisfaction", higher_is_better=True, bounded=True),
+        Metric("handoff", higher_is_better=False, bounded=True),
+        Metric("error", higher_is_better=False, bounded=True),
+        Metric("latency", higher_is_better=False, bounded=False, unit=" ms"),
+    )
+}
+"""satisfaction: thumbs up / thumbs; handoff: handoffs / answers; error: exposures without answer / exposures; latency: ms / answers."""
+
+
+def bucket_of(salt: str, user: str) -> float:
+    """A user's place in [0, 1) under one salt: 53 bits of a keyed BLAKE2b, the same in every process and for ever."""
+    key = hashlib.sha256(salt.encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.blake2b(user.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) * 2.0**-53
+
+
+def arm_of(salt: str, user: str, share: float) -> Arm:
+    """The arm of a user while `share` of all users is in the experiment.
+
+    Challenger below share / 2, control from 1 - share / 2 up, champion between: a growing share moves nobody between arms, and the
+    arms stay 1:1.
+
+    Raises:
+        ValueError: `share` is not in [0, 1].
+    """
+    if not 0.0 <= share <= 1.0:
+        msg = f"share is {share!r}; a share lies in [0, 1]"
+        raise ValueError(msg)
+    bucket = bucket_of(salt, user)
+    if bucket < share / 2:
+        return "challenger"
+    return "control" if bucket >= 1 - share / 2 else "champion"
+
+
+@dataclass(frozen=True)
+class ArmTotals:
+    """One arm's closed users, and the sums of each metric over them."""
+
+    arm: Literal["challenger", "control"]
+    users: int
+    metrics: Mapping[str, MetricTotals]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric in both arms. `interval` is challenger minus control in the metric's own unit."""
+
+    metric: Metric
+    margin: float
+    """0 for the primary; what a guardrail may lose."""
+    challenger: Ratio | CannotCompute
+    control: Ratio | CannotCompute
+    interval: Interval | CannotCompute
+    enough_users: bool
+    """Both arms have the users that a normal limit asks for."""
+
+    @property
+    def gain(self) -> tuple[float, float] | None:
+        """(lower, upper) bound of the improvement, positive for better; None while no bound may decide."""
+        if isinstance(self.interval, CannotCompute) or not self.enough_users:
+            return None
+        bounds = (self.interval.lower, self.interval.upper)
+        return bounds if self.metric.higher_is_better else (-bounds[1], -bounds[0])
+
+    @property
+    def holds(self) -> bool:
+        """Better (primary), or worse by less than the margin (guardrail), at every look so far."""
+        return self.gain is not None and self.gain[0] > -self.margin
+
+    @property
+    def harmed(self) -> bool:
+        """The whole interval is on the wrong side."""
+        return self.gain is not None and self.gain[1] < -self.margin
+
+    def bound(self, side: Literal["lower", "upper"]) -> str:
+        """The bound of the difference that decides, in words."""
+        if isinstance(self.interval, CannotCompute):
+            return self.interval.reason
+        value = self.interval.lower if side == "lower" else self.interval.upper
+        unit = self.metric.unit
+        limit = "0" if self.margin == 0 else f"margin {-self.margin if self.metric.higher_is_better else self.margin:+.4g}{unit}"
+        return f"{side} bound of {self.metric.name} (challenger minus control) is {value:+.4g}{unit} against {limit}"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One look."""
+
+    verdict: Verdict
+    stopped_by: str
+    """Which metric and which bound stopped it; at CONTINUE, what is still missing."""
+    estimates: tuple[ArmEstimate, ...]
+    sample_ratio: SampleRatio
+    primary: Comparison
+    guardrails: tuple[Comparison, ...]
+
+    @property
+    def missing(self) -> tuple[CannotCompute, ...]:
+        """Metrics of the contract without a number, with the reason."""
+        return tuple(c.interval for c in (self.primary, *self.guardrails) if isinstance(c.interval, CannotCompute))
+
+
+def analyse(
+    contract: ExperimentContract,
+    challenger: ArmTotals,
+    control: ArmTotals,
+    exposed: tuple[int, int],
+    elapsed_seconds: float,
+    *,
+    share_is_final: bool = True,
+) -> Analysis:
+    """Judge an experiment by its contract. Looking costs nothing: call it after every user if you like.
+
+    Args:
+        contract: What was promised when the experiment opened.
+        challenger: Closed users of the challenger.
+        control: Closed users of the control.
+        exposed: Distinct users exposed so far (challenger, control), closed or not: what the sample-ratio test reads.
+        elapsed_seconds: Since the experiment opened.
+        share_is_final: The ramp is at its last share. Before, harm may stop the experiment and nothing may promote: latency and errors
+            at the full share are part of the promise.
+
+    Raises:
+        PermanentError: the contract names a metric that is not in METRICS.
+    """
+    rho = tuning(contract.alpha, horizon(contract))
+    primary = _compare(contract, contract.primary, 0.0, challenger, control, rho)
+    guardrails = tuple(_compare(contract, g.metric, g.margin, challenger, control, rho) for g in contract.guardrails)
+    named = {contract.primary, *(g.metric for g in contract.guardrails)}
+    reported = [
+        _compare(contract, name, 0.0, challenger, control, rho)
+        for name in METRICS
+        if name not in named and (name in challenger.metrics or name in control.metrics)
+    ]
+    ratio_test = sample_ratio(*exposed)
+    verdict, stopped_by = _judge(contract, primary, guardrails, ratio_test, (challenger.users, control.users), elapsed_seconds, share_is_final)
+    estimates = tuple(row for c in (primary, *guardrails, *reported) for row in _rows(c, contract.alpha, rho))
+    return Analysis(verdict, stopped_by, estimates, ratio_test, primary, guardrails)
+
+
+def horizon(contract: ExperimentContract) -> float:
+    """Users of both arms at which bounds are tightest: the geometric middle of where a verdict may fall."""
+    return 2 * math.sqrt(contract.burn_in_users * max(contract.max_users, contract.burn_in_users))
+
+
+def _judge(  # noqa: PLR0911, PLR0913  one return a rule, in the order in which rules win
+    contract: ExperimentContract,
+    primary: Comparison,
+    guardrails: tuple[Comparison, ...],
+    ratio_test: SampleRatio,
+    closed: tuple[int, int],
+    elapsed_seconds: float,
+    share_is_final: bool,  # noqa: FBT001
+) -> tuple[Verdict, str]:
+    if ratio_test.mismatch:
+        counts = f"{ratio_test.challenger} challenger and {ratio_test.control} control users exposed"
+        return "INVALID", f"sample ratio: {counts}, promised 1:1 (always-valid p = {ratio_test.p_value:.2g})"
+    for comparison in (primary, *guardrails):
+        if comparison.harmed:
+            return "ROLL_BACK", "harm: " + comparison.bound("upper" if comparison.metric.higher_is_better else "lower")
+    missing = list(_missing(contract, primary, guardrails, share_is_final=share_is_final))
+    if not missing:
+        return "PROMOTE", f"better: {primary.bound('lower')}; every guardrail within its margin"
+    if min(closed) >= contract.max_users:
+        return "INCONCLUSIVE", f"{contract.max_users} users an arm are closed (max_users); still missing: {missing[0]}"
+    if elapsed_seconds >= contract.max_seconds:
+        return "INCONCLUSIVE", f"{contract.max_seconds:g} s have passed (max_seconds); still missing: {missing[0]}"
+    return "CONTINUE", f"not stopped; still missing: {missing[0]}"
+
+
+def _missing(contract: ExperimentContract, primary: Comparison, guardrails: tuple[Comparison, ...], *, share_is_final: bool) -> Iterator[str]:
+    """What keeps the challenger from promotion, most telling first."""
+    for comparison in (primary, *guardrails):
+        if isinstance(comparison.interval, CannotCompute):
+            yield comparison.interval.reason
+    burnt_in = min(_users(primary.challenger), _users(primary.control))
+    if burnt_in < contract.burn_in_users:
+        yield f"burn-in: {burnt_in} of {contract.burn_in_users} users an arm with {primary.metric.name}"
+    for comparison in (primary, *guardrails):
+        if not isinstance(comparison.interval, CannotCompute) and not comparison.holds:
+            if comparison.enough_users:
+                yield comparison.bound("lower" if comparison.metric.higher_is_better else "upper")
+            else:
+                yield f"users with {comparison.metric.name}"
+    if not share_is_final:
+        yield "the ramp has not reached its last share"
+
+
+def _compare(contract: ExperimentContract, name: str, margin: float, challenger: ArmTotals, control: ArmTotals, rho: float) -> Comparison:
+    metric = METRICS.get(name)
+    if metric is None:
+        msg = f"metric {name!r} is not known; use one of {', '.join(METRICS)}"
+        raise PermanentError(msg)
+    sides = [_side(metric, totals) for totals in (challenger, control)]
+    floor = min(contract.burn_in_users, HARM_FLOOR)
+    enough = all(_users(side) >= floor for side in sides)
+    one, other = sides
+    if isinstance(one, CannotCompute):
+        return Comparison(metric, margin, one, other, one, enough)
+    if isinstance(other, CannotCompute):
+        return Comparison(metric, margin, one, other, other, enough)
+    return Comparison(metric, margin, one, other, interval_of_difference(one, other, contract.alpha, rho), enough)
+
+
+def _side(metric: Metric, totals: ArmTotals) -> Ratio | CannotCompute:
+    result = ratio(metric.name, totals.metrics.get(metric.name), bounded=metric.bounded)
+    return CannotCompute(result.metric, f"{totals.arm}: {result.reason}") if isinstance(result, CannotCompute) else result
+
+
+def _users(side: Ratio | CannotCompute) -> int:
+    return 0 if isinstance(side, CannotCompute) else side.users
+
+
+def _rows(comparison: Comparison, alpha: float, rho: float) -> Iterator[ArmEstimate]:
+    """Both arms and their difference, as events and views carry them."""
+    metric = comparison.metric
+    arms: tuple[tuple[Literal["challenger", "control"], Ratio | CannotCompute], ...] = (
+        ("challenger", comparison.challenger),
+        ("control", comparison.control),
+    )
+    for arm, side in arms:
+        if isinstance(side, CannotCompute):
+            yield ArmEstimate(metric=metric.name, arm=arm, users=0)
+            continue
+        own = interval_of(side, alpha, rho)
+        # A rate outside [0, 1] says nothing, so such bounds are cut; the difference is what decides and is left alone.
+        lower, upper = (max(own.lower, 0.0), min(own.upper, 1.0)) if metric.bounded else (own.lower, own.upper)
+        yield ArmEstimate(
+            metric=metric.name, arm=arm, users=side.users, numerator=side.numerator, denominator=side.denominator,
+            estimate=side.estimate, lower=lower, upper=upper,
+        )  # fmt: skip
+    users = _users(comparison.challenger) + _users(comparison.control)
+    if isinstance(comparison.interval, CannotCompute):
+        yield ArmEstimate(metric=metric.name, arm="difference", users=users)
+    else:
+        yield ArmEstimate(
+            metric=metric.name, arm="difference", users=users,
+            estimate=comparison.interval.estimate, lower=comparison.interval.lower, upper=comparison.interval.upper,
+        )  # fmt: skip

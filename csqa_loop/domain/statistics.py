@@ -1,0 +1,179 @@
+"""Bounds that stay valid however often one looks. Sums over users in, intervals or a typed "cannot compute" out.
+
+Method and sources: docs/statistics.md. The unit is a user; a metric is a ratio sum(num) / sum(den) over users, so a mean
+and a proportion are the case den = 1.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+PSEUDO_USERS = 2
+"""Users added to the variance of a ratio that lies in [0, 1]: one at 0 and one at 1, each with the mean denominator."""
+SAMPLE_RATIO_CONCENTRATION = 50.0
+"""Parameters of the Dirichlet prior of the sample-ratio test: an alternative of 0.50 +- 0.05."""
+SAMPLE_RATIO_ALPHA = 0.001
+
+
+@dataclass(frozen=True)
+class MetricTotals:
+    """What an arm's users did, as sums over users: enough for the ratio and its variance.
+
+    `users` counts those with a positive denominator: a user who never rated says nothing about satisfaction.
+    """
+
+    users: int
+    num: float
+    den: float
+    num2: float
+    den2: float
+    cross: float
+
+    @classmethod
+    def of(cls, users: Iterable[tuple[float, float]]) -> Self:
+        """Totals of (num, den), one pair a user."""
+        pairs = [(num, den) for num, den in users if den > 0]
+        return cls(
+            users=len(pairs),
+            num=math.fsum(num for num, _ in pairs),
+            den=math.fsum(den for _, den in pairs),
+            num2=math.fsum(num * num for num, _ in pairs),
+            den2=math.fsum(den * den for _, den in pairs),
+            cross=math.fsum(num * den for num, den in pairs),
+        )
+
+
+@dataclass(frozen=True)
+class CannotCompute:
+    """No number, and why. Never a plausible one instead."""
+
+    metric: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """An estimate and the variance of its influence function: `variance / users` is the squared standard error."""
+
+    users: int
+    numerator: float
+    denominator: float
+    estimate: float
+    variance: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence sequence's present value. Each side alone holds with probability 1 - alpha at all looks together."""
+
+    estimate: float
+    lower: float
+    upper: float
+
+
+def ratio(metric: str, totals: MetricTotals | None, *, bounded: bool) -> Ratio | CannotCompute:
+    """The ratio of sums and the delta-method variance of one user's influence on it.
+
+    With R = sum(num) / sum(den), user i's influence is (num_i - R den_i) / mean(den); its variance is
+    n / (n - 1) * (sum num^2 - 2 R sum num den + R^2 sum den^2) / n / mean(den)^2 (Deng, Knoblich, Lu 2018, section 3).
+
+    Args:
+        metric: Its name, for the reason.
+        totals: Sums over users; None where the arm has none.
+        bounded: The ratio lies in [0, 1]. Its variance is taken with PSEUDO_USERS more users, so that no event in n users reads
+            as "about one in n", not as certainty. The estimate is left alone.
+    """
+    if totals is None or totals.users == 0 or totals.den == 0:
+        return CannotCompute(metric, f"{metric} has no user with data")
+    if not all(math.isfinite(value) for value in (totals.num, totals.den, totals.num2, totals.den2, totals.cross)):
+        return CannotCompute(metric, f"{metric} has sums that are not finite")
+    if totals.users < 2:  # noqa: PLR2004  a variance needs two
+        return CannotCompute(metric, f"{metric} has one user; a variance needs two")
+    estimate = totals.num / totals.den
+    users, num, den, num2, den2, cross = float(totals.users), totals.num, totals.den, totals.num2, totals.den2, totals.cross
+    if bounded:
+        mean = den / users
+        users, num, den = users + PSEUDO_USERS, num + mean, den + 2 * mean
+        num2, den2, cross = num2 + mean**2, den2 + 2 * mean**2, cross + mean**2
+    centre = num / den
+    squares = num2 - 2 * centre * cross + centre**2 * den2
+    # What cancellation leaves of a constant is not a variance.
+    noise = 1e-12 * (num2 + centre**2 * den2)
+    if squares <= noise:
+        return CannotCompute(metric, f"{metric} is the same for all {totals.users} users; no variance is not certainty")
+    variance = squares / (users - 1) / (den / users) ** 2
+    return Ratio(totals.users, totals.num, totals.den, estimate, variance)
+
+
+def tuning(alpha: float, horizon: float) -> float:
+    """The rho that makes the one-sided bound about tightest at `horizon` users.
+
+    rho^2 = (-2 log(2 alpha) + log(1 - 2 log(2 alpha))) / horizon: Waudby-Smith et al. (arXiv 2103.06476), appendix on tuning rho, with 2 alpha for
+    one side. Far from the horizon the bound widens slowly, never wrongly.
+    """
+    level = -2 * math.log(min(2 * alpha, 0.999))
+    return math.sqrt((level + math.log1p(level)) / horizon)
+
+
+def radius(variance: float, users: float, alpha: float, rho: float) -> float:
+    """Half-width of the one-sided asymptotic confidence sequence after `users` users.
+
+    sqrt(variance) * sqrt(2 (t rho^2 + 1) / (t^2 rho^2) * log(1 + sqrt(t rho^2 + 1) / (2 alpha))): Waudby-Smith et al.,
+    one-sided form of theorem 2.2.
+    """
+    scaled = users * rho**2
+    return math.sqrt(variance * 2 * (scaled + 1) / (users * scaled) * math.log1p(math.sqrt(scaled + 1) / (2 * alpha)))
+
+
+def interval_of(arm: Ratio, alpha: float, rho: float) -> Interval:
+    """One arm's ratio."""
+    half = radius(arm.variance, arm.users, alpha, rho)
+    return Interval(arm.estimate, arm.estimate - half, arm.estimate + half)
+
+
+def interval_of_difference(challenger: Ratio, control: Ratio, alpha: float, rho: float) -> Interval:
+    """Challenger minus control.
+
+    Time is t = n_challenger + n_control, and the variance of one step is t times the squared standard error of the difference, so
+    that arms of unequal size are weighed as they are.
+    """
+    users = challenger.users + control.users
+    variance = users * (challenger.variance / challenger.users + control.variance / control.users)
+    half = radius(variance, users, alpha, rho)
+    estimate = challenger.estimate - control.estimate
+    return Interval(estimate, estimate - half, estimate + half)
+
+
+@dataclass(frozen=True)
+class SampleRatio:
+    """Did the arms get users one to one? The sequential multinomial test of Lindon and Malek (arXiv 2011.03567)."""
+
+    challenger: int
+    control: int
+    log_e_value: float
+
+    @property
+    def p_value(self) -> float:
+        """Always-valid: 1 / e-value, at most 1."""
+        return math.exp(-max(self.log_e_value, 0.0))
+
+    @property
+    def mismatch(self) -> bool:
+        """The split is not the promised one; nothing else in the experiment can be believed."""
+        return self.log_e_value >= -math.log(SAMPLE_RATIO_ALPHA)
+
+
+def sample_ratio(challenger: int, control: int) -> SampleRatio:
+    """Evidence against 1:1 from the numbers of exposed users.
+
+    The e-value is the Bayes factor of a Dirichlet(k, k) mixture against (1/2, 1/2); by Ville's inequality it ever passes 1 / alpha with
+    probability at most alpha if the ratio is right, whenever and however often one looks.
+    """
+    k = SAMPLE_RATIO_CONCENTRATION
+    mixture = _log_beta(k + challenger, k + control) - _log_beta(k, k)
+    return SampleRatio(challenger, control, mixture + (challenger + control) * math.log(2))
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
