@@ -5,9 +5,11 @@ vLLM's CPU build does not serve this GGUF, and training needs plain tensors. Wha
 
 import importlib.metadata
 import importlib.util
+import io
 import json
 import os
 import shutil
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +108,16 @@ def _write(gguf: Path, folder: Path) -> None:
     import transformers
     from safetensors.torch import save_file
 
-    _be_quiet()
+    transformers.utils.logging.disable_progress_bar()
     tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # Dequantised in float32 and rounded once. A load in bfloat16 gives a model that talks nonsense.
-    model = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    with redirect_stderr(io.StringIO()):  # a progress bar without a switch; what goes wrong is raised
+        model = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     tied = bool(model.config.tie_word_embeddings)
     tensors = {
-        name: tensor.to(torch.bfloat16).contiguous() for name, tensor in model.state_dict().items() if not (tied and name == "lm_head.weight")
+        name: tensor.to(torch.bfloat16).contiguous()
+        for name, tensor in model.state_dict().items()
+        if not (tied and name == "lm_head.weight")
     }
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer.save_pretrained(folder)
@@ -121,21 +126,15 @@ def _write(gguf: Path, folder: Path) -> None:
     config.pop("quantization_config", None)
     config |= {"architectures": ["LlamaForCausalLM"], "dtype": "bfloat16", "_name_or_path": PACKAGED}
     _dump(folder / "config.json", config)
-    _dump(folder / "generation_config.json", {"bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"], "pad_token_id": config["pad_token_id"]})
+    _dump(
+        folder / "generation_config.json",
+        {"bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"], "pad_token_id": config["pad_token_id"]},
+    )
     # A class name that transformers 4 and 5 both know; the limit is the model's own.
     named = json.loads((folder / "tokenizer_config.json").read_text())
     named |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": config["max_position_embeddings"]}
     _dump(folder / "tokenizer_config.json", named)
     _dump(folder / "source.json", _source())
-
-
-def _be_quiet() -> None:
-    """No progress bars in a service's log."""
-    import transformers
-    from transformers.modeling_gguf_pytorch_utils import logger  # its tqdm bar has no switch but the log level
-
-    transformers.utils.logging.disable_progress_bar()
-    logger.setLevel("ERROR")
 
 
 def _dump(file: Path, content: dict[str, Any]) -> None:
@@ -149,8 +148,12 @@ def _check(folder: Path) -> None:
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    prompt = tokenizer.apply_chat_template([{"role": "user", "content": _QUESTION}], add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": _QUESTION}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
     generated = model.generate(**prompt, max_new_tokens=16, do_sample=False)
     answer = tokenizer.decode(generated[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
     if _ANSWER not in answer:
-        raise PermanentError(f"the base model converted from {_GGUF} is broken: asked {_QUESTION!r} it says {answer!r}, not {_ANSWER!r}; nothing was kept")
+        raise PermanentError(
+            f"the base model converted from {_GGUF} is broken: asked {_QUESTION!r} it says {answer!r}, not {_ANSWER!r}; nothing was kept"
+        )
