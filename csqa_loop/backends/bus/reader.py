@@ -1,0 +1,118 @@
+"""Reading the log without a consumer group."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from csqa_loop.domain.errors import TransientError
+from csqa_loop.domain.topics import MAX_RECORD_BYTES
+from csqa_loop.settings import KafkaSettings
+
+_POLL_MS = 500
+_STALLED_AFTER = 3
+"""Request time-outs without one record before a reader gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it lies in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int
+
+
+def to_record(raw: Any) -> Record:
+    """From aiokafka's ConsumerRecord."""
+    return Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, raw.timestamp)
+
+
+@asynccontextmanager
+async def open_consumer(servers: str, settings: KafkaSettings) -> AsyncIterator[Any]:
+    """A started AIOKafkaConsumer without a group and without topics.
+
+    Raises:
+        TransientError: Kafka does not answer within the bound, here or while the consumer is used.
+    """
+    bound = settings.request_timeout_seconds
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=servers,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=MAX_RECORD_BYTES + 64 * 1024,
+        request_timeout_ms=int(bound * 1000),
+        max_poll_records=settings.batch_records,
+    )
+    try:
+        async with asyncio.timeout(bound):
+            await consumer.start()
+        yield consumer
+    except (TimeoutError, KafkaError, OSError) as error:
+        raise TransientError(f"Kafka at {servers} does not answer within {bound:g} s ({error!r})") from error
+    finally:
+        async with asyncio.timeout(bound):
+            await consumer.stop()
+
+
+async def partitions_of(consumer: Any, topics: Iterable[str], bound: float) -> list[TopicPartition]:
+    """All partitions of those `topics` that exist."""
+    async with asyncio.timeout(bound):
+        # All topics, not these by name: a broker that creates topics by itself would create those that are missing, with its own defaults.
+        cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - `consumer.topics()` is this call less the partitions
+    return [TopicPartition(topic, partition) for topic in topics for partition in sorted(cluster.partitions_for_topic(topic) or ())]
+
+
+async def end_offsets(servers: str, settings: KafkaSettings, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+    """(topic, partition) -> offset that the next record will get. A topic that does not exist is absent.
+
+    Raises:
+        TransientError: Kafka does not answer within the bound.
+    """
+    async with open_consumer(servers, settings) as consumer:
+        partitions = await partitions_of(consumer, topics, settings.request_timeout_seconds)
+        ends = await consumer.end_offsets(partitions) if partitions else {}
+    return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
+
+
+async def read_to_end(servers: str, settings: KafkaSettings, topics: Sequence[str]) -> AsyncIterator[Record]:
+    """All records up to the end offsets at the start; in order within a partition. A topic that does not exist has none.
+
+    Raises:
+        TransientError: Kafka does not answer within the bound, or stopped delivering before the end.
+    """
+    bound = settings.request_timeout_seconds
+    loop = asyncio.get_running_loop()
+    async with open_consumer(servers, settings) as consumer:
+        partitions = await partitions_of(consumer, topics, bound)
+        if not partitions:
+            return
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        starts = await consumer.beginning_offsets(partitions)
+        for partition in partitions:
+            consumer.seek(partition, starts[partition])
+        open_partitions = {partition for partition in partitions if starts[partition] < ends[partition]}
+        heard = loop.time()
+        while open_partitions:
+            batches = await consumer.getmany(*open_partitions, timeout_ms=_POLL_MS)
+            for partition, batch in batches.items():
+                for raw in batch:
+                    if raw.offset < ends[partition]:
+                        yield to_record(raw)
+            # The position, not the last record's offset: compaction and transaction markers leave offsets that hold no record.
+            async with asyncio.timeout(bound):
+                open_partitions = {partition for partition in open_partitions if await consumer.position(partition) < ends[partition]}
+            if batches:
+                heard = loop.time()
+            elif loop.time() - heard > _STALLED_AFTER * bound:
+                waiting = ", ".join(f"{partition.topic}[{partition.partition}]" for partition in sorted(open_partitions))
+                raise TransientError(f"Kafka at {servers} stopped delivering {waiting} before the end")
