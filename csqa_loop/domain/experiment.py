@@ -179,7 +179,9 @@ def analyse(
         if name not in named and (name in challenger.metrics or name in control.metrics)
     ]
     ratio_test = sample_ratio(*exposed)
-    verdict, stopped_by = _judge(contract, primary, guardrails, ratio_test, (challenger.users, control.users), elapsed_seconds, share_is_final)
+    verdict, stopped_by = _judge(
+        contract, primary, guardrails, ratio_test, (challenger.users, control.users), elapsed_seconds, share_is_final
+    )
     estimates = tuple(row for c in (primary, *guardrails, *reported) for row in _rows(c, contract.alpha, rho))
     return Analysis(verdict, stopped_by, estimates, ratio_test, primary, guardrails)
 
@@ -189,14 +191,14 @@ def horizon(contract: ExperimentContract) -> float:
     return 2 * math.sqrt(contract.burn_in_users * max(contract.max_users, contract.burn_in_users))
 
 
-def _judge(  # noqa: PLR0911, PLR0913  one return a rule, in the order in which rules win
+def _judge(
     contract: ExperimentContract,
     primary: Comparison,
     guardrails: tuple[Comparison, ...],
     ratio_test: SampleRatio,
     closed: tuple[int, int],
     elapsed_seconds: float,
-    share_is_final: bool,  # noqa: FBT001
+    share_is_final: bool,
 ) -> tuple[Verdict, str]:
     if ratio_test.mismatch:
         counts = f"{ratio_test.challenger} challenger and {ratio_test.control} control users exposed"
@@ -214,7 +216,9 @@ def _judge(  # noqa: PLR0911, PLR0913  one return a rule, in the order in which 
     return "CONTINUE", f"not stopped; still missing: {missing[0]}"
 
 
-def _missing(contract: ExperimentContract, primary: Comparison, guardrails: tuple[Comparison, ...], *, share_is_final: bool) -> Iterator[str]:
+def _missing(
+    contract: ExperimentContract, primary: Comparison, guardrails: tuple[Comparison, ...], *, share_is_final: bool
+) -> Iterator[str]:
     """What keeps the challenger from promotion, most telling first."""
     for comparison in (primary, *guardrails):
         if isinstance(comparison.interval, CannotCompute):
