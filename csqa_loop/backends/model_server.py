@@ -1,0 +1,256 @@
+"""vLLM over its OpenAI-compatible HTTP API: any number of replicas behind one object.
+
+A replica that lacks an adapter answers 404 and is passed over. A replica that stops answering is noticed by a probe, also when it hangs
+with its port open, so that a request fails within seconds although a generation may take a minute.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from csqa_loop.backends.replica import Replica
+from csqa_loop.backends.vllm_wire import chat_body, detail_of, logprobs_of, plain, read_json, read_refusal, server_sent
+from csqa_loop.cycle.ports import Delta, Generation
+from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.domain.events import BASE, ChatMessage, Sampling
+from csqa_loop.settings import ModelServerSettings
+
+_CONNECT_SECONDS = 2.0
+_ADMIN_SECONDS = 30.0
+"""Loading an adapter reads a few megabytes to a few hundred."""
+_KEEPALIVE_SECONDS = 4.0
+"""uvicorn, in front of vLLM, closes an idle connection after 5 s: ours must be gone before."""
+_CHAT = "/v1/chat/completions"
+_OUR_FAULT = (400, 413, 422)
+
+
+class VllmServer:
+    """Implements `ports.ModelServer`. `start` begins probing; without it every call still works, only a hung replica is found later."""
+
+    def __init__(
+        self, urls: Sequence[str], settings: ModelServerSettings, adapters: Path, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._adapters = adapters
+        self._timeout = settings.timeout_seconds
+        # Environment proxies are for the internet, never for a model server; looking them up costs time on every request.
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(settings.timeout_seconds, connect=_CONNECT_SECONDS, pool=_CONNECT_SECONDS),
+            limits=httpx.Limits(
+                max_connections=settings.connections, max_keepalive_connections=settings.connections, keepalive_expiry=_KEEPALIVE_SECONDS
+            ),
+            trust_env=False,
+            transport=transport,
+            headers={"content-type": "application/json"},
+        )
+        self._replicas = [Replica(url.rstrip("/"), self._client) for url in urls]
+        self._next = 0
+        self._probes: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to watch the replicas. A replica that is down is no error: it is used when it comes."""
+        self._probes = [asyncio.create_task(replica.watch(), name=f"probe {replica.url}") for replica in self._replicas]
+
+    async def stop(self) -> None:
+        """End the probes and close the connections."""
+        for probe in self._probes:
+            probe.cancel()
+        await asyncio.gather(*self._probes, return_exceptions=True)
+        self._probes = []
+        await self._client.aclose()
+
+    @property
+    def answering(self) -> bool:
+        """Whether some replica answered its last probe."""
+        return any(replica.up for replica in self._replicas)
+
+    async def generate(
+        self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
+    ) -> Generation:
+        """See `ports.ModelServer.generate`."""
+        name, replica, response = await self._first_that_takes(
+            _CHAT, chat_body(messages, sampling, stop, stream=False), dict.fromkeys((adapter, fallback, BASE))
+        )
+        reply = await read_json(replica, response, self._timeout)
+        choice, usage = reply["choices"][0], reply.get("usage") or {}
+        return Generation(
+            text=choice["message"].get("content") or "",
+            adapter=name,
+            prompt_tokens=usage.get("prompt_tokens", 0),
+            completion_tokens=usage.get("completion_tokens", 0),
+            finish_reason=choice.get("finish_reason") or "stop",
+            logprobs=tuple(logprobs_of(choice)),
+        )
+
+    async def stream(
+        self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
+    ) -> AsyncIterator[Delta]:
+        """See `ports.ModelServer.stream`.
+
+        Raises:
+            TransientError: as `generate`; also when the replica broke off after the first piece, for then nobody else can go on.
+        """
+        name, replica, response = await self._first_that_takes(
+            _CHAT, chat_body(messages, sampling, stop, stream=True), dict.fromkeys((adapter, fallback, BASE))
+        )
+        pieces: list[str] = []
+        logprobs: list[float] = []
+        usage: dict[str, int] = {}
+        finish_reason = ""
+        try:
+            async for event in server_sent(replica, response, self._timeout):
+                if "error" in event:
+                    msg = f"model server {replica.url} broke off its answer: {detail_of(event)}"
+                    raise TransientError(msg)
+                usage = event.get("usage") or usage
+                for choice in event["choices"]:
+                    logprobs += logprobs_of(choice)
+                    finish_reason = choice.get("finish_reason") or finish_reason
+                    if text := choice["delta"].get("content"):
+                        pieces.append(text)
+                        yield Delta(text)
+        finally:
+            await response.aclose()  # also what makes vLLM stop generating for a reader who has left
+        if not finish_reason:
+            msg = f"model server {replica.url} ended its answer in the middle"
+            raise TransientError(msg)
+        yield Delta(
+            "",
+            Generation(
+                text="".join(pieces),
+                adapter=name,
+                prompt_tokens=usage.get("prompt_tokens", 0),
+                completion_tokens=usage.get("completion_tokens", len(logprobs)),
+                finish_reason=finish_reason,
+                logprobs=tuple(logprobs),
+            ),
+        )
+
+    async def score(self, adapter: str, messages: Sequence[ChatMessage], answer: str) -> tuple[float, int]:
+        """See `ports.ModelServer.score`. No fallback: another adapter's score would be a wrong figure.
+
+        Prompt and answer are tokenised apart and joined as ids, so the boundary between them is exact. The server's own chat template
+        makes the prompt.
+
+        Raises:
+            TransientError: no replica that answers holds `adapter`.
+            PermanentError: the server refused the request (too long, say).
+        """
+        chat = {"messages": plain(messages), "add_generation_prompt": True}
+        prompt = (await self._ask("/tokenize", chat, (BASE,)))["tokens"]
+        tokens = (await self._ask("/tokenize", {"prompt": answer, "add_special_tokens": False}, (BASE,)))["tokens"] if answer else []
+        if not tokens:
+            return 0.0, 0
+        body = {"prompt": [*prompt, *tokens], "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
+        reply = await self._ask("/v1/completions", body, (adapter,))
+        table = reply["choices"][0]["prompt_logprobs"][len(prompt) :]
+        total = math.fsum(entry[str(token)]["logprob"] for token, entry in zip(tokens, table, strict=True))
+        return total, len(tokens)
+
+    async def resident(self) -> dict[str, frozenset[str]]:
+        """See `ports.ModelServer.resident`."""
+        answers = await asyncio.gather(*(replica.models() for replica in self._replicas))
+        return {replica.url: names for replica, names in zip(self._replicas, answers, strict=True) if names is not None}
+
+    async def load(self, replica: str, adapter: str) -> None:
+        """See `ports.ModelServer.load`. The replica reads the folder itself: it must see the same path."""
+        if adapter == BASE:
+            return
+        path = str((self._adapters / adapter).resolve())
+        response = await self._admin(replica, "/v1/load_lora_adapter", {"lora_name": adapter, "lora_path": path})
+        self._named(replica).forget_missing(adapter)
+        if response.status_code == httpx.codes.OK or "already been loaded" in response.text:
+            return
+        msg = f"model server {replica} refused adapter {adapter} from {path}: {detail_of(response.content)}"
+        raise PermanentError(msg)
+
+    async def unload(self, replica: str, adapter: str) -> None:
+        """See `ports.ModelServer.unload`."""
+        if adapter == BASE:
+            return
+        response = await self._admin(replica, "/v1/unload_lora_adapter", {"lora_name": adapter})
+        if response.status_code not in {httpx.codes.OK, httpx.codes.NOT_FOUND}:
+            msg = f"model server {replica} did not unload adapter {adapter}: {detail_of(response.content)}"
+            raise PermanentError(msg)
+
+    def _named(self, url: str) -> Replica:
+        for replica in self._replicas:
+            if replica.url == url.rstrip("/"):
+                return replica
+        msg = f"{url} is not one of the model servers; they are {', '.join(replica.url for replica in self._replicas)}"
+        raise PermanentError(msg)
+
+    async def _admin(self, url: str, path: str, body: dict[str, str]) -> httpx.Response:
+        replica = self._named(url)
+        try:
+            response = await self._client.post(
+                replica.url + path, content=orjson.dumps(body), timeout=httpx.Timeout(_ADMIN_SECONDS, connect=_CONNECT_SECONDS)
+            )
+        except httpx.HTTPError as error:
+            msg = f"model server {url} does not answer {path}: {error!r}"
+            raise TransientError(msg) from error
+        if response.status_code in {429, 502, 503, 504}:
+            msg = f"model server {url} is not ready for {path}: {response.status_code}"
+            raise TransientError(msg)
+        return response
+
+    async def _ask(self, path: str, body: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+        _, replica, response = await self._first_that_takes(path, lambda name: orjson.dumps({"model": name, **body}), names)
+        return await read_json(replica, response, self._timeout)
+
+    async def _first_that_takes(self, path: str, body: Callable[[str], bytes], names: Iterable[str]) -> tuple[str, Replica, httpx.Response]:
+        """The open 200 response of the first replica that holds the first of `names` that any replica holds."""
+        names = list(names)
+        failures: list[str] = []
+        deadline = time.monotonic() + self._timeout
+        for name in names:
+            content = body(name)
+            for replica in self._in_turn():
+                if replica.lacks(name):
+                    continue
+                response = await _send(replica, path, content, deadline, failures)
+                if response is None:
+                    continue
+                if response.status_code == httpx.codes.OK:
+                    return name, replica, response
+                detail = await read_refusal(response)
+                if response.status_code == httpx.codes.NOT_FOUND:
+                    replica.note_missing(name)
+                elif response.status_code in _OUR_FAULT:
+                    msg = f"the model server refused the request: {detail}"
+                    raise PermanentError(msg)
+                else:
+                    failures.append(f"{replica.url} answers {response.status_code}: {detail}")
+        down = [replica.url for replica in self._replicas if not replica.up]
+        reasons = [*failures, *(f"{url} is down" for url in down)] or [f"none holds {' or '.join(names)}"]
+        msg = f"no model server can answer: {'; '.join(dict.fromkeys(reasons))}"
+        raise TransientError(msg)
+
+    def _in_turn(self) -> list[Replica]:
+        """Replicas that are up, starting with another one each time."""
+        self._next += 1
+        start = self._next % len(self._replicas) if self._replicas else 0
+        return [replica for replica in (*self._replicas[start:], *self._replicas[:start]) if replica.up]
+
+
+async def _send(replica: Replica, path: str, content: bytes, deadline: float, failures: list[str]) -> httpx.Response | None:
+    """The response with its body unread; None, with the reason in `failures`, where the replica gave none.
+
+    A kept connection may be closed by the other side just when it is used again: one more try on a fresh one tells that from an outage.
+    """
+    for attempt in (1, 2):
+        try:
+            async with replica.bound(deadline - time.monotonic()):
+                return await replica.client.send(replica.client.build_request("POST", replica.url + path, content=content), stream=True)
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
+            if attempt == 2:
+                failures.append(f"{replica.url} breaks off: {error!r}")
+        except (httpx.HTTPError, TimeoutError) as error:
+            failures.append(f"{replica.url} does not answer: {error!r}")
+            return None
+    return None
