@@ -1,0 +1,62 @@
+"""Is a process healthy? One bounded question each, over the wire that its users use."""
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+Probe = Callable[[], Awaitable[bool]]
+"""True where the process answered that it is well. Never raises for a process that is down; returns within seconds."""
+
+_API_VERSIONS = 18
+
+
+def http_probe(url: str, timeout: float = 2.0) -> Probe:
+    """Healthy where `GET url` answers 2xx."""
+
+    async def ask() -> bool:
+        try:
+            async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+                return (await client.get(url)).is_success
+        except (httpx.HTTPError, httpx.InvalidURL, OSError):
+            return False
+
+    return ask
+
+
+def any_of(*probes: Probe) -> Probe:
+    """Healthy where one replica is: users are served."""
+
+    async def ask() -> bool:
+        return any(await asyncio.gather(*(probe() for probe in probes)))
+
+    return ask
+
+
+def kafka_probe(servers: str, timeout: float = 2.0) -> Probe:
+    """Healthy where one of `host:port,...` answers Kafka's ApiVersions request: an open port alone says nothing.
+
+    Spelled out (Kafka protocol, ApiVersions v0) because a client library logs every refused connection as an error.
+    """
+
+    async def ask_one(server: str) -> bool:
+        host, _, port = server.strip().rpartition(":")
+        try:
+            async with asyncio.timeout(timeout):
+                reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+                try:
+                    request = struct.pack(">hhih4s", _API_VERSIONS, 0, 1, 4, b"csqa")
+                    writer.write(struct.pack(">i", len(request)) + request)
+                    await writer.drain()
+                    _, correlation, error = struct.unpack(">iih", await reader.readexactly(10))
+                    return bool(correlation == 1 and error == 0)
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+            return False
+
+    async def ask() -> bool:
+        return any(await asyncio.gather(*(ask_one(server) for server in servers.split(",") if server.strip())))
+
+    return ask
