@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from csqa_loop.backends.bus.reader import Record, open_consumer, partitions_of, to_record
+from csqa_loop.backends.bus.reader import Record, bounds_of, open_consumer, partitions_of, to_record
 from csqa_loop.domain.errors import CsqaError, TransientError
 from csqa_loop.settings import KafkaSettings
 
@@ -90,8 +90,8 @@ class Follower:
             lost = _watch_connections(consumer)
             partitions = await self._existing(consumer)
             consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            unverified = await self._seek(consumer, partitions, ends)
+            starts, ends = await bounds_of(consumer, partitions, self._bound)
+            unverified = self._seek(consumer, starts, ends)
             self._healthy = True
             beaten = asyncio.get_running_loop().time()
             while True:
@@ -121,19 +121,18 @@ class Follower:
             raise TransientError(f"no topic {', '.join(sorted(missing))} yet")
         return partitions
 
-    async def _seek(self, consumer: Any, partitions: list[TopicPartition], ends: dict[TopicPartition, int]) -> set[TopicPartition]:
+    def _seek(self, consumer: Any, starts: dict[TopicPartition, int], ends: dict[TopicPartition, int]) -> set[TopicPartition]:
         """Position every partition. Returned are those whose first record has to be the one that was applied last."""
-        starts = await consumer.beginning_offsets(partitions)
         unverified = set()
-        for partition in partitions:
+        for partition, start in starts.items():
             applied = self._applied.get(partition)
-            if applied is not None and starts[partition] <= applied.offset < ends[partition]:
+            if applied is not None and start <= applied.offset < ends[partition]:
                 consumer.seek(partition, applied.offset)
                 unverified.add(partition)
                 continue
             if applied is not None:
                 self._forget(partition)
-            consumer.seek(partition, starts[partition])
+            consumer.seek(partition, start)
         return unverified
 
     def _continues(self, partition: TopicPartition, raw: Any) -> bool:

@@ -14,6 +14,8 @@ from csqa_loop.domain.topics import MAX_RECORD_BYTES
 from csqa_loop.settings import KafkaSettings
 
 _POLL_MS = 500
+_FETCH_WAIT_MS = 50
+"""The embedded broker looks for new records at halves of this wait instead of waking up for them: 500 ms, the default, is its latency."""
 _STALLED_AFTER = 3
 """Request time-outs without one record before a reader gives up."""
 
@@ -49,6 +51,7 @@ async def open_consumer(servers: str, settings: KafkaSettings) -> AsyncIterator[
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=MAX_RECORD_BYTES + 64 * 1024,
+        fetch_max_wait_ms=_FETCH_WAIT_MS,
         request_timeout_ms=int(bound * 1000),
         max_poll_records=settings.batch_records,
     )
@@ -71,6 +74,24 @@ async def partitions_of(consumer: Any, topics: Iterable[str], bound: float) -> l
     return [TopicPartition(topic, partition) for topic in topics for partition in sorted(cluster.partitions_for_topic(topic) or ())]
 
 
+async def bounds_of(
+    consumer: Any, partitions: Sequence[TopicPartition], bound: float
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Start and end offsets of assigned partitions, which are left at an arbitrary position.
+
+    The end is what a fetch says. ListOffsets of the embedded broker answers with the offset after the first record of the last batch.
+    """
+    starts: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+    filled = [partition for partition in partitions if starts[partition] < ends[partition]]
+    for partition in partitions:
+        consumer.seek(partition, max(starts[partition], ends[partition] - 1))
+    async with asyncio.timeout(bound):
+        while any(consumer.highwater(partition) is None for partition in filled):
+            await consumer.getmany(timeout_ms=_FETCH_WAIT_MS)
+    return starts, ends | {partition: max(ends[partition], consumer.highwater(partition)) for partition in filled}
+
+
 async def end_offsets(servers: str, settings: KafkaSettings, topics: Sequence[str]) -> dict[tuple[str, int], int]:
     """(topic, partition) -> offset that the next record will get. A topic that does not exist is absent.
 
@@ -79,7 +100,10 @@ async def end_offsets(servers: str, settings: KafkaSettings, topics: Sequence[st
     """
     async with open_consumer(servers, settings) as consumer:
         partitions = await partitions_of(consumer, topics, settings.request_timeout_seconds)
-        ends = await consumer.end_offsets(partitions) if partitions else {}
+        if not partitions:
+            return {}
+        consumer.assign(partitions)
+        _, ends = await bounds_of(consumer, partitions, settings.request_timeout_seconds)
     return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
 
 
@@ -96,8 +120,7 @@ async def read_to_end(servers: str, settings: KafkaSettings, topics: Sequence[st
         if not partitions:
             return
         consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        starts = await consumer.beginning_offsets(partitions)
+        starts, ends = await bounds_of(consumer, partitions, bound)
         for partition in partitions:
             consumer.seek(partition, starts[partition])
         open_partitions = {partition for partition in partitions if starts[partition] < ends[partition]}

@@ -1,0 +1,74 @@
+"""The log in memory, for tests of what publishes. It passes the contract suite of the real one."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import TypeVar
+
+from csqa_loop.backends.bus import Record
+from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.domain.events import Event
+from csqa_loop.domain.topics import MAX_RECORD_BYTES
+from csqa_loop.domain.wire import decode
+
+E = TypeVar("E", bound=Event)
+
+
+class MemoryBus:
+    """`ports.Bus` that keeps records. One partition a topic; acknowledged is what `records` holds.
+
+    Failure injection: `fail(times)` makes the next publishes raise TransientError without writing; `lose_acknowledgements(times)` makes
+    them write and raise all the same, as a connection lost after the write does; `hold()` keeps publishes waiting until `release()`.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self._failures = 0
+        self._lost = 0
+        self._open = asyncio.Event()
+        self._open.set()
+
+    async def publish(self, *events: Event) -> None:
+        encoded = [(event, event.key.encode(), event.to_json()) for event in events]
+        for event, key, value in encoded:
+            if len(key) + len(value) + 1024 > MAX_RECORD_BYTES:
+                raise PermanentError(f"{event.type} {event.event_id} is larger than a record may be ({MAX_RECORD_BYTES} bytes)")
+        await self._open.wait()
+        if self._failures:
+            self._failures -= 1
+            raise TransientError("the fake log was told to fail")
+        for event, key, value in encoded:
+            offset = len(self.of_topic(event.topic))
+            stamp = int(event.occurred_at.timestamp() * 1000)
+            self.records.append(Record(event.topic, 0, offset, key, value, stamp))
+        if self._lost:
+            self._lost -= 1
+            raise TransientError("the fake log lost the acknowledgement")
+
+    @property
+    def events(self) -> list[Event]:
+        """Everything written, decoded, in order."""
+        return [decode(record.topic, record.value) for record in self.records]
+
+    def of_type(self, kind: type[E]) -> list[E]:
+        """The events of one type, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def of_topic(self, topic: str) -> list[Record]:
+        """What one topic holds."""
+        return [record for record in self.records if record.topic == topic]
+
+    def fail(self, times: int = 1) -> None:
+        self._failures = times
+
+    def lose_acknowledgements(self, times: int = 1) -> None:
+        self._lost = times
+
+    def hold(self) -> None:
+        self._open.clear()
+
+    def release(self) -> None:
+        self._open.set()
+
+    def load(self, records: Iterable[Record]) -> None:
+        """Records as other writers leave them: malformed ones too."""
+        self.records.extend(records)
