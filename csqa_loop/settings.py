@@ -69,6 +69,12 @@ class EncoderSettings(_Section):
     """`all-minilm-l6-v2` is the packaged English model; else a path, a hub name (BAAI/bge-m3) or the endpoint's model name."""
     url: str = ""
     """Base URL of an OpenAI-compatible embeddings endpoint, for kind `openai`."""
+    api_key: SecretStr | None = None
+    """Key of that endpoint, where it wants one."""
+    timeout_seconds: float = Field(default=10.0, gt=0)
+    """Bound on one request to that endpoint."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of an encoder in this process."""
 
 
 class RetrievalSettings(_Section):
