@@ -19,6 +19,8 @@ from csqa_loop.backends.local.services import Service, own_environment
 Health = Literal["starting", "healthy", "unhealthy", "stopped"]
 
 _LEASH = str(Path(__file__).with_name("leash.py"))
+_MARK = "LEASHED_FOR_CSQA"
+"""Environment variable by which everything a service started can be found again."""
 _PROBE_SECONDS = 1.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
 _STEADY_SECONDS = 60.0
@@ -125,6 +127,7 @@ class Supervisor:
         log = self._log(one)
         if log.exists() and log.stat().st_size > _KEPT_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
+        mark = f"{os.getpid()}-{service.name}-{time.monotonic_ns()}"
         reader, writer = os.pipe()
         with log.open("ab") as output:
             try:
@@ -133,7 +136,7 @@ class Supervisor:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=own_environment(service),
+                    env=own_environment(service) | {_MARK: mark},
                     pass_fds=(writer,),
                     process_group=0,
                 )
@@ -147,7 +150,8 @@ class Supervisor:
         finally:
             if one.leash.returncode is None:
                 await self._kill(one)
-            _kill_group(one.leash.pid)  # where the leash itself was killed
+            if (one.leash.returncode or 0) < 0:  # the leash itself was killed: what it held is ours to end
+                _kill_marked(mark)
             one.pid, one.leash = None, None
             self._set(one, "stopped")
 
@@ -193,7 +197,8 @@ class Supervisor:
 
     async def _kill(self, one: Supervised) -> None:
         if one.leash is not None:
-            _kill_group(one.leash.pid)
+            with contextlib.suppress(ProcessLookupError):
+                one.leash.kill()
             await one.leash.wait()
 
     def _log(self, one: Supervised) -> Path:
@@ -221,9 +226,13 @@ async def _read_pid(descriptor: int) -> int | None:
         transport.close()
 
 
-def _kill_group(pgid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pgid, signal.SIGKILL)
+def _kill_marked(mark: str) -> None:
+    """End every process that inherited `mark` in its environment, whatever session or parent it has by now."""
+    wanted = f"{_MARK}={mark}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def _named(status: int) -> str:
