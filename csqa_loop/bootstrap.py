@@ -1,5 +1,9 @@
 """The only place where concrete backends are chosen. Heavy ones are imported when they are asked for."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from csqa_loop.backends.secrets import Secrets, load_or_create
@@ -8,7 +12,12 @@ from csqa_loop.settings import Settings
 
 if TYPE_CHECKING:
     from csqa_loop.backends.bus import KafkaBus
+    from csqa_loop.backends.ledger.service import LedgerService
     from csqa_loop.backends.model_server import VllmServer
+    from csqa_loop.cycle.decide import Decider
+    from csqa_loop.cycle.experiment import Examiner
+    from csqa_loop.cycle.promote import Reconciler
+    from csqa_loop.cycle.record import Guard
 
 
 def build_secrets(settings: Settings) -> Secrets:
@@ -41,3 +50,67 @@ def build_encoder(settings: Settings) -> Encoder:
     from csqa_loop.backends.encoder import load_encoder
 
     return load_encoder(settings.encoder)
+
+
+@dataclass(frozen=True)
+class LoopParts:
+    """Everything the loop's process is made of."""
+
+    settings: Settings
+    secrets: Secrets
+    bus: "KafkaBus"
+    model_server: "VllmServer"
+    ledger: "LedgerService"
+    examiner: "Examiner"
+    reconciler: "Reconciler"
+    decider: "Decider"
+    guard: "Guard"
+
+    async def close(self) -> None:
+        """Let go of everything, the ledger last."""
+        await self.bus.stop()
+        await self.model_server.stop()
+        await self.ledger.close()
+
+
+def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopParts:
+    """The loop; nothing is open yet."""
+    from csqa_loop.backends.ledger import Ledger
+    from csqa_loop.backends.ledger.service import LedgerService
+    from csqa_loop.backends.local.base_model import base_model_path
+    from csqa_loop.cycle.decide import Decider
+    from csqa_loop.cycle.experiment import Examiner, contract_of
+    from csqa_loop.cycle.guard import guard
+    from csqa_loop.cycle.promote import Reconciler
+    from csqa_loop.cycle.run_directory import RunConfig
+    from csqa_loop.cycle.run_writer import RunWriter
+    from csqa_loop.cycle.train import RunPlanner
+    from csqa_loop.domain.events import now
+    from csqa_loop.domain.trigger import TriggerPolicy
+
+    secrets = build_secrets(settings)
+    bus, model_server = build_bus(settings), build_model_server(settings)
+    ledger = LedgerService(Ledger(settings.ledger_file))
+    config = RunConfig(
+        base_model=base_model_path(settings),
+        adapters=str(settings.adapters.resolve()),
+        training=settings.training,
+        gate=settings.gate,
+        model_server_urls=settings.model_server_urls,
+    )
+    trigger = settings.trigger
+    planner = RunPlanner(ledger, RunWriter(settings.runs, config), TriggerPolicy(trigger.min_pairs, trigger.max_pairs))
+    examiner, reconciler = Examiner(ledger, settings.experiment.grace_seconds), Reconciler(model_server)
+    decider = Decider(
+        ledger,
+        bus,
+        planner,
+        examiner,
+        reconciler,
+        contract=contract_of(settings.experiment),
+        progress_timeout=timedelta(seconds=trigger.progress_timeout_seconds),
+        max_attempts=trigger.max_attempts,
+        clock=now,
+        horizon=horizon,
+    )
+    return LoopParts(settings, secrets, bus, model_server, ledger, examiner, reconciler, decider, partial(guard, secrets.secret))

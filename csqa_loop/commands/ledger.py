@@ -1,3 +1,81 @@
-import typer
+"""`csqa ledger`: invariants, the hash, and a clean replay of the log."""
 
-app = typer.Typer(no_args_is_help=True)
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from csqa_loop.commands.console_client import ask_console
+from csqa_loop.domain.errors import PermanentError
+from csqa_loop.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True, help="The facts: are they complete, and do they equal a replay of the log?")
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+@app.command("check")
+def check(
+    accepted: Annotated[Path | None, typer.Option(help="File of event ids that were accepted, one a line (or JSON lines with event_id).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate the invariants on the running loop; exit 1 where one does not hold.
+
+    I1 accepted = ledger + dead letters, I2 each event once, I3 ledger offset >= Kafka's, I4 every pair has its sources and nothing held out
+    was trained on, I5 one champion on which registry, disk, gateways and replicas agree.
+    """
+    told = ask_console(load_settings(), "POST", "/v1/ledger/check", body={"accepted": _ids(accepted) if accepted else None})
+    if as_json:
+        print(json.dumps(told, ensure_ascii=False))
+    else:
+        console = Console()
+        for finding in told["findings"]:
+            console.print(f"{'[green]holds[/]' if finding['holds'] else '[red]BROKEN[/]'}  {finding['invariant']}  {finding['detail']}", highlight=False)
+    if not told["ok"]:
+        sys.exit(1)
+
+
+@app.command("hash")
+def show_hash(as_json: Json = False) -> None:
+    """The hash of the running ledger's fact and decision tables."""
+    told = ask_console(load_settings(), "GET", "/v1/ledger/hash", timeout=600)
+    print(json.dumps(told) if as_json else told["hash"])
+
+
+@app.command("replay")
+def replay(
+    into: Annotated[Path | None, typer.Option(help="Folder for the replayed ledger (must not hold one). Default: a temporary folder.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Replay the log into an empty ledger and print its hash. Decides and publishes nothing; the running loop is not disturbed."""
+    from jobs.replay_log import replay_log
+
+    settings = load_settings()
+    if into is not None and (into / "ledger.duckdb").exists():
+        msg = f"{into} already holds a ledger; a replay starts from an empty folder"
+        raise PermanentError(msg)
+    with tempfile.TemporaryDirectory(prefix="csqa-replay-") as scratch:
+        told = asyncio.run(replay_log(settings, (into or Path(scratch)) / "ledger.duckdb", progress=lambda n: print(f"{n} records", file=sys.stderr)))
+    print(json.dumps(told) if as_json else told["hash"])
+
+
+def _ids(file: Path) -> list[str]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{file} cannot be read: {error}"
+        raise PermanentError(msg) from error
+    ids = []
+    for number, line in enumerate(lines, start=1):
+        if not (text := line.strip()):
+            continue
+        try:
+            ids.append(str(json.loads(text)["event_id"]) if text.startswith("{") else text.strip('"'))
+        except (ValueError, KeyError) as error:
+            msg = f"{file}, line {number}: {text[:60]!r} is neither an event id nor a JSON object with event_id"
+            raise PermanentError(msg) from error
+    return ids

@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from csqa_loop.domain.events import ChatMessage, Event, Sampling
+from csqa_loop.domain.events import ChatMessage, Event, Sampling, TrainingRequested
+from csqa_loop.domain.experiment import ArmTotals
+from csqa_loop.domain.preferences import Pair
+from csqa_loop.domain.rollout import Experiment, LoopState
 
 Vectors = NDArray[np.float32]
 """Shape (n, dimension), rows of unit length."""
@@ -105,4 +110,52 @@ class Encoder(Protocol):
 
     async def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """Vectors of chunks."""
+        ...
+
+
+class RunDirectories(Protocol):
+    """Where training jobs find their input."""
+
+    async def prepare(self, request: TrainingRequested, pairs: Sequence[Pair], holdout: Sequence[Pair]) -> None:
+        """Write `runs/<run_id>/` whole: request.json last, by rename. Idempotent.
+
+        Raises:
+            TransientError: the disk refuses.
+        """
+        ...
+
+    def recipe_hash(self, champion: str, pairs_hash: str) -> str:
+        """16 hex over the inputs of a run: base, parent, pairs, configuration, code version."""
+        ...
+
+
+class LedgerReader(Protocol):
+    """What decisions ask of the ledger."""
+
+    async def state(self, as_of: datetime) -> LoopState:
+        """Deployment, latest run, latest experiment."""
+        ...
+
+    async def fresh_pairs(self) -> list[Pair]:
+        """Trainable pairs that no run has claimed, oldest first."""
+        ...
+
+    async def holdout_pairs(self) -> list[Pair]:
+        """Pairs that only ever evaluate."""
+        ...
+
+    async def pairs_of(self, pair_ids: Sequence[str]) -> list[Pair]:
+        """The named pairs."""
+        ...
+
+    async def totals(self, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
+        """Sums over closed users: challenger, control."""
+        ...
+
+    async def exposed(self, experiment_id: str) -> tuple[int, int]:
+        """Users exposed so far: challenger, control."""
+        ...
+
+    async def wait_for(self, event_id: UUID, seconds: float) -> bool:
+        """Until the ledger holds the event."""
         ...

@@ -1,0 +1,127 @@
+"""Events to table rows. One table a kind of event; JSON where a value has structure."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from csqa_loop.domain import events as e
+
+_MOMENT = pa.timestamp("us", tz="UTC")
+_TYPES: dict[str, pa.DataType] = {
+    "occurred_at": _MOMENT, "as_of": _MOMENT, "confidence": pa.float64(), "covered": pa.bool_(), "handoff": pa.bool_(), "latency_ms": pa.float64(),
+    "prompt_tokens": pa.int32(), "completion_tokens": pa.int32(), "withdrawn": pa.bool_(), "attempt": pa.int32(), "revision": pa.int64(),
+    "share": pa.float64(), "held_out": pa.bool_(), "weight": pa.float64(), "offset": pa.int64(), "partition": pa.int32(), "value": pa.binary(), "original_key": pa.binary(),
+}  # fmt: skip
+Row = dict[str, Any]
+
+
+def body_sha(event: e.Event) -> str:
+    """Equal for equal facts."""
+    return hashlib.sha256(event.to_json()).hexdigest()[:32]
+
+
+def index_row(event: e.Event) -> Row:
+    """The row of table `events`."""
+    return {
+        "event_id": str(event.event_id), "topic": event.topic, "type": event.type, "key": event.key,
+        "occurred_at": event.occurred_at, "body_sha": body_sha(event),
+    }  # fmt: skip
+
+
+def _head(event: e.Event) -> Row:
+    return {"event_id": str(event.event_id), "occurred_at": event.occurred_at}
+
+
+def _exposure(event: e.ArmExposed) -> Row:
+    return _head(event) | {
+        "message_id": event.message_id, "conversation_id": event.conversation_id, "user": event.user,
+        "experiment": event.experiment, "arm": event.arm, "adapter": event.adapter,
+    }  # fmt: skip
+
+
+def _answer(event: e.AnswerGiven) -> Row:
+    top = event.citations[0] if event.citations else None
+    return _head(event) | {
+        "message_id": event.message_id, "conversation_id": event.conversation_id, "user": event.user, "experiment": event.experiment,
+        "arm": event.arm, "adapter": event.adapter, "question": event.question, "messages": _json([m.model_dump() for m in event.messages]),
+        "answer": event.answer, "source": event.source, "citations": _json([c.model_dump() for c in event.citations]),
+        "policy_id": top.policy_id if top else "", "section": top.section if top else "", "index_version": event.index_version,
+        "as_of": event.as_of, "prompt_version": event.prompt_version,
+        "sampling": event.sampling.model_dump_json() if event.sampling else None, "confidence": event.confidence, "covered": event.covered,
+        "handoff": event.handoff, "latency_ms": event.latency_ms, "prompt_tokens": event.tokens.prompt, "completion_tokens": event.tokens.completion,
+    }  # fmt: skip
+
+
+def _feedback(event: e.FeedbackGiven) -> Row:
+    return _head(event) | {
+        "conversation_id": event.conversation_id, "message_id": event.message_id, "user": event.user, "thumb": event.thumb, "comment": event.comment,
+    }  # fmt: skip
+
+
+def _bad_case(event: e.BadCaseReported) -> Row:
+    return _head(event) | {
+        "conversation_id": event.conversation_id, "message_id": event.message_id, "reason": event.reason,
+        "corrected_answer": event.corrected_answer, "reviewer": event.reviewer,
+    }  # fmt: skip
+
+
+def _policy(event: e.PolicyPublished | e.PolicyWithdrawn) -> Row:
+    published = event if isinstance(event, e.PolicyPublished) else None
+    return _head(event) | {
+        "policy_id": event.policy_id, "withdrawn": published is None, "version": published and published.version,
+        "title": published and published.title, "body": event.model_dump_json(),
+    }  # fmt: skip
+
+
+def _training(event: e.TrainingEvent) -> Row:
+    return _head(event) | {"run_id": event.run_id, "attempt": event.attempt, "type": event.type, "body": event.model_dump_json()}
+
+
+def _decision(event: e.DecisionEvent) -> Row:
+    return _head(event) | {"experiment_id": event.experiment_id, "type": event.type, "body": event.model_dump_json()}
+
+
+def _deployment(event: e.DeploymentChanged) -> Row:
+    return _head(event) | {
+        "revision": event.revision, "champion": event.champion, "challenger": event.challenger, "candidate": event.candidate,
+        "share": event.share, "experiment": event.experiment, "body": event.model_dump_json(),
+    }  # fmt: skip
+
+
+_TABLES: tuple[tuple[tuple[type[e.Event], ...], str, Callable[[Any], Row]], ...] = (
+    ((e.ArmExposed,), "exposures", _exposure),
+    ((e.AnswerGiven,), "answers", _answer),
+    ((e.FeedbackGiven,), "feedback", _feedback),
+    ((e.BadCaseReported,), "bad_cases", _bad_case),
+    ((e.PolicyPublished, e.PolicyWithdrawn), "policies", _policy),
+    ((e.TrainingEvent,), "training_events", _training),
+    ((e.DecisionEvent,), "decisions", _decision),
+    ((e.DeploymentChanged,), "deployments", _deployment),
+)
+FACT_TABLES = ("events", *(table for _, table, _ in _TABLES), "pairs")
+"""What `csqa ledger hash` covers: functions of the set of events."""
+
+
+def rows_by_table(events: Iterable[e.Event]) -> dict[str, list[Row]]:
+    """Every event's row, under its table."""
+    rows: dict[str, list[Row]] = {}
+    for event in events:
+        for kinds, table, make in _TABLES:
+            if isinstance(event, kinds):
+                rows.setdefault(table, []).append(make(event))
+                break
+    return rows
+
+
+def arrow(rows: list[Row]) -> pa.Table:
+    """Rows of one table as Arrow, the fast way into DuckDB."""
+    columns: Mapping[str, Any] = rows[0]
+    schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,241 @@
+"""Questions the loop and the operator API ask the ledger."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+
+from csqa_loop.domain import events as e
+from csqa_loop.domain.experiment import ArmTotals, MetricTotals
+from csqa_loop.domain.intake import Letter, LogRecord
+from csqa_loop.domain.preferences import Pair
+from csqa_loop.domain.rollout import Experiment, LoopState, Run
+from csqa_loop.domain.wire import decode
+
+Connection = duckdb.DuckDBPyConnection
+
+
+def loop_state(connection: Connection, as_of: datetime) -> LoopState:
+    """What the next decision rests on. Ties are broken by occurred_at, then event_id."""
+    return LoopState(deployment=current_deployment(connection), run=latest_run(connection), experiment=latest_experiment(connection), as_of=as_of)
+
+
+def current_deployment(connection: Connection) -> e.DeploymentChanged | None:
+    """The highest revision."""
+    row = connection.execute("SELECT body FROM deployments ORDER BY revision DESC, occurred_at DESC, event_id DESC LIMIT 1").fetchone()
+    return e.DeploymentChanged.model_validate_json(row[0]) if row else None
+
+
+def latest_run(connection: Connection, run_id: str | None = None) -> Run | None:
+    """The run requested last (or the named one), seen through its highest attempt."""
+    row = connection.execute(
+        "SELECT body FROM training_events WHERE type = 'TrainingRequested' AND ($1 IS NULL OR run_id = $1) ORDER BY occurred_at DESC, event_id DESC LIMIT 1",
+        [run_id],
+    ).fetchone()
+    if row is None:
+        return None
+    request = e.TrainingRequested.model_validate_json(row[0])
+    rows = connection.execute(
+        "SELECT type, body, occurred_at FROM training_events WHERE run_id = ? AND attempt = ? ORDER BY occurred_at, event_id", [request.run_id, request.attempt]
+    ).fetchall()
+    latest: dict[str, Any] = {name: decode(e.TrainingEvent.topic, body.encode()) for name, body, _ in rows}
+    return Run(
+        request=request,
+        last_sign=max(moment for _, _, moment in rows).astimezone(UTC),
+        progress=latest.get("TrainingProgress"),
+        trained=latest.get("AdapterTrained"),
+        failed=latest.get("TrainingFailed"),
+        evaluated=latest.get("AdapterEvaluated"),
+    )
+
+
+def latest_experiment(connection: Connection, experiment_id: str | None = None) -> Experiment | None:
+    """The experiment opened last (or the named one), with its present share and verdict."""
+    row = connection.execute(
+        "SELECT body FROM decisions WHERE type = 'ExperimentOpened' AND ($1 IS NULL OR experiment_id = $1) ORDER BY occurred_at DESC, event_id DESC LIMIT 1",
+        [experiment_id],
+    ).fetchone()
+    if row is None:
+        return None
+    opened = e.ExperimentOpened.model_validate_json(row[0])
+    rows = connection.execute(
+        "SELECT type, body FROM decisions WHERE experiment_id = ? ORDER BY occurred_at, event_id", [opened.experiment_id]
+    ).fetchall()
+    shares = [json.loads(body)["share"] for name, body in rows if name == "ShareRaised"]
+    verdicts = [e.VerdictReached.model_validate_json(body) for name, body in rows if name == "VerdictReached"]
+    return Experiment(opened=opened, share=max([opened.share, *shares]), verdict=verdicts[0] if verdicts else None)
+
+
+# --- pairs ---------------------------------------------------------------------------------------------------------
+
+_PAIR_COLUMNS = (
+    "pair_id, message_id, policy_id, section, held_out, question, prompt, chosen, rejected, source, weight, adapter, "
+    "answer_event_id::VARCHAR, evidence_event_id::VARCHAR, occurred_at"
+)  # fmt: skip
+_CLAIMED = "SELECT unnest(from_json(body->'pair_ids', '[\"VARCHAR\"]')) FROM training_events WHERE type = 'TrainingRequested'"
+
+
+def fresh_pairs(connection: Connection) -> list[Pair]:
+    """Trainable pairs that no run has claimed, oldest first."""
+    rows = connection.execute(
+        f"SELECT {_PAIR_COLUMNS} FROM pairs WHERE NOT held_out AND pair_id NOT IN ({_CLAIMED}) ORDER BY occurred_at, pair_id"  # noqa: S608
+    ).fetchall()
+    return [_pair(row) for row in rows]
+
+
+def holdout_pairs(connection: Connection) -> list[Pair]:
+    """Every pair that only ever evaluates."""
+    return [_pair(row) for row in connection.execute(f"SELECT {_PAIR_COLUMNS} FROM pairs WHERE held_out ORDER BY occurred_at, pair_id").fetchall()]  # noqa: S608
+
+
+def pairs_by_id(connection: Connection, pair_ids: Sequence[str]) -> list[Pair]:
+    """The named pairs, oldest first."""
+    rows = connection.execute(
+        f"SELECT {_PAIR_COLUMNS} FROM pairs WHERE pair_id IN (SELECT unnest($1)) ORDER BY occurred_at, pair_id",  # noqa: S608
+        [list(pair_ids)],
+    ).fetchall()
+    return [_pair(row) for row in rows]
+
+
+def pair_counts(connection: Connection) -> dict[str, int]:
+    """total, fresh and held_out."""
+    row = connection.execute(
+        f"SELECT count(*), count(*) FILTER (NOT held_out AND pair_id NOT IN ({_CLAIMED})), count(*) FILTER (held_out) FROM pairs"  # noqa: S608
+    ).fetchone()
+    total, fresh, held = row or (0, 0, 0)
+    return {"total": total, "fresh": fresh, "held_out": held}
+
+
+def _pair(row: tuple[Any, ...]) -> Pair:
+    return Pair(*row[:14], occurred_at=row[14].astimezone(UTC))
+
+
+# --- experiments ---------------------------------------------------------------------------------------------------
+
+_USERS = """
+WITH seen AS (
+    SELECT "user", message_id, arm, occurred_at FROM exposures WHERE experiment = $experiment AND arm IN ('challenger', 'control')
+    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
+), entered AS (
+    SELECT "user", min(occurred_at) AS entered_at, min(arm) AS arm, count(DISTINCT arm) AS arms FROM seen GROUP BY "user"
+), closed AS (
+    SELECT "user", arm, entered_at FROM entered WHERE arms = 1 AND entered_at <= $closed_before
+), shown AS (
+    SELECT c."user", c.arm, c.entered_at, s.message_id FROM closed c JOIN seen s USING ("user")
+    WHERE s.occurred_at <= c.entered_at + to_microseconds($window_us)
+), told AS (
+    SELECT message_id, handoff, latency_ms FROM answers WHERE experiment = $experiment
+    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
+), rated AS (
+    SELECT f.message_id, f.thumb FROM feedback f JOIN shown s USING (message_id)
+    WHERE f.occurred_at <= s.entered_at + to_microseconds($window_us)
+    QUALIFY row_number() OVER (PARTITION BY f.message_id ORDER BY f.occurred_at DESC, f.event_id DESC) = 1
+), users AS (
+    SELECT s.arm, s."user",
+        count(*) FILTER (r.thumb = 'up')::DOUBLE AS ups, count(*) FILTER (r.thumb IS NOT NULL)::DOUBLE AS thumbs,
+        count(*) FILTER (t.handoff)::DOUBLE AS handoffs, count(t.message_id)::DOUBLE AS answers,
+        count(*) FILTER (t.message_id IS NULL)::DOUBLE AS errors, count(*)::DOUBLE AS exposures, coalesce(sum(t.latency_ms), 0) AS latency
+    FROM shown s LEFT JOIN told t USING (message_id) LEFT JOIN rated r USING (message_id) GROUP BY ALL
+)
+"""
+_METRICS = {"satisfaction": ("ups", "thumbs"), "handoff": ("handoffs", "answers"), "error": ("errors", "exposures"), "latency": ("latency", "answers")}
+
+
+def arm_totals(connection: Connection, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
+    """Sums over closed users, challenger then control. A user counts once, in the one arm they were seen in."""
+    window = timedelta(seconds=experiment.opened.contract.window_seconds)
+    sums = ", ".join(
+        f"sum({n}) FILTER ({d} > 0), sum({d}), sum({n} * {n}) FILTER ({d} > 0), sum({d} * {d}), sum({n} * {d}), count(*) FILTER ({d} > 0)"
+        for n, d in _METRICS.values()
+    )
+    rows = connection.execute(
+        f"{_USERS} SELECT arm, count(*), {sums} FROM users GROUP BY arm",  # noqa: S608 - column names are ours
+        {
+            "experiment": experiment.opened.experiment_id,
+            "closed_before": as_of - window - timedelta(seconds=grace_seconds),
+            "window_us": int(window / timedelta(microseconds=1)),
+        },
+    ).fetchall()
+    totals = {row[0]: _totals(row) for row in rows}
+    return (
+        totals.get("challenger", _totals(("challenger", 0, *[0] * 6 * len(_METRICS)))),
+        totals.get("control", _totals(("control", 0, *[0] * 6 * len(_METRICS)))),
+    )
+
+
+def _totals(row: tuple[Any, ...]) -> ArmTotals:
+    metrics = {}
+    for position, name in enumerate(_METRICS):
+        num, den, num2, den2, cross, users = (float(value or 0) for value in row[2 + 6 * position : 8 + 6 * position])
+        metrics[name] = MetricTotals(users=int(users), num=num, den=den, num2=num2, den2=den2, cross=cross)
+    return ArmTotals(arm=row[0], users=int(row[1]), metrics=metrics)
+
+
+def exposed_users(connection: Connection, experiment_id: str) -> tuple[int, int]:
+    """Distinct users first seen in the challenger's arm and in the control arm."""
+    rows = dict(
+        connection.execute(
+            'SELECT arm, count(*) FROM (SELECT "user", arg_min(arm, occurred_at) AS arm FROM exposures '
+            "WHERE experiment = ? AND arm IN ('challenger', 'control') GROUP BY \"user\") GROUP BY arm",
+            [experiment_id],
+        ).fetchall()
+    )
+    return int(rows.get("challenger", 0)), int(rows.get("control", 0))
+
+
+# --- intake --------------------------------------------------------------------------------------------------------
+
+
+def has_event(connection: Connection, event_id: str) -> bool:
+    """Whether the ledger holds the event."""
+    return connection.execute("SELECT 1 FROM events WHERE event_id = ?", [event_id]).fetchone() is not None
+
+
+def next_offsets(connection: Connection) -> dict[tuple[str, int], tuple[int, str]]:
+    """(topic, partition) -> (next offset, hash of the last record taken)."""
+    rows = connection.execute("SELECT topic, partition, next_offset, last_record_sha FROM offsets").fetchall()
+    return {(topic, partition): (offset, sha) for topic, partition, offset, sha in rows}
+
+
+def recorded_counts(connection: Connection) -> dict[str, int]:
+    """Chats (answers), feedback, bad cases and dead letters."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM answers), (SELECT count(*) FROM feedback), (SELECT count(*) FROM bad_cases), (SELECT count(*) FROM dead_letters)"
+    ).fetchone()
+    return dict(zip(("chats", "feedback", "bad_cases", "dead_letters"), row or (0, 0, 0, 0), strict=True))
+
+
+def epoch(connection: Connection) -> int:
+    """The current log epoch, from 1."""
+    row = connection.execute("SELECT coalesce(max(epoch), 0) + 1 FROM epochs").fetchone()
+    return int(row[0]) if row else 1
+
+
+def epoch_debt(connection: Connection) -> tuple[int, list[e.Event]] | None:
+    """The newest epoch whose log lacks the current facts, with those facts: policies, deployment, an unfinished run's request."""
+    row = connection.execute("SELECT max(epoch) FROM epochs WHERE NOT republished").fetchone()
+    if row is None or row[0] is None:
+        return None
+    bodies = connection.execute(
+        "SELECT body FROM policies QUALIFY row_number() OVER (PARTITION BY policy_id ORDER BY occurred_at DESC, event_id DESC) = 1 ORDER BY policy_id"
+    ).fetchall()
+    events = [decode(e.PolicyPublished.topic, body.encode()) for (body,) in bodies]
+    if deployment := current_deployment(connection):
+        events.append(deployment)
+    run = latest_run(connection)
+    if run and not run.evaluated and not run.failed:
+        events.append(run.request)
+    return int(row[0]), events
+
+
+def unpublished_letters(connection: Connection, most: int = 500) -> list[e.DeadLettered]:
+    """Dead letters not yet in their topic, oldest first."""
+    rows = connection.execute(
+        'SELECT topic, partition, "offset", original_key, value, reason, event_id, occurred_at FROM dead_letters WHERE NOT published ORDER BY occurred_at LIMIT ?', [most]
+    ).fetchall()
+    return [
+        Letter(LogRecord(topic, partition, offset, key, value), reason, event_id).as_event(occurred_at.astimezone(UTC))
+        for topic, partition, offset, key, value, reason, event_id, occurred_at in rows
+    ]

@@ -1,0 +1,148 @@
+"""The ledger for asyncio: one writer thread, two reader threads, and a bell that rings after every batch."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from csqa_loop.backends.ledger import queries
+from csqa_loop.backends.ledger.store import Ledger
+from csqa_loop.domain.errors import TransientError
+from csqa_loop.domain.events import DeadLettered, Event
+from csqa_loop.domain.experiment import ArmTotals
+from csqa_loop.domain.intake import Batch
+from csqa_loop.domain.preferences import Pair
+from csqa_loop.domain.rollout import Experiment, LoopState
+
+R = TypeVar("R")
+_STANDBY_BEAT_SECONDS = 0.5
+
+
+class LedgerService:
+    """Writes go through one thread, reads through others on cursors of their own, so that a long query delays no batch."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
+        self._reader = ThreadPoolExecutor(2, thread_name_prefix="ledger-reader")
+        self._taken = asyncio.Condition()
+        self.batches = 0
+
+    async def open(self) -> None:
+        """Open the file; the lock must be held already."""
+        await self._on(self._writer, self._ledger.open)
+
+    async def close(self) -> None:
+        """Checkpoint and let go of the lock."""
+        await self._on(self._reader, lambda: None)
+        await self._on(self._writer, self._ledger.close)
+        self._writer.shutdown()
+        self._reader.shutdown()
+
+    async def wait_for_lock(self) -> None:
+        """Be a standby until this is the one active loop of the volume."""
+        while not self._ledger.try_lock():  # noqa: ASYNC110 - a file lock of another process rings no bell here
+            await asyncio.sleep(_STANDBY_BEAT_SECONDS)
+
+    async def take(self, batch: Batch) -> int:
+        """As `Ledger.take`. After a refused write the file is opened again before the caller's next try."""
+        try:
+            fresh = await self._on(self._writer, self._ledger.take, batch)
+        except TransientError:
+            await self._on(self._writer, self._ledger.reopen)
+            raise
+        self.batches += 1
+        async with self._taken:
+            self._taken.notify_all()
+        return fresh
+
+    async def wait_for(self, event_id: UUID, seconds: float) -> bool:
+        """Whether the ledger came to hold the event within `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                async with self._taken:
+                    while not await self.ask(queries.has_event, str(event_id)):
+                        await self._taken.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def next_batch(self, seconds: float) -> None:
+        """Return after the next batch, or after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds), self._taken:
+                await self._taken.wait()
+        except TimeoutError:
+            return
+
+    async def ask(self, query: Callable[..., R], *arguments: object, **named: object) -> R:
+        """Run `query(cursor, ...)` on a reader thread."""
+
+        def run() -> R:
+            cursor = self._ledger.reader()
+            try:
+                return query(cursor, *arguments, **named)
+            finally:
+                cursor.close()
+
+        return await self._on(self._reader, run)
+
+    # --- the log ----------------------------------------------------------------------------------------------------
+
+    async def known_offsets(self) -> dict[tuple[str, int], tuple[int, str]]:
+        """(topic, partition) -> (next offset, hash of the last record taken)."""
+        return await self.ask(queries.next_offsets)
+
+    async def begin_epoch(self, partitions: Sequence[tuple[str, int]], reason: str) -> int:
+        """As `Ledger.begin_epoch`."""
+        return await self._on(self._writer, self._ledger.begin_epoch, partitions, reason)
+
+    async def letters_owed(self) -> list[DeadLettered]:
+        """Dead letters that are not yet in their topic."""
+        return await self.ask(queries.unpublished_letters)
+
+    async def letters_paid(self, letters: Sequence[DeadLettered]) -> None:
+        """They are."""
+        await self._on(self._writer, self._ledger.mark_letters_published, [letter.letter_id for letter in letters])
+
+    async def epoch_owed(self) -> tuple[int, list[Event]] | None:
+        """(epoch, events) where a new log lacks the current policies, the deployment and the open training request."""
+        return await self.ask(queries.epoch_debt)
+
+    async def epoch_paid(self, epoch: int) -> None:
+        """It has them."""
+        await self._on(self._writer, self._ledger.mark_republished, epoch)
+
+    # --- decisions --------------------------------------------------------------------------------------------------
+
+    async def state(self, as_of: datetime) -> LoopState:
+        """Deployment, latest run, latest experiment."""
+        return await self.ask(queries.loop_state, as_of)
+
+    async def fresh_pairs(self) -> list[Pair]:
+        """Trainable pairs that no run has claimed, oldest first."""
+        return await self.ask(queries.fresh_pairs)
+
+    async def holdout_pairs(self) -> list[Pair]:
+        """Pairs that only ever evaluate."""
+        return await self.ask(queries.holdout_pairs)
+
+    async def pairs_of(self, pair_ids: Sequence[str]) -> list[Pair]:
+        """The named pairs."""
+        return await self.ask(queries.pairs_by_id, pair_ids)
+
+    async def totals(self, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
+        """Sums over closed users: challenger, control."""
+        return await self.ask(queries.arm_totals, experiment, as_of, grace_seconds)
+
+    async def exposed(self, experiment_id: str) -> tuple[int, int]:
+        """Users exposed so far: challenger, control."""
+        return await self.ask(queries.exposed_users, experiment_id)
+
+    @staticmethod
+    async def _on(executor: ThreadPoolExecutor, call: Callable[..., R], *arguments: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(executor, call, *arguments)
+
+

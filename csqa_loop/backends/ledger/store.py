@@ -1,0 +1,256 @@
+"""The live DuckDB file: opened by one process, migrated by name, written one batch a transaction."""
+
+import fcntl
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+
+import duckdb
+
+from csqa_loop.backends.ledger.facts import arrow, body_sha, index_row, rows_by_table
+from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.domain.events import AnswerGiven, BadCaseReported, Event
+from csqa_loop.domain.intake import Batch, Letter
+from csqa_loop.domain.preferences import Answer, Correction, pair_from
+
+
+class Ledger:
+    """All facts of the log, deduplicated, with the offsets they were taken at.
+
+    Not thread-safe: the loop calls it from one writer thread. `reader()` gives other threads a cursor of their own.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._lock: IO[bytes] | None = None
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def try_lock(self) -> bool:
+        """Become the one active loop of this volume; False while another process is."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.parent.chmod(0o700)
+        handle = (self.file.parent / "lock").open("ab")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+            return False
+        self._lock = handle
+        return True
+
+    def open(self) -> None:
+        """Open and migrate.
+
+        Raises:
+            PermanentError: another process holds the ledger, or the file is not a ledger of this version.
+            TransientError: the disk refuses.
+        """
+        if self._lock is None and not self.try_lock():
+            msg = f"{self.file} is held by another loop; one is active at a time"
+            raise PermanentError(msg)
+        try:
+            self._connection = duckdb.connect(str(self.file))
+            self._connection.execute("SET TimeZone = 'UTC'")
+            self._migrate()
+        except duckdb.IOException as error:
+            msg = f"{self.file} cannot be opened: {error}"
+            raise TransientError(msg) from error
+
+    def close(self) -> None:
+        """Checkpoint, close and let a standby take over."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def reopen(self) -> None:
+        """After a failed write DuckDB may refuse everything: start again from what is on disk, without giving up the lock."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self.open()
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The writer's connection."""
+        if self._connection is None:
+            msg = f"{self.file} is not open"
+            raise PermanentError(msg)
+        return self._connection
+
+    def reader(self) -> duckdb.DuckDBPyConnection:
+        """A cursor for one other thread; it sees committed batches only."""
+        cursor = self.connection.cursor()
+        cursor.execute("SET TimeZone = 'UTC'")
+        return cursor
+
+    def _migrate(self) -> None:
+        self.connection.execute("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR PRIMARY KEY, sha VARCHAR, applied_at TIMESTAMPTZ)")
+        applied = dict(self.connection.execute("SELECT name, sha FROM migrations").fetchall())
+        scripts = sorted(
+            (script for script in resources.files("csqa_loop.backends.ledger").joinpath("migrations").iterdir() if script.name.endswith(".sql")),
+            key=lambda script: script.name,
+        )
+        unknown = applied.keys() - {script.name for script in scripts}
+        if unknown:
+            msg = f"{self.file} was written by a newer version (migration {min(unknown)}); upgrade csqa_loop"
+            raise PermanentError(msg)
+        for script in scripts:
+            text = script.read_text()
+            sha = hashlib.sha256(text.encode()).hexdigest()[:16]
+            if script.name in applied:
+                if applied[script.name] != sha:
+                    msg = f"{self.file}: migration {script.name} was applied with another text; migrations are never edited, add a new one"
+                    raise PermanentError(msg)
+                continue
+            with self._transaction():
+                self.connection.execute(text)
+                self.connection.execute("INSERT INTO migrations VALUES (?, ?, now())", [script.name, sha])
+        self.connection.execute("CHECKPOINT")
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def take(self, batch: Batch) -> int:
+        """Take a batch whole or not at all: new facts, their pairs, dead letters and offsets in one transaction.
+
+        Returns:
+            How many facts were new.
+
+        Raises:
+            TransientError: the disk refused; nothing of the batch is visible.
+        """
+        try:
+            with self._transaction():
+                fresh, conflicts = self._sift(batch)
+                self._insert_facts(fresh)
+                self._rebuild_pairs(fresh)
+                self._insert_letters([*batch.letters, *conflicts])
+                self._set_offsets([asdict(mark) for mark in batch.marks])
+        except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, OSError) as error:
+            msg = f"{self.file}: a batch of {len(batch.facts)} events could not be written: {error}"
+            raise TransientError(msg) from error
+        return len(fresh)
+
+    def _sift(self, batch: Batch) -> tuple[list[Event], list[Letter]]:
+        """New events, once each; a known id with another body is a dead letter."""
+        ids = [str(event.event_id) for event, _ in batch.facts]
+        known: dict[str, str] = {}
+        if ids:
+            query = "SELECT event_id::VARCHAR, body_sha FROM events WHERE event_id IN (SELECT unnest($1)::UUID)"
+            known = dict(self.connection.execute(query, [ids]).fetchall())
+        fresh: list[Event] = []
+        conflicts: list[Letter] = []
+        for event, record in batch.facts:
+            name, sha = str(event.event_id), body_sha(event)
+            if name not in known:
+                known[name] = sha
+                fresh.append(event)
+            elif known[name] != sha:
+                conflicts.append(Letter(record, f"{event.type} {name}: this event_id is known with another body", event_id=name))
+        return fresh, conflicts
+
+    def _insert_facts(self, fresh: Sequence[Event]) -> None:
+        if fresh:
+            self._append("events", [index_row(event) for event in fresh])
+            for table, rows in rows_by_table(fresh).items():
+                self._append(table, rows)
+
+    def _rebuild_pairs(self, fresh: Sequence[Event]) -> None:
+        touched = sorted({event.message_id for event in fresh if isinstance(event, AnswerGiven | BadCaseReported)})
+        if not touched:
+            return
+        rows = self.connection.execute(
+            """
+            SELECT a.event_id::VARCHAR, a.message_id, a.question, a.messages, a.answer, a.source, a.adapter, a.policy_id, a.section,
+                   b.event_id::VARCHAR, b.corrected_answer, b.occurred_at
+            FROM bad_cases b JOIN (
+                SELECT * FROM answers WHERE message_id IN (SELECT unnest($1))
+                QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
+            ) a USING (message_id)
+            """,
+            [touched],
+        ).fetchall()
+        pairs = [
+            pair_from(
+                Answer(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8]), Correction(row[9], row[1], row[10], row[11].astimezone(UTC))
+            )
+            for row in rows
+        ]
+        self.connection.execute("DELETE FROM pairs WHERE message_id IN (SELECT unnest($1))", [touched])
+        if made := [asdict(pair) for pair in pairs if pair is not None]:
+            self._append("pairs", made)
+
+    def _insert_letters(self, letters: Sequence[Letter]) -> None:
+        once = {letter.letter_id: letter for letter in letters}
+        if not once:
+            return
+        known = self.connection.execute("SELECT letter_id FROM dead_letters WHERE letter_id IN (SELECT unnest($1))", [list(once)]).fetchall()
+        new = [letter for name, letter in once.items() if (name,) not in known]
+        if new:
+            moment = datetime.now(UTC)
+            self._append(
+                "dead_letters",
+                [
+                    {
+                        "letter_id": letter.letter_id, "occurred_at": moment, "topic": letter.record.topic,
+                        "original_key": letter.record.key, "value": letter.record.value,
+                        "partition": letter.record.partition, "offset": letter.record.offset, "event_id": letter.event_id, "reason": letter.reason,
+                    }
+                    for letter in new
+                ],
+            )  # fmt: skip
+
+    def _set_offsets(self, marks: Sequence[dict[str, Any]]) -> None:
+        for mark in marks:
+            self.connection.execute(
+                "INSERT INTO offsets VALUES ($topic, $partition, $next_offset, $last_record_sha) "
+                "ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset, last_record_sha = excluded.last_record_sha",
+                mark,
+            )
+
+    def begin_epoch(self, partitions: Sequence[tuple[str, int]], reason: str) -> int:
+        """The broker holds another log: read these partitions from the beginning. Facts stay; dedupe makes re-reading harmless."""
+        with self._transaction():
+            row = self.connection.execute("SELECT coalesce(max(epoch), 0) + 1 FROM epochs").fetchone()
+            epoch = int(row[0]) if row else 1
+            self.connection.execute("INSERT INTO epochs VALUES (?, now(), ?, false)", [epoch, reason])
+            for topic, partition in partitions:
+                self.connection.execute("DELETE FROM offsets WHERE topic = ? AND partition = ?", [topic, partition])
+        return epoch
+
+    def mark_republished(self, epoch: int) -> None:
+        """The current policies, deployment and open request are in the new log."""
+        self.connection.execute("UPDATE epochs SET republished = true WHERE epoch <= ?", [epoch])
+
+    def mark_letters_published(self, letter_ids: Sequence[str]) -> None:
+        """They are in `csqa.dead-letters`."""
+        self.connection.execute("UPDATE dead_letters SET published = true WHERE letter_id IN (SELECT unnest($1))", [list(letter_ids)])
+
+    def _append(self, table: str, rows: list[dict[str, Any]]) -> None:
+        incoming = arrow(rows)
+        self.connection.register("incoming", incoming)
+        try:
+            self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")  # noqa: S608 - table names are ours
+        finally:
+            self.connection.unregister("incoming")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.connection.execute("BEGIN")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            with suppress(duckdb.Error):  # a failed COMMIT has already ended the transaction; the first error is the one to tell
+                self.connection.execute("ROLLBACK")
+            raise
+

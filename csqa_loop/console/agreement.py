@@ -1,0 +1,30 @@
+"""Does everything that serves agree with the current deployment: disk, replicas, gateways."""
+
+import httpx
+
+from csqa_loop.bootstrap import LoopParts
+from csqa_loop.domain.events import BASE, DeploymentChanged, now
+
+_SECONDS = 3.0
+
+
+async def disagreements(parts: LoopParts, deployment: DeploymentChanged | None) -> list[tuple[str, str]]:
+    """(where, what it lacks) of everything that does not serve what the deployment says."""
+    if deployment is None:
+        return [("deployment", "none is known")]
+    await parts.reconciler.reconcile(deployment, now())
+    found = parts.reconciler.disagreements(deployment, now())
+    for adapter in {deployment.champion, deployment.challenger, deployment.candidate} - {None, BASE}:
+        if not (parts.settings.adapters / str(adapter) / "adapter_model.safetensors").is_file():
+            found.append((str(parts.settings.adapters), f"lacks {adapter}"))
+    return found + await _gateway(parts.settings.gateway_url, deployment)
+
+
+async def _gateway(url: str, deployment: DeploymentChanged) -> list[tuple[str, str]]:
+    try:
+        async with httpx.AsyncClient(timeout=_SECONDS) as client:
+            told = (await client.get(f"{url}/health")).json()
+    except (httpx.HTTPError, ValueError) as error:
+        return [(url, f"the gateway does not answer ({error!r})")]
+    seen = (told.get("deployment") or {}).get("revision")
+    return [] if seen == deployment.revision else [(url, f"serves revision {seen}, current is {deployment.revision}")]

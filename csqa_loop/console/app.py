@@ -1,0 +1,98 @@
+"""The operator API: loopback by default, its own key, one JSON object a question."""
+
+import hmac
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+
+from csqa_loop import problems
+from csqa_loop.backends.ledger import queries
+from csqa_loop.backends.ledger.invariants import check, ledger_hash
+from csqa_loop.bootstrap import LoopParts
+from csqa_loop.console.agreement import disagreements
+from csqa_loop.console.status import experiment_status, run_status, status
+from csqa_loop.domain.events import now
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class Position(Protocol):
+    """Where the ledger stands in the log."""
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether decisions are taken."""
+        ...
+
+    async def committed(self) -> dict[tuple[str, int], int]:
+        """Kafka's committed offsets."""
+        ...
+
+
+class CheckRequest(BaseModel):
+    """Body of POST /v1/ledger/check."""
+
+    model_config = ConfigDict(extra="forbid")
+    accepted: list[str] | None = None
+
+
+def create_console(parts: LoopParts, position: Position, health: Callable[[], dict[str, object]], lifespan: Lifespan) -> FastAPI:
+    """The app; the loop runs in its lifespan."""
+    app = FastAPI(title="csqa console", lifespan=lifespan, docs_url=None, redoc_url=None)
+    problems.install(app)
+
+    async def operator(authorization: Annotated[str, Header()] = "") -> None:
+        given = authorization.removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), parts.secrets.operator_key.encode()):
+            raise problems.Problem(401, "Operator key needed", "send 'Authorization: Bearer KEY'; the key is in var/secrets.json or CSQA_OPERATOR_KEY")
+
+    async def opened(request: Request) -> None:
+        if health().get("phase") in {"starting", "standby", "opening"}:
+            raise problems.Problem(503, "Not the active loop", f"the ledger is not open here (phase {health().get('phase')}); ask again ({request.url.path})")
+
+    @app.get("/health")
+    async def show_health() -> JSONResponse:
+        state = health()
+        return JSONResponse({"name": "loop", **state}, status_code=200 if state["ok"] else 503)
+
+    router = APIRouter(prefix="/v1", dependencies=[Depends(operator), Depends(opened)])
+
+    @router.get("/status")
+    async def show_status() -> dict[str, Any]:
+        return await status(parts, caught_up=position.caught_up)
+
+    @router.post("/ledger/check")
+    async def check_ledger(body: CheckRequest) -> dict[str, Any]:
+        committed = await position.committed()
+        deployment = (await parts.ledger.state(now())).deployment
+        serving = await disagreements(parts, deployment)
+        findings = await parts.ledger.ask(
+            check, accepted=body.accepted, committed=committed, serving=serving, champion=deployment.champion if deployment else None
+        )
+        return {"ok": all(finding.holds for finding in findings), "findings": [asdict(finding) for finding in findings]}
+
+    @router.get("/ledger/hash")
+    async def show_hash() -> dict[str, Any]:
+        return {"hash": await parts.ledger.ask(ledger_hash), "recorded": await parts.ledger.ask(queries.recorded_counts)}
+
+    @router.get("/runs/{run_id}")
+    async def show_run(run_id: str) -> dict[str, Any]:
+        run = await parts.ledger.ask(queries.latest_run, run_id)
+        if run is None:
+            raise problems.Problem(404, "Unknown run", f"no run {run_id!r} was ever requested")
+        return run_status(run)
+
+    @router.get("/experiments/{experiment_id}")
+    async def show_experiment(experiment_id: str) -> dict[str, Any]:
+        experiment = await parts.ledger.ask(queries.latest_experiment, experiment_id)
+        if experiment is None:
+            raise problems.Problem(404, "Unknown experiment", f"no experiment {experiment_id!r} was ever opened")
+        return await experiment_status(parts, experiment, settled=True)
+
+    app.include_router(router)
+    return app

@@ -1,0 +1,76 @@
+"""What the loop says of itself."""
+
+from typing import Any
+
+from csqa_loop.backends.ledger import queries
+from csqa_loop.bootstrap import LoopParts
+from csqa_loop.domain.events import now
+from csqa_loop.domain.rollout import Experiment, Run, in_flight
+
+
+async def status(parts: LoopParts, *, caught_up: bool) -> dict[str, Any]:
+    """One JSON object: deployment, latest run and experiment, pairs, what is recorded."""
+    state = await parts.ledger.state(now())
+    busy = state.deployment is None or in_flight(state, max_attempts=parts.settings.trigger.max_attempts)
+    deployment = state.deployment
+    return {
+        "caught_up": caught_up,
+        "epoch": await parts.ledger.ask(queries.epoch),
+        "busy": busy,
+        "deployment": deployment
+        and deployment.model_dump(mode="json", include={"revision", "champion", "challenger", "candidate", "share", "experiment", "cause", "occurred_at"}),
+        "run": state.run and run_status(state.run),
+        "experiment": state.experiment and await experiment_status(parts, state.experiment, settled=not busy),
+        "pairs": await parts.ledger.ask(queries.pair_counts),
+        "recorded": await parts.ledger.ask(queries.recorded_counts),
+    }
+
+
+def run_status(run: Run) -> dict[str, Any]:
+    """One training run, flat."""
+    progress, trained = run.progress, run.trained
+    return {
+        "run_id": run.request.run_id,
+        "attempt": run.request.attempt,
+        "state": run.state,
+        "step": progress.step if progress else 0,
+        "steps": progress.steps if progress else 0,
+        "loss": progress.loss if progress else None,
+        "pairs": len(run.request.pair_ids),
+        "held_out_pairs": len(run.request.holdout_pair_ids),
+        "champion": run.request.champion,
+        "adapter": trained.adapter if trained else None,
+        "seconds": trained.seconds if trained else None,
+        "first_loss": trained.first_loss if trained else None,
+        "metrics": trained.metrics if trained else {},
+        "reason": run.failed.reason if run.failed else run.request.reason,
+        "gate": run.evaluated.model_dump(mode="json", include={"passed", "checks"}) if run.evaluated else None,
+    }
+
+
+async def experiment_status(parts: LoopParts, experiment: Experiment, *, settled: bool) -> dict[str, Any]:
+    """One experiment with its numbers: as recorded where a verdict has fallen, else as last seen."""
+    opened = experiment.opened
+    verdict, stopped_by, as_of, estimates = parts.examiner.seen(experiment)
+    difference = next((row for row in estimates if row.metric == opened.contract.primary and row.arm == "difference"), None)
+    users = {row.arm: row.users for row in estimates if row.metric == opened.contract.primary and row.arm != "difference"}
+    exposed = await parts.ledger.exposed(opened.experiment_id)
+    return {
+        "id": opened.experiment_id,
+        "run_id": opened.run_id,
+        "alpha": opened.contract.alpha,
+        "champion": opened.champion,
+        "challenger": opened.challenger,
+        "share": experiment.share,
+        "n": {"challenger": users.get("challenger", 0), "control": users.get("control", 0)},
+        "exposed": {"challenger": exposed[0], "control": exposed[1]},
+        "estimate": difference.estimate if difference else None,
+        "lower": difference.lower if difference else None,
+        "upper": difference.upper if difference else None,
+        "verdict": verdict,
+        "stopped_by": stopped_by,
+        "as_of": as_of.isoformat() if as_of else None,
+        "settled": settled and experiment.verdict is not None,
+        "estimates": [row.model_dump(mode="json") for row in estimates],
+        "contract": opened.contract.model_dump(mode="json"),
+    }

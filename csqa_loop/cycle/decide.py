@@ -1,0 +1,124 @@
+"""The beat of the loop: look at the ledger, take the one next step, see it recorded, look again."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from csqa_loop.cycle.experiment import Examiner, opened
+from csqa_loop.cycle.ports import Bus, LedgerReader
+from csqa_loop.cycle.promote import Reconciler, deployment_after
+from csqa_loop.cycle.train import RunPlanner
+from csqa_loop.domain.events import Event, ExperimentContract, TrainingFailed, derived_id
+from csqa_loop.domain.rollout import (
+    Deploy,
+    FailRun,
+    JudgeExperiment,
+    LookForWork,
+    LoopState,
+    OpenExperiment,
+    RetryRun,
+    Step,
+    Wait,
+    next_step,
+)
+
+_log = logging.getLogger(__name__)
+_RECORDED_WITHIN = 15.0
+"""Seconds until a published decision must have come back through the log."""
+_MOST_STEPS = 20
+
+
+class Decider:
+    """Takes decisions one at a time. Each is published as a fact and counts only once the ledger holds it.
+
+    A decision that was published and has not come back is sent again, byte for byte, before anything else is decided: the state it
+    was based on would otherwise lead to a second, different one. `horizon` is the moment up to which the log has been taken: windows close
+    and silence is measured by it, so that a ledger that lags behind decides nothing it would have to regret.
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerReader,
+        bus: Bus,
+        planner: RunPlanner,
+        examiner: Examiner,
+        reconciler: Reconciler,
+        *,
+        contract: ExperimentContract,
+        progress_timeout: timedelta,
+        max_attempts: int,
+        clock: Callable[[], datetime],
+        horizon: Callable[[], datetime],
+    ) -> None:
+        self._ledger = ledger
+        self._bus = bus
+        self._planner = planner
+        self._examiner = examiner
+        self._reconciler = reconciler
+        self._contract = contract
+        self._progress_timeout = progress_timeout
+        self._max_attempts = max_attempts
+        self._clock = clock
+        self._horizon = horizon
+        self._pending: Event | None = None
+
+    async def beat(self) -> LoopState:
+        """Take steps until there is none to take now; the state after them.
+
+        Raises:
+            TransientError: the log or the disk did not answer; the next beat goes on from the ledger.
+        """
+        for _ in range(_MOST_STEPS):
+            if self._pending is not None and not await self._publish(self._pending):
+                break
+            state = await self._ledger.state(self._horizon())
+            step = next_step(state, progress_timeout=self._progress_timeout, max_attempts=self._max_attempts)
+            if state.deployment:
+                await self._reconciler.reconcile(state.deployment, self._clock())
+            decision = await self._decide(step, state)
+            if decision is None:
+                return state
+            if not await self._publish(decision):
+                break
+        return await self._ledger.state(self._horizon())
+
+    async def _decide(self, step: Step, state: LoopState) -> Event | None:
+        now = self._clock()
+        match step:
+            case Deploy():
+                if step.challenger and not self._reconciler.holds_everywhere(step.challenger):
+                    return None  # traffic moves only once every replica can serve it
+                return deployment_after(state.deployment, step, now)
+            case OpenExperiment():
+                if not self._reconciler.holds_everywhere(step.challenger) or state.run is None:
+                    return None
+                return opened(step, state.run.request.attempt, self._contract, now)
+            case JudgeExperiment():
+                return await self._examiner.look(step.experiment, as_of=state.as_of, now=now)
+            case RetryRun():
+                _log.warning("run %s attempt %d: %s; trying again", step.request.run_id, step.request.attempt, step.cause)
+                return await self._planner.retry(step.request, now)
+            case FailRun():
+                request = step.request
+                return TrainingFailed(
+                    event_id=derived_id(request.run_id, "TrainingFailed", f"{request.attempt} loop"),
+                    occurred_at=now,
+                    run_id=request.run_id,
+                    attempt=request.attempt,
+                    stage="training",
+                    reason=step.cause,
+                )
+            case LookForWork():
+                return await self._planner.claim(state.deployment.champion, now) if state.deployment else None
+            case Wait():
+                return None
+
+    async def _publish(self, decision: Event) -> bool:
+        self._pending = decision
+        await self._bus.publish(decision)
+        if not await self._ledger.wait_for(decision.event_id, _RECORDED_WITHIN):
+            _log.warning("%s %s is published and not yet back from the log; sending it again", decision.type, decision.event_id)
+            return False
+        _log.info("decided: %s %s", decision.type, decision.key)
+        self._pending = None
+        return True

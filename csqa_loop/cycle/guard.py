@@ -1,0 +1,35 @@
+"""Privacy once more on intake, for frontends that publish to Kafka themselves. On what a gateway wrote it changes nothing."""
+
+from typing import TypeVar
+
+from csqa_loop.domain.events import AnswerGiven, ArmExposed, BadCaseReported, ChatMessage, Event, FeedbackGiven
+from csqa_loop.domain.identity import pseudonym
+from csqa_loop.domain.privacy import mask
+
+E = TypeVar("E", bound=Event)
+
+
+def guard(secret: bytes, event: Event) -> Event:
+    """The event with its user pseudonymised and personal data in free text masked. System messages are the company's own words."""
+    match event:
+        case ArmExposed():
+            return _with(event, user=pseudonym(secret, event.user))
+        case AnswerGiven():
+            return _with(
+                event,
+                user=pseudonym(secret, event.user),
+                question=mask(event.question),
+                answer=mask(event.answer),
+                messages=tuple(m if m.role == "system" else ChatMessage(role=m.role, content=mask(m.content)) for m in event.messages),
+            )
+        case FeedbackGiven():
+            return _with(event, user=pseudonym(secret, event.user), comment=event.comment and mask(event.comment))
+        case BadCaseReported():
+            return _with(event, corrected_answer=event.corrected_answer and mask(event.corrected_answer))
+        case _:
+            return event
+
+
+def _with(event: E, **values: object) -> E:
+    changed = {name: value for name, value in values.items() if getattr(event, name) != value}
+    return event.model_copy(update=changed) if changed else event

@@ -1,0 +1,73 @@
+"""Deployments and the adapters that every replica must hold for them."""
+
+import asyncio
+import logging
+from datetime import datetime
+
+from csqa_loop.cycle.ports import ModelServer
+from csqa_loop.domain.errors import CsqaError
+from csqa_loop.domain.events import DeploymentChanged, derived_id
+from csqa_loop.domain.rollout import Deploy, resident_adapters
+
+_log = logging.getLogger(__name__)
+
+
+def deployment_after(current: DeploymentChanged | None, step: Deploy, now: datetime) -> DeploymentChanged:
+    """The next revision."""
+    revision = current.revision + 1 if current else 1
+    return DeploymentChanged(
+        event_id=derived_id("default", "DeploymentChanged", revision),
+        occurred_at=now,
+        revision=revision,
+        champion=step.champion,
+        challenger=step.challenger,
+        candidate=step.candidate,
+        share=step.share,
+        salt=step.salt,
+        experiment=step.experiment,
+        previous_champion=step.previous_champion,
+        cause=step.cause,
+    )
+
+
+class Reconciler:
+    """Makes every replica hold what the deployment needs, and nothing else of ours. Run at a beat and after each change."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self._server = server
+        self.resident: dict[str, frozenset[str]] = {}
+        """Replica -> names it serves, as last seen."""
+
+    async def reconcile(self, deployment: DeploymentChanged, now: datetime) -> None:
+        """One pass. A replica that refuses or is away is told in the log and tried again at the next beat."""
+        wanted = resident_adapters(deployment, now)
+        held = await self._server.resident()
+        await asyncio.gather(*(self._align(replica, names, wanted) for replica, names in held.items()))
+        self.resident = await self._server.resident()
+
+    async def _align(self, replica: str, names: frozenset[str], wanted: frozenset[str]) -> None:
+        for adapter in sorted(name for name in names if name.startswith("a-") and name not in wanted):
+            await self._attempt("unload", replica, adapter)
+        for adapter in sorted(wanted - names):
+            await self._attempt("load", replica, adapter)
+
+    async def _attempt(self, action: str, replica: str, adapter: str) -> None:
+        try:
+            await (self._server.load(replica, adapter) if action == "load" else self._server.unload(replica, adapter))
+            _log.info("%s: %s %s", replica, action, adapter)
+        except CsqaError as error:
+            _log.warning("%s: cannot %s %s: %s", replica, action, adapter, error)
+
+    def holds_everywhere(self, adapter: str) -> bool:
+        """Whether every replica that answers serves the adapter, and at least one answers."""
+        return bool(self.resident) and all(adapter in names for names in self.resident.values())
+
+    def disagreements(self, deployment: DeploymentChanged, now: datetime) -> list[tuple[str, str]]:
+        """(replica, what it lacks or holds too much)."""
+        wanted = resident_adapters(deployment, now)
+        found = [] if self.resident else [("model servers", "none answers")]
+        for replica, names in sorted(self.resident.items()):
+            ours = {name for name in names if name.startswith("a-")}
+            if ours != wanted:
+                found.append((replica, f"holds {sorted(ours)}, wanted {sorted(wanted)}"))
+        return found

@@ -1,0 +1,65 @@
+"""Taking the log into the ledger: decode one by one, mask once more, take the batch whole, only then let Kafka forget it."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.domain.events import Event
+from csqa_loop.domain.intake import Batch, Letter, LogRecord, marks_of
+from csqa_loop.domain.wire import decode
+
+_log = logging.getLogger(__name__)
+_LONGEST_PAUSE = 10.0
+
+Guard = Callable[[Event], Event]
+"""Pseudonymises and masks; doing it twice changes nothing."""
+
+
+def sort_out(records: Sequence[LogRecord], guard: Guard) -> Batch:
+    """Facts and dead letters of a batch. A bad record touches none of its neighbours."""
+    facts: list[tuple[Event, LogRecord]] = []
+    letters: list[Letter] = []
+    for record in records:
+        try:
+            facts.append((guard(decode(record.topic, record.value)), record))
+        except PermanentError as error:
+            letters.append(Letter(record, str(error), event_id=_event_id(record.value)))
+    return Batch(facts=facts, letters=letters, marks=marks_of(records))
+
+
+class Recorder:
+    """Takes batches until they are taken: a refused disk is waited for, and nothing is committed to Kafka meanwhile."""
+
+    def __init__(self, take: Callable[[Batch], Awaitable[int]], guard: Guard) -> None:
+        self._take = take
+        self._guard = guard
+        self.trouble: str | None = None
+        """Why the ledger takes nothing at present."""
+
+    async def record(self, records: Sequence[LogRecord]) -> int:
+        """Return once the batch is durable; the number of new facts."""
+        batch = sort_out(records, self._guard)
+        pause = 0.2
+        while True:
+            try:
+                fresh = await self._take(batch)
+            except TransientError as error:
+                self.trouble = str(error)
+                _log.warning("%s; trying again in %.1f s", error, pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self.trouble = None
+                return fresh
+
+
+def _event_id(value: bytes | None) -> str | None:
+    """The id a refused record claims, so that its producer's account can be settled."""
+    try:
+        body = json.loads(value or b"")
+    except (ValueError, RecursionError):
+        return None
+    claimed = body.get("event_id") if isinstance(body, dict) else None
+    return claimed.lower() if isinstance(claimed, str) else None

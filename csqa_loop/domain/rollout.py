@@ -1,0 +1,216 @@
+"""What the loop does next, from what the ledger holds. Pure: called again after a crash it gives the same step again."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from csqa_loop.domain.events import (
+    BASE,
+    AdapterEvaluated,
+    AdapterTrained,
+    DeploymentChanged,
+    ExperimentOpened,
+    TrainingFailed,
+    TrainingProgress,
+    TrainingRequested,
+    VerdictReached,
+)
+
+DRAIN = timedelta(minutes=2)
+"""How long a replaced champion stays resident, so that answers in flight finish."""
+
+RunState = Literal["requested", "training", "trained", "evaluating", "passed", "refused", "failed"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The latest run. Only events of the current attempt count: the attempt is the fencing token."""
+
+    request: TrainingRequested
+    last_sign: datetime
+    progress: TrainingProgress | None = None
+    trained: AdapterTrained | None = None
+    failed: TrainingFailed | None = None
+    evaluated: AdapterEvaluated | None = None
+
+    @property
+    def state(self) -> RunState:
+        """Where the run stands."""
+        if self.evaluated:
+            return "passed" if self.evaluated.passed else "refused"
+        if self.failed:
+            return "failed"
+        if self.trained:
+            return "evaluating" if self.progress and self.progress.stage == "evaluating" else "trained"
+        return "training" if self.progress else "requested"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The latest experiment."""
+
+    opened: ExperimentOpened
+    share: float
+    verdict: VerdictReached | None = None
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """Everything a decision rests on."""
+
+    deployment: DeploymentChanged | None
+    run: Run | None
+    experiment: Experiment | None
+    as_of: datetime
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """Publish this deployment (event_id and occurred_at are the caller's)."""
+
+    champion: str
+    cause: str
+    challenger: str | None = None
+    candidate: str | None = None
+    share: float = 0.0
+    salt: str = ""
+    experiment: str | None = None
+    previous_champion: str | None = None
+
+
+@dataclass(frozen=True)
+class OpenExperiment:
+    """The gate passed: publish ExperimentOpened for this run, once the candidate is resident everywhere."""
+
+    run_id: str
+    champion: str
+    challenger: str
+
+
+@dataclass(frozen=True)
+class JudgeExperiment:
+    """Look at the open experiment."""
+
+    experiment: Experiment
+
+
+@dataclass(frozen=True)
+class RetryRun:
+    """The same run with the next attempt: what an older attempt still says no longer counts."""
+
+    request: TrainingRequested
+    cause: str
+
+
+@dataclass(frozen=True)
+class FailRun:
+    """Silent or failing too often: say so in the log."""
+
+    request: TrainingRequested
+    cause: str
+
+
+@dataclass(frozen=True)
+class LookForWork:
+    """Nothing is in flight: a run may be due."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Somebody else has the ball."""
+
+    on: str
+
+
+Step = Deploy | OpenExperiment | JudgeExperiment | RetryRun | FailRun | LookForWork | Wait
+
+
+def next_step(state: LoopState, *, progress_timeout: timedelta, max_attempts: int) -> Step:
+    """The one thing to do now."""
+    deployment = state.deployment
+    if deployment is None:
+        return Deploy(champion=BASE, cause="first start")
+    if state.experiment and _unsettled(state.experiment, deployment, state.run):
+        return _step_of_experiment(state.experiment, deployment)
+    if state.run:
+        step = _step_of_run(state.run, deployment, state, progress_timeout, max_attempts)
+        if step:
+            return step
+    return LookForWork()
+
+
+def in_flight(state: LoopState, *, max_attempts: int) -> bool:
+    """Whether a run or an experiment is open, or a verdict is not yet deployed."""
+    step = next_step(state, progress_timeout=timedelta.max, max_attempts=max_attempts)
+    return not isinstance(step, LookForWork) and state.deployment is not None
+
+
+def _unsettled(experiment: Experiment, deployment: DeploymentChanged, run: Run | None) -> bool:
+    if experiment.verdict is None or deployment.experiment == experiment.opened.experiment_id:
+        return True
+    # A verdict is deployed when the deployment has let go of the experiment; a newer run makes the experiment history.
+    newest = run is None or run.request.run_id == experiment.opened.run_id
+    return newest and deployment.candidate == experiment.opened.challenger
+
+
+def _step_of_experiment(experiment: Experiment, deployment: DeploymentChanged) -> Step:
+    opened, verdict = experiment.opened, experiment.verdict
+    if verdict is None:
+        if deployment.experiment != opened.experiment_id or deployment.share != experiment.share:
+            return Deploy(
+                champion=opened.champion,
+                challenger=opened.challenger,
+                share=experiment.share,
+                salt=opened.salt,
+                experiment=opened.experiment_id,
+                cause=f"experiment {opened.experiment_id} at share {experiment.share:g}",
+            )
+        return JudgeExperiment(experiment)
+    cause = f"{verdict.verdict}: {verdict.stopped_by}"
+    if verdict.verdict == "PROMOTE":
+        return Deploy(champion=opened.challenger, previous_champion=opened.champion, cause=cause)
+    return Deploy(champion=opened.champion, cause=cause)
+
+
+def _step_of_run(run: Run, deployment: DeploymentChanged, state: LoopState, progress_timeout: timedelta, max_attempts: int) -> Step | None:
+    request = run.request
+    if run.evaluated:
+        return _step_of_evaluated(run, run.evaluated, deployment, state.experiment)
+    silent = state.as_of - run.last_sign > progress_timeout
+    if run.failed or silent:
+        cause = run.failed.reason if run.failed else f"no sign of life for {progress_timeout.total_seconds():g} s"
+        if request.attempt < max_attempts:
+            return RetryRun(request, cause)
+        if not run.failed:
+            return FailRun(request, cause)
+        if deployment.candidate:
+            return Deploy(champion=deployment.champion, cause=f"run {request.run_id} failed: {cause}")
+        return None
+    if run.trained:
+        if deployment.candidate != run.trained.adapter:
+            return Deploy(champion=deployment.champion, candidate=run.trained.adapter, cause=f"run {request.run_id} trained {run.trained.adapter}")
+        return Wait("the offline gate")
+    return Wait("training")
+
+
+def _step_of_evaluated(run: Run, evaluated: AdapterEvaluated, deployment: DeploymentChanged, experiment: Experiment | None) -> Step | None:
+    if experiment and experiment.opened.run_id == run.request.run_id:
+        return None  # settled: an unsettled one is handled before
+    if evaluated.passed and evaluated.adapter != deployment.champion:
+        return OpenExperiment(run_id=run.request.run_id, champion=deployment.champion, challenger=evaluated.adapter)
+    if deployment.candidate:
+        return Deploy(champion=deployment.champion, cause=f"the gate refused {evaluated.adapter}")
+    return None
+
+
+def resident_adapters(deployment: DeploymentChanged, as_of: datetime) -> frozenset[str]:
+    """What every replica must hold: champion, challenger, candidate, and the previous champion while it drains."""
+    names = {deployment.champion, deployment.challenger, deployment.candidate}
+    if as_of - deployment.occurred_at < DRAIN:
+        names.add(deployment.previous_champion)
+    return frozenset(name for name in names if name and name != BASE)
+
+
+def experiment_id(run_id: str, attempt: int) -> str:
+    """One experiment a gated attempt."""
+    return f"x-{run_id.removeprefix('r-')}-{attempt}"

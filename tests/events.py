@@ -1,0 +1,60 @@
+"""Makers of events for tests: everything has a default, time is fixed."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from csqa_loop.domain import events as e
+from csqa_loop.domain.intake import Batch, LogRecord, marks_of
+
+START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+VERSION = "0123456789ab"
+
+
+def at(seconds: float) -> datetime:
+    """So many seconds after the test's start."""
+    return START + timedelta(seconds=seconds)
+
+
+def event_id(number: int) -> UUID:
+    """A fixed id."""
+    return UUID(int=number)
+
+
+def exposure(number: int, *, second: float = 0, **fields: object) -> e.ArmExposed:
+    body = {"message_id": f"m{number}", "conversation_id": f"c{number}", "user": f"u-{number:016x}"} | fields
+    return e.ArmExposed(event_id=event_id(10_000 + number), occurred_at=at(second), **body)
+
+
+def answer(number: int, *, second: float = 0, section: str = "Returns", **fields: object) -> e.AnswerGiven:
+    citation = e.Citation(chunk_id=f"returns@{VERSION}#0", policy_id="returns", version=VERSION, section=section, score=0.8)
+    body: dict[str, object] = {
+        "message_id": f"m{number}", "conversation_id": f"c{number}", "user": f"u-{number:016x}", "question": f"How long do returns take, case {number}?",
+        "messages": (e.ChatMessage(role="system", content="Policy."), e.ChatMessage(role="user", content=f"Question {number}")),
+        "answer": "30 days.", "citations": (citation,), "latency_ms": 100.0,
+    }  # fmt: skip
+    return e.AnswerGiven(event_id=event_id(20_000 + number), occurred_at=at(second), **(body | fields))
+
+
+def thumb(number: int, way: str = "down", *, second: float = 1, identity: int | None = None) -> e.FeedbackGiven:
+    return e.FeedbackGiven(
+        event_id=event_id(30_000 + (number if identity is None else identity)), occurred_at=at(second),
+        conversation_id=f"c{number}", message_id=f"m{number}", user=f"u-{number:016x}", thumb=way,
+    )  # fmt: skip
+
+
+def bad_case(number: int, corrected: str | None = "14 days.", *, second: float = 2) -> e.BadCaseReported:
+    return e.BadCaseReported(
+        event_id=event_id(40_000 + number), occurred_at=at(second), conversation_id=f"c{number}", message_id=f"m{number}",
+        reason="wrong", corrected_answer=corrected, reviewer="ann",
+    )  # fmt: skip
+
+
+def record(event: e.Event, offset: int, partition: int = 0) -> LogRecord:
+    """The event as it lies in the log."""
+    return LogRecord(event.topic, partition, offset, event.key.encode(), event.to_json(), int(event.occurred_at.timestamp() * 1000))
+
+
+def batch(*events: e.Event, first_offset: int = 0) -> Batch:
+    """A batch without dead letters."""
+    records = [record(event, first_offset + number) for number, event in enumerate(events)]
+    return Batch(facts=list(zip(events, records, strict=True)), letters=[], marks=marks_of(records))
