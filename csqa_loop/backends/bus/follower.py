@@ -43,6 +43,7 @@ class Follower:
         self._apply = apply
         self._applied: dict[TopicPartition, _Applied] = {}
         self._reached = asyncio.Event()
+        self._connected = False
         self._healthy = False
         self._task: asyncio.Task[None] | None = None
 
@@ -80,8 +81,8 @@ class Follower:
                 log.warning("following %s: %s; connecting again", ", ".join(self._topics), error or repr(error))
             except Exception:
                 log.exception("following %s failed; connecting again", ", ".join(self._topics))
-            pause = _FIRST_PAUSE if self._healthy else min(2 * pause, _LONGEST_PAUSE)
-            self._healthy = False
+            pause = _FIRST_PAUSE if self._connected else min(2 * pause, _LONGEST_PAUSE)
+            self._connected = self._healthy = False
             await asyncio.sleep(pause)
 
     async def _follow(self) -> None:
@@ -92,12 +93,13 @@ class Follower:
             consumer.assign(partitions)
             starts, ends = await bounds_of(consumer, partitions, self._bound)
             unverified = self._seek(consumer, starts, ends)
-            self._healthy = True
+            self._connected = self._healthy = True
             beaten = asyncio.get_running_loop().time()
             while True:
                 await self._note_progress(consumer, ends)
                 batches = await consumer.getmany(timeout_ms=int(_BEAT_SECONDS * 1000))
                 if lost.is_set():
+                    self._healthy = False  # at once: closing the connection takes a while
                     # What has just come may be from another log than what came before: dropped, and read again after comparing.
                     raise TransientError("the connection was lost")
                 for partition, batch in batches.items():

@@ -1,6 +1,7 @@
 """Reading the log without a consumer group."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.topics import MAX_RECORD_BYTES
 from csqa_loop.settings import KafkaSettings
 
+log = logging.getLogger(__name__)
 _POLL_MS = 500
 _FETCH_WAIT_MS = 50
 """The embedded broker looks for new records at halves of this wait instead of waking up for them: 500 ms, the default, is its latency."""
@@ -62,8 +64,19 @@ async def open_consumer(servers: str, settings: KafkaSettings) -> AsyncIterator[
     except (TimeoutError, KafkaError, OSError) as error:
         raise TransientError(f"Kafka at {servers} does not answer within {bound:g} s ({error!r})") from error
     finally:
-        async with asyncio.timeout(bound):
-            await consumer.stop()
+        await _stop(consumer, bound)
+
+
+async def _stop(consumer: Any, bound: float) -> None:
+    # In tasks of their own: with the broker gone, aiokafka's stop ends in a CancelledError that is nobody's cancellation,
+    # and leaves its client trying to connect.
+    for closing in (consumer.stop, consumer._client.close):  # noqa: SLF001
+        task = asyncio.create_task(closing())
+        await asyncio.wait([task], timeout=bound)
+        if not task.done():
+            task.cancel()
+        elif not task.cancelled() and task.exception() is not None:
+            log.info("a consumer did not stop in order: %r", task.exception())
 
 
 async def partitions_of(consumer: Any, topics: Iterable[str], bound: float) -> list[TopicPartition]:
