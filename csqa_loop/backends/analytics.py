@@ -20,8 +20,8 @@ _SUFFIX = ".publishing"
 _TABLES = (
     "exposures", "answers", "feedback", "bad_cases", "policies", "training_events", "decisions", "deployments", "pairs",
 )  # fmt: skip
-# A dead letter's value is what a frontend sent before anything was masked: it stays in the ledger.
-_DEAD_LETTERS = 'letter_id, occurred_at, topic, key, partition, "offset", reason'
+# A dead letter's key and value are what a frontend sent, before anything was masked: they stay in the ledger.
+_DEAD_LETTERS = 'letter_id, occurred_at, topic, partition, "offset", event_id, reason'
 
 
 class LiveEstimate(NamedTuple):

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-PSEUDO_USERS = 4
-"""Users added to the variance of a ratio that lies in [0, 1]: two at 0 and two at 1, each with the mean denominator (Agresti and Coull 1998).
+PSEUDO_USERS = 6
+"""Users added to the variance of a ratio that lies in [0, 1]: half at 0 and half at 1, each with the mean denominator.
 
-With two instead of four, a challenger with 2 % errors against none passed a margin of 0.02 in 7 % of simulated experiments; with four in 4 %.
+The idea is Agresti and Coull's (1998); their four are too few for unlimited looks: a challenger with 2 % errors against none passed a
+margin of 0.02 in 5.6 % of simulated experiments, and in 4.7 % with six.
 """
 SAMPLE_RATIO_CONCENTRATION = 50.0
 """Parameters of the Dirichlet prior of the sample-ratio test: an alternative of 0.50 +- 0.05."""
@@ -85,7 +86,7 @@ def ratio(metric: str, totals: MetricTotals | None, *, bounded: bool) -> Ratio |
         metric: Its name, for the reason.
         totals: Sums over users; None where the arm has none.
         bounded: The ratio lies in [0, 1]. Its variance is taken with PSEUDO_USERS more users, so that no event in n users reads
-            as "about two in n", not as certainty. The estimate is left alone.
+            as "about three in n", not as certainty. The estimate is left alone.
     """
     if totals is None or totals.users == 0 or totals.den == 0:
         return CannotCompute(metric, f"{metric} has no user with data")
