@@ -1,21 +1,24 @@
 """The only place where concrete backends are chosen. Heavy ones are imported when they are asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csqa_loop.backends.secrets import Secrets, load_or_create
-from csqa_loop.cycle.ports import Encoder
+from csqa_loop.cycle.ports import Bus, Encoder
 from csqa_loop.settings import Settings
 
 if TYPE_CHECKING:
     from csqa_loop.backends.bus import KafkaBus
+    from csqa_loop.backends.ledger.publisher import AnalyticsPublisher
     from csqa_loop.backends.ledger.service import LedgerService
     from csqa_loop.backends.model_server import VllmServer
     from csqa_loop.cycle.decide import Decider
     from csqa_loop.cycle.experiment import Examiner
+    from csqa_loop.cycle.jobs import Trainer
     from csqa_loop.cycle.promote import Reconciler
     from csqa_loop.cycle.record import Guard
 
@@ -45,6 +48,27 @@ def build_model_server(settings: Settings) -> "VllmServer":
     return VllmServer(settings.model_server_urls, settings.model_server, adapters=settings.adapters)
 
 
+def build_model_server_at(urls: Sequence[str], adapters: Path) -> "VllmServer":
+    """The replicas that a run directory names; everything else is default."""
+    from csqa_loop.backends.model_server import VllmServer
+    from csqa_loop.settings import ModelServerSettings
+
+    return VllmServer(urls, ModelServerSettings(), adapters=adapters)
+
+
+def build_trainer(settings: Settings, bus: Bus) -> "Trainer":
+    """The trainer; no job runs yet."""
+    from csqa_loop.backends.child import ProcessLauncher
+    from csqa_loop.cycle.jobs import Trainer
+    from csqa_loop.domain.events import now
+
+    trainer = settings.trainer
+    launcher = ProcessLauncher(options={"evaluate_adapter": ("--residency-seconds", str(trainer.residency_seconds))})
+    return Trainer(
+        bus, launcher, settings.runs.resolve(), progress_seconds=trainer.progress_seconds, stall_seconds=trainer.stall_seconds, clock=now
+    )
+
+
 def build_encoder(settings: Settings) -> Encoder:
     """The encoder that settings name, loaded."""
     from csqa_loop.backends.encoder import load_encoder
@@ -65,6 +89,7 @@ class LoopParts:
     reconciler: "Reconciler"
     decider: "Decider"
     guard: "Guard"
+    analytics: "AnalyticsPublisher"
 
     async def close(self) -> None:
         """Let go of everything, the ledger last."""
@@ -75,7 +100,9 @@ class LoopParts:
 
 def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopParts:
     """The loop; nothing is open yet."""
+    from csqa_loop.backends.analytics import LiveEstimate
     from csqa_loop.backends.ledger import Ledger
+    from csqa_loop.backends.ledger.publisher import AnalyticsPublisher
     from csqa_loop.backends.ledger.service import LedgerService
     from csqa_loop.backends.local.base_model import base_model_path
     from csqa_loop.cycle.decide import Decider
@@ -113,4 +140,13 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         clock=now,
         horizon=horizon,
     )
-    return LoopParts(settings, secrets, bus, model_server, ledger, examiner, reconciler, decider, partial(guard, secrets.secret))
+
+    async def live() -> list[LiveEstimate]:
+        experiment = (await ledger.state(now())).experiment
+        if experiment is None or experiment.verdict is not None:
+            return []
+        verdict, _, as_of, estimates = examiner.seen(experiment)
+        return [LiveEstimate(experiment.opened.experiment_id, as_of, verdict, estimate) for estimate in estimates] if as_of else []
+
+    analytics = AnalyticsPublisher(ledger, settings.analytics_file, live)
+    return LoopParts(settings, secrets, bus, model_server, ledger, examiner, reconciler, decider, partial(guard, secrets.secret), analytics)

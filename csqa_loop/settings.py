@@ -131,6 +131,8 @@ class TrainerSettings(HttpSettings):
     progress_seconds: float = Field(default=10.0, gt=0)
     residency_seconds: float = Field(default=120.0, gt=0)
     """How long the gate waits for the candidate to be resident on the model servers."""
+    stall_seconds: float = Field(default=900.0, gt=0)
+    """A job that makes no step for this long is killed."""
 
 
 class TriggerSettings(_Section):

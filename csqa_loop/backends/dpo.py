@@ -51,7 +51,14 @@ class Trained:
 
 
 def train(
-    folder: Path, *, base_model: str, parent: Path | None, pairs: Sequence[Preference], settings: TrainingSettings, scratch: Path, on_step: OnStep
+    folder: Path,
+    *,
+    base_model: str,
+    parent: Path | None,
+    pairs: Sequence[Preference],
+    settings: TrainingSettings,
+    scratch: Path,
+    on_step: OnStep,
 ) -> Trained:
     """Train on `pairs` from the champion (`parent`'s adapter, or the bare base) and write the new adapter to `folder`.
 
@@ -122,6 +129,15 @@ def placebo(folder: Path, *, base_model: str, parent: Path | None, settings: Tra
     return Trained(first_loss=None, metrics={"steps": 0.0}, versions=library_versions())
 
 
+def quiet() -> None:
+    """No progress bars: a run's log is for people who look for an error."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+
+
 def library_versions() -> dict[str, str]:
     """Versions of what shapes the result."""
     return {name: importlib.metadata.version(name) for name in _LIBRARIES}
@@ -155,7 +171,12 @@ def _lora(settings: TrainingSettings) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules="all-linear", bias="none", task_type="CAUSAL_LM"
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules="all-linear",
+        bias="none",
+        task_type="CAUSAL_LM",
     )
 
 
@@ -180,7 +201,6 @@ def _build_trainer(
                 raise PermanentError(msg)
             on_step(state.global_step, state.max_steps, logs["loss"])
 
-    datasets.disable_progress_bars()
     gpu = torch.cuda.is_available()
     config = DPOConfig(
         output_dir=str(scratch),
@@ -231,7 +251,9 @@ def _build_trainer(
 
 
 def _nothing_fits(settings: TrainingSettings) -> PermanentError:
-    return PermanentError(f"no prompt is shorter than training.max_length = {settings.max_length} tokens; raise it, or retrieve fewer chunks")
+    return PermanentError(
+        f"no prompt is shorter than training.max_length = {settings.max_length} tokens; raise it, or retrieve fewer chunks"
+    )
 
 
 def _precompute_reference(trainer: "DPOTrainer", batch_size: int) -> None:
@@ -315,7 +337,9 @@ def _save(model: "PeftModel", folder: Path, base_model: str, metadata: Mapping[s
     _write_adapter(folder, state, config, base_model, metadata or {})
 
 
-def _write_adapter(folder: Path, state: "dict[str, torch.Tensor]", config: dict[str, Any], base_model: str, metadata: Mapping[str, str]) -> None:
+def _write_adapter(
+    folder: Path, state: "dict[str, torch.Tensor]", config: dict[str, Any], base_model: str, metadata: Mapping[str, str]
+) -> None:
     """The two files of an adapter. What peft keeps in sets is sorted: the name of an adapter is a hash of these bytes."""
     from safetensors.torch import save_file
 
@@ -323,4 +347,8 @@ def _write_adapter(folder: Path, state: "dict[str, torch.Tensor]", config: dict[
     plain = {name: sorted(value) if isinstance(value, set) or name == "target_modules" else value for name, value in config.items()}
     plain |= {"base_model_name_or_path": base_model, "inference_mode": True}
     (folder / "adapter_config.json").write_text(json.dumps(plain, indent=2, sort_keys=True, default=str) + "\n")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, folder / "adapter_model.safetensors", {"format": "pt", **metadata})
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()},
+        folder / "adapter_model.safetensors",
+        {"format": "pt", **metadata},
+    )

@@ -1,0 +1,131 @@
+"""The offline gate at work: champion and candidate on the same held-out pairs and regression questions, through the model server."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from csqa_loop.cycle.ports import ModelServer
+from csqa_loop.cycle.run_directory import Pair
+from csqa_loop.domain import gate
+from csqa_loop.domain.errors import TransientError
+from csqa_loop.domain.events import BASE, ChatMessage, GateCheck, Sampling
+from csqa_loop.settings import GateSettings
+
+_log = logging.getLogger(__name__)
+_AT_ONCE = 8
+_MAX_TOKENS = 64
+_TRIES = 4
+_POLL_SECONDS = 0.5
+_GREEDY = Sampling(temperature=0.0, top_p=1.0, max_tokens=_MAX_TOKENS, seed=0)
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class AskedQuestion:
+    """One phrasing of a regression question with the messages the model gets for it."""
+
+    messages: tuple[ChatMessage, ...]
+    expect: tuple[str, ...]
+    forbid: tuple[str, ...]
+    language: str = "en"
+
+
+async def evaluate(
+    server: ModelServer,
+    *,
+    champion: str,
+    candidate: str,
+    holdout: Sequence[Pair],
+    questions: Sequence[AskedQuestion],
+    settings: GateSettings,
+) -> tuple[GateCheck, ...]:
+    """All checks of the gate. Greedy decoding, so that a second evaluation says the same.
+
+    Raises:
+        TransientError: the model server does not answer, or does not hold one of the two, after a few tries.
+    """
+    if not settings.enabled:
+        return (gate.gate_off(),)
+    scores = [await _each(holdout, lambda pair, name=name: _score(server, name, pair)) for name in (champion, candidate)]  # type: ignore[misc]
+    prompts = [question.messages for question in questions] + [pair.prompt for pair in holdout]
+    answers = [await _each(prompts, lambda prompt, name=name: _answer(server, name, prompt)) for name in (champion, candidate)]  # type: ignore[misc]
+    correct = [
+        [gate.is_correct(text, q.expect, q.forbid, language=q.language) for text, q in zip(texts, questions, strict=False)]
+        for texts in answers
+    ]
+    return (
+        gate.preference_check(scores[0], scores[1], settings.preference_margin),
+        gate.regression_check(correct[0], correct[1], settings.regression_margin),
+        *gate.sanity_checks(answers[0], answers[1]),
+    )
+
+
+async def wait_until_resident(server: ModelServer, adapters: Iterable[str], replicas: Sequence[str], seconds: float) -> None:
+    """Return once every replica can serve every adapter.
+
+    Raises:
+        TransientError: not within the bound; the message names the replica and what it lacks.
+    """
+    wanted = {name for name in adapters if name != BASE}
+    deadline = time.monotonic() + seconds
+    while True:
+        held = await server.resident()
+        missing = {url: wanted - names for url, names in held.items() if wanted - names}
+        silent = [url for url in replicas if url.rstrip("/") not in {known.rstrip("/") for known in held}]
+        if not missing and not silent:
+            return
+        if time.monotonic() > deadline:
+            lacks = [f"{url} lacks {', '.join(sorted(names))}" for url, names in missing.items()] + [
+                f"{url} does not answer" for url in silent
+            ]
+            msg = f"candidate and champion are not resident on every model server after {seconds:g} s: {'; '.join(lacks)}"
+            raise TransientError(msg)
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _score(server: ModelServer, adapter: str, pair: Pair) -> gate.PairScore:
+    means = []
+    for answer in (pair.chosen, pair.rejected):
+        if not answer.strip():
+            means.append(float("-inf"))  # an empty answer has no tokens to score; it is never the better one
+            continue
+        total, count = await _patiently(lambda answer=answer: server.score(adapter, pair.prompt, answer))  # type: ignore[misc]
+        means.append(total / max(count, 1))
+    return gate.PairScore(chosen=means[0], rejected=means[1])
+
+
+async def _answer(server: ModelServer, adapter: str, prompt: Sequence[ChatMessage]) -> str:
+    async def ask() -> str:
+        generation = await server.generate(adapter, prompt, _GREEDY, fallback=adapter)
+        if generation.adapter != adapter:
+            # The gate would compare the champion with itself and pass anything.
+            msg = f"{generation.adapter} answered for {adapter}: no replica holds it any more"
+            raise TransientError(msg)
+        return generation.text
+
+    return await _patiently(ask)
+
+
+async def _each(items: Sequence[_T], work: Callable[[_T], Awaitable[_R]]) -> list[_R]:
+    """`work` on every item, a few at once, results in order."""
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def limited(item: _T) -> _R:
+        async with limit:
+            return await work(item)
+
+    return list(await asyncio.gather(*(limited(item) for item in items)))
+
+
+async def _patiently(call: Callable[[], Awaitable[_R]]) -> _R:
+    for attempt in range(1, _TRIES):
+        try:
+            return await call()
+        except TransientError as error:
+            _log.warning("try %d of %d: %s", attempt, _TRIES, error)
+            await asyncio.sleep(attempt)
+    return await call()

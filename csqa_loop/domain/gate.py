@@ -1,0 +1,131 @@
+"""The offline gate: is the candidate no worse than the champion on what neither was trained on? Pure; counts in, checks out."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from csqa_loop.domain.events import GateCheck
+
+EMPTY_MARGIN = 0.02
+REPETITION_MARGIN = 0.05
+LENGTH_FACTOR = 3.0
+"""Answers may become this many times longer or shorter on average."""
+_NGRAM = 4
+_REPEATS = 3
+_TOKEN = re.compile(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+")
+
+
+@dataclass(frozen=True)
+class RegressionQuestion:
+    """A question that must not get worse. Every `expect` must occur in the answer, no `forbid` may."""
+
+    id: str
+    policy: str
+    ask: tuple[str, ...]
+    expect: tuple[str, ...] = ()
+    forbid: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """Mean log-probability of a token of each answer of one held-out pair."""
+
+    chosen: float
+    rejected: float
+
+    @property
+    def correct(self) -> bool:
+        """The better answer is the more probable one, token for token."""
+        return self.chosen > self.rejected
+
+
+def is_correct(answer: str, expect: Iterable[str], forbid: Iterable[str], *, language: str = "en") -> bool:
+    """Every `expect` and no `forbid` occurs, ignoring case and, in zh, spaces."""
+    text = _plain(answer, language)
+    return all(_plain(part, language) in text for part in expect) and not any(_plain(part, language) in text for part in forbid)
+
+
+def preference_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float) -> GateCheck:
+    """Share of held-out pairs whose better answer is the more probable one."""
+    return _share_check("preference accuracy", [s.correct for s in champion], [s.correct for s in candidate], margin, "held-out pairs")
+
+
+def regression_check(champion: Sequence[bool], candidate: Sequence[bool], margin: float) -> GateCheck:
+    """Share of regression questions answered correctly."""
+    return _share_check("regression questions", champion, candidate, margin, "questions")
+
+
+def sanity_checks(champion: Sequence[str], candidate: Sequence[str]) -> tuple[GateCheck, ...]:
+    """Whether the candidate still answers at all, without going round in circles, at a like length."""
+    return (
+        _share_check(
+            "answers not empty", [bool(a.strip()) for a in champion], [bool(a.strip()) for a in candidate], EMPTY_MARGIN, "answers"
+        ),
+        _share_check(
+            "answers without repetition",
+            [not repeats(a) for a in champion],
+            [not repeats(a) for a in candidate],
+            REPETITION_MARGIN,
+            "answers",
+        ),
+        _length_check(champion, candidate),
+    )
+
+
+def gate_off() -> GateCheck:
+    """The one check of a gate that settings switched off."""
+    return GateCheck(name="gate", passed=True, detail="switched off by gate.enabled = false: nothing was compared")
+
+
+def verdict(checks: Sequence[GateCheck]) -> bool:
+    """PASS when no check fails. Checks without data do not fail; the experiment decides then."""
+    return all(check.passed for check in checks)
+
+
+def repeats(text: str) -> bool:
+    """Whether some run of four words (characters in Chinese) comes three times."""
+    tokens = _TOKEN.findall(text.lower())
+    runs = Counter(tuple(tokens[start : start + _NGRAM]) for start in range(len(tokens) - _NGRAM + 1))
+    return any(count >= _REPEATS for count in runs.values())
+
+
+def best_passages(question: str, passages: Sequence[str], count: int) -> tuple[str, ...]:
+    """The `count` passages that share most words with the question, best first; rare words weigh more. Ties keep the document's order."""
+    words = [set(_TOKEN.findall(passage.lower())) for passage in passages]
+    in_how_many = Counter(word for found in words for word in found)
+    asked = set(_TOKEN.findall(question.lower()))
+    scores = [sum(1.0 / in_how_many[word] for word in asked & found) for found in words]
+    order = sorted(range(len(passages)), key=lambda index: (-scores[index], index))
+    return tuple(passages[index] for index in order[:count])
+
+
+def _share_check(name: str, champion: Sequence[bool], candidate: Sequence[bool], margin: float, unit: str) -> GateCheck:
+    if len(champion) != len(candidate):
+        msg = f"{name}: {len(champion)} results of the champion and {len(candidate)} of the candidate; both must be on the same {unit}"
+        raise ValueError(msg)
+    n = len(champion)
+    if not n:
+        return GateCheck(name=name, passed=True, margin=margin, detail="no data")
+    before, after = sum(champion), sum(candidate)
+    # One item more or less is never evidence, however few there are.
+    allowed = max(margin, 1 / n)
+    passed = (before - after) / n <= allowed + 1e-9
+    detail = f"{after} of {n} {unit} with the candidate, {before} with the champion"
+    return GateCheck(name=name, passed=passed, champion=before / n, candidate=after / n, margin=allowed, n=n, detail=detail)
+
+
+def _length_check(champion: Sequence[str], candidate: Sequence[str]) -> GateCheck:
+    name = "answer length"
+    if not champion or not candidate:
+        return GateCheck(name=name, passed=True, margin=LENGTH_FACTOR, detail="no data")
+    before = sum(map(len, champion)) / len(champion)
+    after = sum(map(len, candidate)) / len(candidate)
+    passed = after <= LENGTH_FACTOR * before and before <= LENGTH_FACTOR * after
+    detail = f"mean characters; at most {LENGTH_FACTOR:g} times longer or shorter passes"
+    return GateCheck(name=name, passed=passed, champion=before, candidate=after, margin=LENGTH_FACTOR, n=len(candidate), detail=detail)
+
+
+def _plain(text: str, language: str) -> str:
+    folded = text.casefold()
+    return "".join(folded.split()) if language == "zh" else folded

@@ -1,0 +1,144 @@
+"""Evaluate one trained adapter: `python -m jobs.evaluate_adapter RUN_DIR`. Champion and candidate through vLLM; writes evaluation.json."""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from csqa_loop import bootstrap
+from csqa_loop.cycle.evaluate import AskedQuestion, evaluate, wait_until_resident
+from csqa_loop.cycle.run_directory import Evaluation, Manifest, RunConfig, RunDirectory, RunRequest
+from csqa_loop.domain import gate
+from csqa_loop.domain.chunking import chunk_markdown
+from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.events import ChatMessage
+from csqa_loop.domain.prompt import build_messages
+from csqa_loop.settings import RetrievalSettings
+from jobs import entry
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, then evaluate. Exit codes: 0 evaluated (passed or not), 2 bad run directory, 1 anything else."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--residency-seconds", type=float, default=120.0, help="how long to wait until vLLM holds candidate and champion"
+        )
+
+    options = entry.arguments("evaluate_adapter", "Hold the adapter of RUN_DIR against its champion.", argv, options=add)
+    return entry.run("evaluate_adapter", options.run_dir, lambda run: judge(run, options.residency_seconds))
+
+
+def judge(run: RunDirectory, residency_seconds: float) -> None:
+    """Write evaluation.json, once.
+
+    Raises:
+        BadInputError: the run directory is not complete, the run is not trained, or the regression file is wrong.
+        TransientError: the model servers do not hold the adapters in time, or do not answer.
+    """
+    try:
+        request, config = run.check()
+        manifest, known = run.manifest(), run.evaluation()
+        if manifest is None:
+            msg = f"{run.path / 'manifest.json'} is missing: train first (python -m jobs.train_adapter {run.path})"
+            raise PermanentError(msg)
+        if known is not None and (known.adapter, known.champion) == (manifest.adapter, request.champion):
+            print(f"{known.adapter} is evaluated already", flush=True)
+            return
+        questions = regression_questions(Path(config.gate.regression_file)) if config.gate.regression_file and config.gate.enabled else ()
+        if config.gate.enabled and not config.model_server_urls:
+            msg = f"{run.path / 'config.json'}: model_server_urls is empty; the gate asks the model servers"
+            raise PermanentError(msg)
+    except PermanentError as error:
+        raise entry.BadInputError(str(error)) from error
+    evaluation = asyncio.run(_judge(run, request, config, manifest, questions, residency_seconds))
+    run.write("evaluation.json", evaluation.model_dump_json(indent=1).encode())
+    print(f"{evaluation.adapter} {'passed' if evaluation.passed else 'did not pass'}", flush=True)
+
+
+async def _judge(
+    run: RunDirectory,
+    request: RunRequest,
+    config: RunConfig,
+    manifest: Manifest,
+    questions: Sequence[AskedQuestion],
+    residency_seconds: float,
+) -> Evaluation:
+    started = time.monotonic()
+    server = bootstrap.build_model_server_at(config.model_server_urls, Path(config.adapters))
+    await server.start()
+    try:
+        if config.gate.enabled:
+            await wait_until_resident(server, (request.champion, manifest.adapter), config.model_server_urls, residency_seconds)
+        checks = await evaluate(
+            server, champion=request.champion, candidate=manifest.adapter, holdout=run.holdout(), questions=questions, settings=config.gate
+        )
+    finally:
+        await server.stop()
+    return Evaluation(
+        run_id=request.run_id,
+        adapter=manifest.adapter,
+        champion=request.champion,
+        passed=gate.verdict(checks),
+        checks=checks,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def regression_questions(file: Path) -> tuple[AskedQuestion, ...]:
+    """Every phrasing in the file's `regression` list, with the messages that the gateway would send for it.
+
+    Raises:
+        PermanentError: the file, a key or a policy is missing or wrong.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        msg = f"gate.regression_file {file} cannot be read: {' '.join(str(error).split())}"
+        raise PermanentError(msg) from error
+    if not isinstance(content, dict) or not isinstance(content.get("regression") or [], list):
+        msg = f"{file} must be a mapping with a list `regression` (and `policies`, the folder of Markdown files)"
+        raise PermanentError(msg)
+    language = str(content.get("language", "en"))
+    folder = file.parent / str(content.get("policies", "policies"))
+    asked: list[AskedQuestion] = []
+    for number, item in enumerate(content.get("regression") or []):
+        question = _question(file, number, item)
+        passages = _passages(folder / question.policy)
+        for ask in question.ask:
+            excerpts = gate.best_passages(ask, passages, RetrievalSettings().top_k)
+            messages = build_messages([ChatMessage(role="user", content=ask)], excerpts, default_language=language)
+            asked.append(AskedQuestion(messages, question.expect, question.forbid, language))
+    return tuple(asked)
+
+
+def _question(file: Path, number: int, item: Any) -> gate.RegressionQuestion:
+    where = f"{file}: regression[{number}]"
+    if not isinstance(item, dict) or not {"id", "policy", "ask"} <= set(item):
+        msg = f"{where} must have id, policy and ask (and may have expect and forbid)"
+        raise PermanentError(msg)
+    lists = {name: item.get(name) or [] for name in ("ask", "expect", "forbid")}
+    for name, value in lists.items():
+        if not isinstance(value, list):
+            msg = f"{where}.{name} is {str(value)[:80]!r}; it must be a list"
+            raise PermanentError(msg)
+    texts = {name: tuple(str(part) for part in value) for name, value in lists.items()}
+    return gate.RegressionQuestion(str(item["id"]), str(item["policy"]), texts["ask"], texts["expect"], texts["forbid"])
+
+
+def _passages(file: Path) -> tuple[str, ...]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"policy {file} of a regression question cannot be read: {error}"
+        raise PermanentError(msg) from error
+    return tuple(passage.text for passage in chunk_markdown(text, RetrievalSettings().chunk_characters))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
