@@ -1,0 +1,193 @@
+"""The OpenAI-compatible chat endpoint."""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from csqa_loop.cycle.answer import Answered, Prepared, Question
+from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.domain.events import AnswerGiven, ChatMessage, Sampling
+from csqa_loop.domain.identity import sign_feedback
+from csqa_loop.gateway.bodies import MODEL, ChatBody, chat_body, read_body
+from csqa_loop.gateway.parts import Parts
+from csqa_loop.gateway.streaming import EventStream
+from csqa_loop.problems import Problem, problem_of
+from csqa_loop.settings import Settings
+
+_DAY_SECONDS = 24 * 3600
+
+
+def chat_router(parts: Parts) -> APIRouter:
+    """`POST /v1/chat/completions` and `GET /v1/models`."""
+    router = APIRouter()
+    settings, metrics = parts.settings, parts.metrics
+    started = int(time.time())
+
+    @router.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": started, "owned_by": "csqa_loop"}]}
+
+    @router.get("/v1/models/{name}")
+    async def model(name: str) -> dict[str, Any]:
+        if name != MODEL:
+            raise Problem(
+                404,
+                detail=f"the model {name[:100]!r} does not exist; the one model here is {MODEL!r}",
+                code="model_not_found",
+                param="model",
+            )
+        return {"id": MODEL, "object": "model", "created": started, "owned_by": "csqa_loop"}
+
+    @router.post("/v1/chat/completions")
+    async def complete(request: Request) -> Response:
+        began = time.perf_counter()
+        body = chat_body(await read_body(request, settings.answer.max_body_bytes))
+        question = _question(body, settings)
+        answerer = parts.answerer
+        if body.stream:
+            prepared = await answerer.prepare(question)
+            pieces = answerer.stream(prepared)
+            # Until the first piece an error still has a status of its own.
+            first = await anext(pieces)
+            metrics.first_token.observe(time.perf_counter() - began)
+            usage = bool(body.stream_options and body.stream_options.include_usage)
+            return EventStream(_events(parts, prepared, first, pieces, include_usage=usage))
+        answered = await answerer.answer(question)
+        _count(parts, answered.event)
+        return Response(orjson.dumps(_completion(parts, answered)), media_type="application/json")
+
+    return router
+
+
+def _question(body: ChatBody, settings: Settings) -> Question:
+    if body.messages[-1].role != "user" or not body.messages[-1].text.strip():
+        raise Problem(422, detail="messages: the last message must be the user's question, with text", param="messages")
+    defaults = settings.answer
+    max_tokens = body.max_completion_tokens or body.max_tokens or defaults.max_tokens
+    most = settings.model_server.max_model_len // 2
+    if max_tokens > most:
+        raise Problem(
+            422, detail=f"max_tokens is {max_tokens}; at most {most} fit beside the question and the policies", param="max_tokens"
+        )
+    stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    return Question(
+        # Instructions are the installation's: a system message from outside could overrule the policies, so it is left out.
+        messages=tuple(
+            ChatMessage(role=message.role, content=message.text) for message in body.messages if message.role in {"user", "assistant"}
+        ),
+        sampling=Sampling(
+            temperature=defaults.temperature if body.temperature is None else body.temperature,
+            top_p=defaults.top_p if body.top_p is None else body.top_p,
+            max_tokens=max_tokens,
+            seed=body.seed,
+        ),
+        conversation_id=body.conversation_id or f"c-{secrets.token_hex(12)}",
+        user=body.user or None,
+        stop=stop,
+    )
+
+
+async def _events(
+    parts: Parts, prepared: Prepared, first: str | Answered, rest: AsyncGenerator[str | Answered, None], *, include_usage: bool
+) -> AsyncGenerator[bytes, None]:
+    exposure = prepared.exposure
+    frame = {"id": exposure.message_id, "object": "chat.completion.chunk", "created": int(exposure.occurred_at.timestamp()), "model": MODEL}
+    if include_usage:
+        frame["usage"] = None
+
+    def chunk(delta: dict[str, str], reason: str | None = None, **extra: Any) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        return _event({**frame, "choices": [choice], **extra})
+
+    def ending(answered: Answered) -> bytes:
+        _count(parts, answered.event)
+        extra = _extra(parts, answered)
+        last = chunk({}, answered.finish_reason, csqa=extra)
+        if include_usage:
+            last += _event({**frame, "choices": [], "usage": _usage(answered.event), "csqa": extra})
+        return last + b"data: [DONE]\n\n"
+
+    async with aclosing(rest):
+        try:
+            yield chunk({"role": "assistant", "content": ""}, csqa=_known_at_first(prepared))
+            yield chunk({"content": first}) if isinstance(first, str) else ending(first)
+            async for piece in rest:
+                yield chunk({"content": piece}) if isinstance(piece, str) else ending(piece)
+        except (TransientError, PermanentError) as error:
+            # The status is sent; clients of OpenAI look for this object.
+            parts.metrics.errors.labels("broken stream").inc()
+            yield _event(problem_of(error).body())
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(body) + b"\n\n"
+
+
+def _completion(parts: Parts, answered: Answered) -> dict[str, Any]:
+    fact = answered.event
+    message = {"role": "assistant", "content": fact.answer, "refusal": None}
+    return {
+        "id": fact.message_id,
+        "object": "chat.completion",
+        "created": int(answered.exposure.occurred_at.timestamp()),
+        "model": MODEL,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": answered.finish_reason}],
+        "usage": _usage(fact),
+        "csqa": _extra(parts, answered),
+    }
+
+
+def _usage(fact: AnswerGiven) -> dict[str, int]:
+    return {
+        "prompt_tokens": fact.tokens.prompt,
+        "completion_tokens": fact.tokens.completion,
+        "total_tokens": fact.tokens.prompt + fact.tokens.completion,
+    }
+
+
+def _known_at_first(prepared: Prepared) -> dict[str, Any]:
+    exposure = prepared.exposure
+    return {
+        "message_id": exposure.message_id,
+        "conversation_id": exposure.conversation_id,
+        "exposure_event_id": str(exposure.event_id),
+        "experiment": exposure.experiment,
+        "arm": exposure.arm,
+        "adapter": exposure.adapter,
+        "index_version": prepared.index_version,
+        "citations": [citation.model_dump() for citation in prepared.citations],
+        "covered": prepared.covered,
+    }
+
+
+def _extra(parts: Parts, answered: Answered) -> dict[str, Any]:
+    fact = answered.event
+    expires = int(fact.occurred_at.timestamp() + parts.settings.answer.feedback_days * _DAY_SECONDS)
+    return {
+        "message_id": fact.message_id,
+        "conversation_id": fact.conversation_id,
+        "event_id": str(fact.event_id),
+        "exposure_event_id": str(answered.exposure.event_id),
+        "experiment": fact.experiment,
+        "arm": fact.arm,
+        "adapter": fact.adapter,
+        "index_version": fact.index_version,
+        "citations": [citation.model_dump() for citation in fact.citations],
+        "source": fact.source,
+        "confidence": fact.confidence,
+        "covered": fact.covered,
+        "handoff": fact.handoff,
+        "feedback_token": sign_feedback(parts.secrets.secret, fact.message_id, fact.user, fact.arm, expires),
+    }
+
+
+def _count(parts: Parts, fact: AnswerGiven) -> None:
+    parts.metrics.answers.labels(fact.arm, fact.source, str(fact.covered).lower()).inc()
+    parts.metrics.tokens.labels("prompt").inc(fact.tokens.prompt)
+    parts.metrics.tokens.labels("completion").inc(fact.tokens.completion)

@@ -1,0 +1,67 @@
+"""What customers think of an answer, and what agents report: accepted once the log has it."""
+
+import time
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from csqa_loop.domain.events import BadCaseReported, Event, FeedbackGiven, now
+from csqa_loop.domain.identity import TokenRefusedError, conversation_of, verify_feedback
+from csqa_loop.domain.privacy import mask
+from csqa_loop.gateway.bodies import BadCaseBody, FeedbackBody, read_body, validated
+from csqa_loop.gateway.keys import require_operator
+from csqa_loop.gateway.parts import Parts
+from csqa_loop.problems import Problem
+
+
+def feedback_router(parts: Parts) -> APIRouter:
+    """`POST /v1/feedback` and `POST /v1/bad-cases`."""
+    router = APIRouter()
+    limit, secrets = parts.settings.answer.max_body_bytes, parts.secrets
+
+    def conversation(message_id: str) -> str:
+        found = conversation_of(secrets.secret, message_id)
+        if found is None:
+            raise Problem(404, detail=f"no answer here has the message_id {message_id!r}", param="message_id")
+        return found
+
+    async def accepted(event: Event) -> Response:
+        await parts.bus.publish(event)
+        return Response(orjson.dumps({"event_id": str(event.event_id)}), 202, media_type="application/json")
+
+    @router.post("/v1/feedback", status_code=202)
+    async def give_feedback(request: Request) -> Response:
+        body = validated(FeedbackBody, await read_body(request, limit))
+        conversation_id = conversation(body.message_id)
+        try:
+            claim = verify_feedback(secrets.secret, body.token, body.message_id, time.time())
+        except TokenRefusedError as error:
+            raise Problem(403, detail=str(error), param="token") from None
+        return await accepted(
+            FeedbackGiven(
+                occurred_at=now(),
+                conversation_id=conversation_id,
+                message_id=body.message_id,
+                user=claim.user,
+                thumb=body.thumb,
+                comment=mask(body.comment) if body.comment else None,
+            )
+        )
+
+    @router.post("/v1/bad-cases", status_code=202)
+    async def report_bad_case(request: Request) -> Response:
+        require_operator(request, secrets.operator_key)
+        body = validated(BadCaseBody, await read_body(request, limit))
+        return await accepted(
+            BadCaseReported(
+                occurred_at=now(),
+                conversation_id=conversation(body.message_id),
+                message_id=body.message_id,
+                reason=body.reason,
+                corrected_answer=mask(body.corrected_answer) if body.corrected_answer else None,
+                reviewer=body.reviewer,
+            )
+        )
+
+    return router

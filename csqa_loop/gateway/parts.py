@@ -1,0 +1,234 @@
+"""The gateway's parts and their life: everything starts in the background, so the gateway is up while Kafka or vLLM is still down."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from csqa_loop.backends.bus import Follower, Record
+from csqa_loop.backends.index import KnowledgeIndex
+from csqa_loop.backends.secrets import Secrets
+from csqa_loop.bootstrap import build_bus, build_encoder, build_model_server, build_secrets
+from csqa_loop.cycle.answer import Answerer
+from csqa_loop.cycle.ports import Bus, Encoder, ModelServer
+from csqa_loop.domain import topics
+from csqa_loop.domain.errors import ConfigurationError, TransientError
+from csqa_loop.domain.events import now
+from csqa_loop.gateway.deployment import CurrentDeployment
+from csqa_loop.gateway.encoding import BatchingEncoder
+from csqa_loop.gateway.metrics import Metrics
+from csqa_loop.problems import Problem
+from csqa_loop.settings import Settings
+
+_log = logging.getLogger(__name__)
+FOLLOWED = (topics.POLICIES, topics.CHUNKS, topics.DEPLOYMENTS)
+_BEAT_SECONDS = 1.0
+_FINISH_SECONDS = 5.0
+
+
+class StartableBus(Bus, Protocol):
+    """The log with its life."""
+
+    async def start(self) -> None:
+        """Connect."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+
+    async def ensure_topics(self) -> None:
+        """Create what is missing."""
+
+
+class StartableModelServer(ModelServer, Protocol):
+    """vLLM with its life."""
+
+    async def start(self) -> None:
+        """Begin to watch the replicas."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+
+    @property
+    def answering(self) -> bool:
+        """Whether some replica answers."""
+
+
+class Following(Protocol):
+    """What keeps the index and the deployment current."""
+
+    async def start(self) -> None:
+        """Begin in the background."""
+
+    async def stop(self) -> None:
+        """End."""
+
+    async def caught_up(self, timeout: float) -> bool:  # noqa: ASYNC109  # the bus's interface
+        """Whether what was there at the start is applied."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it is connected."""
+
+
+@dataclass
+class Parts:
+    """What an app is made of. Tests hand in fakes."""
+
+    settings: Settings
+    secrets: Secrets
+    bus: StartableBus
+    model: StartableModelServer
+    load_encoder: Callable[[], Encoder]
+    """Blocks for seconds: called in a thread."""
+    follow: Callable[[Callable[[Record], None]], Following]
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def __post_init__(self) -> None:
+        self.deployment = CurrentDeployment()
+        self.index: KnowledgeIndex | None = None
+        self._answerer: Answerer | None = None
+        self._following: Following | None = None
+        self._topics_exist = False
+        self._caught_up = False
+        self._starting: asyncio.Task[None] | None = None
+        self._fatal: str = ""
+
+    @property
+    def answerer(self) -> Answerer:
+        """The use case, once the champion and the policies are known.
+
+        Raises:
+            Problem: 503 with what is still missing.
+        """
+        if self._answerer is None or not self._caught_up:
+            raise Problem(503, detail=f"the gateway is starting: {'; '.join(self.missing()) or 'almost there'}")
+        return self._answerer
+
+    @property
+    def followed_index(self) -> KnowledgeIndex:
+        """The index, once it is complete.
+
+        Raises:
+            Problem: 503 while it is not.
+        """
+        _ = self.answerer
+        assert self.index is not None
+        return self.index
+
+    def missing(self) -> list[str]:
+        """What keeps this gateway from being ready, in words; empty when it is."""
+        reasons = [self._fatal] if self._fatal else []
+        if not self._topics_exist:
+            reasons.append(f"Kafka at {self.settings.kafka_servers} does not answer or lacks topics")
+        if self.index is None and not self._fatal:
+            reasons.append("the encoder is loading")
+        if not self._caught_up:
+            reasons.append("policies and deployment are not read to the end yet")
+        elif self._following and not self._following.healthy:
+            reasons.append(f"the connection to Kafka at {self.settings.kafka_servers} is lost")
+        elif self.deployment.current is None:
+            reasons.append("no deployment is published yet; the loop does that when it starts")
+        if not self.model.answering:
+            reasons.append(f"no model server of {', '.join(self.settings.model_server_urls)} answers")
+        return reasons
+
+    async def start(self) -> None:
+        """Return at once; the rest happens in the background."""
+        self.metrics.watch(
+            age_of=lambda: self.index.as_of if self.index else None,
+            revision=lambda: self.deployment.current.revision if self.deployment.current else 0,
+            ready=lambda: not self.missing(),
+        )
+        await self.model.start()
+        self._starting = asyncio.create_task(self._start(), name="gateway start")
+
+    async def stop(self) -> None:
+        """Answers whose readers left go on record first."""
+        if self._starting:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._answerer:
+            await self._answerer.finish(_FINISH_SECONDS)
+        if self._following:
+            await self._following.stop()
+        await self.model.stop()
+        await self.bus.stop()
+
+    async def _start(self) -> None:
+        connected = asyncio.create_task(self._connect())
+        try:
+            encoder = await self._encoder()
+            if encoder is None:
+                return
+            batching = BatchingEncoder(encoder)
+            self.index = KnowledgeIndex(encoder.name, encoder.dimension)
+            self._answerer = Answerer(
+                bus=self.bus,
+                model=self.model,
+                encoder=batching,
+                knowledge=self.index,
+                deployment=lambda: self.deployment.current,
+                secret=self.secrets.secret,
+                settings=self.settings,
+                clock=now,
+            )
+            await connected
+            self._following = self.follow(self._apply)
+            await self._following.start()
+            while not await self._following.caught_up(_BEAT_SECONDS):
+                pass
+            self._caught_up = True
+            _log.info("ready with index %s", self.index.version)
+        except Exception as error:
+            self._fatal = f"the gateway cannot start: {error!r}"
+            _log.exception("the gateway cannot start")
+        finally:
+            connected.cancel()
+
+    async def _connect(self) -> None:
+        """Until the broker answers and has the topics."""
+        while True:
+            try:
+                await self.bus.start()
+                await self.bus.ensure_topics()
+            except TransientError as error:
+                _log.warning("%s; trying again", error)
+                await asyncio.sleep(_BEAT_SECONDS)
+            else:
+                self._topics_exist = True
+                return
+
+    async def _encoder(self) -> Encoder | None:
+        while True:
+            try:
+                return await asyncio.to_thread(self.load_encoder)
+            except TransientError as error:
+                _log.warning("%s; trying again", error)
+                await asyncio.sleep(_BEAT_SECONDS)
+            except ConfigurationError as error:
+                self._fatal = str(error)
+                _log.error("%s", error)
+                return None
+
+    def _apply(self, record: Record) -> None:
+        if record.topic == topics.DEPLOYMENTS:
+            self.deployment.apply(record)
+        elif self.index is not None:
+            self.index.apply(record)
+
+
+def build_parts(settings: Settings) -> Parts:
+    """The real parts; nothing is connected yet.
+
+    Raises:
+        ConfigurationError: a key file is damaged.
+    """
+    return Parts(
+        settings=settings,
+        secrets=build_secrets(settings),
+        bus=build_bus(settings),
+        model=build_model_server(settings),
+        load_encoder=lambda: build_encoder(settings),
+        follow=lambda apply: Follower(settings.kafka_servers, settings.kafka, FOLLOWED, apply),
+    )
