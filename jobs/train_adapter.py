@@ -1,5 +1,6 @@
 """Train one adapter: `python -m jobs.train_adapter RUN_DIR`. A function of the run directory; a finished run is not trained again."""
 
+import os
 import sys
 import time
 import warnings
@@ -50,6 +51,8 @@ def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
     pairs = run.pairs()
     run.append_progress(step=0, steps=0)
 
+    # Read when torch loads its threads: beside a busy neighbour, spinning at barriers costs many times the work itself.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.filterwarnings("ignore", category=FutureWarning)  # what libraries will change does not belong in a run's log
     from csqa_loop.backends import dpo
 

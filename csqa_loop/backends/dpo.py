@@ -188,6 +188,9 @@ def _build_trainer(
     from transformers import TrainerCallback
     from transformers.trainer_callback import PrinterCallback
     from trl import DPOConfig, DPOTrainer
+    from trl.trainer.utils import FusedCausalLMOutput
+
+    from csqa_loop.backends import shared_prompt
 
     class Reporter(TrainerCallback):
         """Tells every step's loss, and ends the run at the first that is not a number."""
@@ -246,6 +249,9 @@ def _build_trainer(
     if not len(trainer.train_dataset):
         raise _nothing_fits(settings)
     trainer.remove_callback(PrinterCallback)
+    base = trainer.model.get_base_model()
+    if not gpu and shared_prompt.applies_to(base.config):
+        shared_prompt.share_prompts(base, FusedCausalLMOutput)
     _precompute_reference(trainer, settings.batch_size)
     return trainer
 
