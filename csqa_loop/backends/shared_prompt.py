@@ -84,7 +84,11 @@ def _pack(input_ids: "Tensor", labels: "Tensor") -> _Packed:
     ids = input_ids.new_zeros((pairs, width))
     positions = input_ids.new_zeros((pairs, width))
     segments = input_ids.new_full((pairs, width), -1)  # 0 prompt, 1 chosen, 2 rejected, -1 padding
-    source_rows, source_places, target_rows, target_places, tokens = [], [], [], [], []
+    source_rows: list[int] = []
+    source_places: list[int] = []
+    target_rows: list[int] = []
+    target_places: list[int] = []
+    tokens = []
     for pair, prompt in enumerate(prompts):
         ids[pair, :prompt] = input_ids[pair, :prompt]
         positions[pair, :prompt] = torch.arange(prompt)
