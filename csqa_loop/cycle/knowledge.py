@@ -119,11 +119,15 @@ class KnowledgeState:
 
         Their offsets may be committed all the same: when the encoder's name changed, or when the log of chunks was lost.
         """
-        missing: list[PolicyPublished | PolicyWithdrawn] = [
-            event for key, event in self.current.items() if self.indexed.get(key) != (event.version, encoder)
-        ]
-        missing.extend(event for key, event in self.withdrawn.items() if key in self.indexed)
-        return sorted(missing, key=lambda event: event.policy_id)
+        lacking = (self.lacks(key, encoder) for key in sorted({*self.current, *self.withdrawn}))
+        return [event for event in lacking if event is not None]
+
+    def lacks(self, policy_id: str, encoder: str) -> PolicyPublished | PolicyWithdrawn | None:
+        """The policy's last event, where its consequence is not in `csqa.chunks`."""
+        event = self.current.get(policy_id)
+        if event is not None:
+            return event if self.indexed.get(policy_id) != (event.version, encoder) else None
+        return self.withdrawn.get(policy_id) if policy_id in self.indexed else None
 
 
 @dataclass(frozen=True, slots=True)
