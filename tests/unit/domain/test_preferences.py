@@ -1,0 +1,118 @@
+"""Pairs, and what may never be trained on."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csqa_loop.domain.preferences import (
+    HOLDOUT_SHARE,
+    Answer,
+    Correction,
+    Pair,
+    held_out,
+    near_repeat,
+    normalised,
+    pair_from,
+    without_near_repeats,
+)
+
+ANSWER = Answer(
+    event_id="a1", message_id="m1", question="May I return a laptop?", prompt='[{"role": "user", "content": "May I return a laptop?"}]',
+    answer="You have 30 days. ", source="model", adapter="base", policy_id="returns", section="Electronics",
+)  # fmt: skip
+CORRECTION = Correction(event_id="b1", message_id="m1", corrected_answer=" You have 14 days.", occurred_at=datetime(2026, 5, 4, tzinfo=UTC))
+
+
+def made(answer: Answer = ANSWER, correction: Correction = CORRECTION) -> Pair:
+    pair = pair_from(answer, correction)
+    assert pair is not None
+    return pair
+
+
+def test_a_correction_makes_a_pair_that_traces_back():
+    pair = made()
+    assert (pair.chosen, pair.rejected, pair.prompt) == ("You have 14 days.", "You have 30 days.", ANSWER.prompt)
+    assert (pair.answer_event_id, pair.evidence_event_id, pair.message_id) == ("a1", "b1", "m1")
+    assert pair.held_out == held_out("returns", "Electronics")
+
+
+@pytest.mark.parametrize("corrected", [None, "", "  \n", "You have 30 days", "you HAVE 30 days!", "Ｙｏｕ have ３０ days."])
+def test_nothing_better_makes_no_pair(corrected: str | None):
+    assert pair_from(ANSWER, replace(CORRECTION, corrected_answer=corrected)) is None
+
+
+@pytest.mark.parametrize("source", ["cache", "tool", "refusal"])
+def test_only_what_the_model_wrote_is_blamed_on_the_model(source: str):
+    assert pair_from(replace(ANSWER, source=source), CORRECTION) is None
+
+
+def test_the_id_is_of_answer_and_evidence_alone():
+    assert made().pair_id == made(correction=replace(CORRECTION, corrected_answer="Fourteen days.")).pair_id
+    assert made().pair_id != made(correction=replace(CORRECTION, event_id="b2")).pair_id
+    assert made().pair_id != made(answer=replace(ANSWER, event_id="a2")).pair_id
+
+
+def test_the_held_out_share_is_what_it_says():
+    sections = [held_out(f"policy-{number % 97}", f"section {number}") for number in range(20_000)]
+    assert sum(sections) / len(sections) == pytest.approx(HOLDOUT_SHARE, abs=0.01)
+
+
+def test_what_is_held_out_is_a_public_contract():
+    # A change of the hash would train on what earlier gates judged with.
+    assert [held_out("returns", f"s{number}") for number in range(12)] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+        False,
+        False,
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
+
+
+@given(policy=st.text(max_size=20), section=st.text(max_size=20))
+def test_held_out_is_decided_once(policy: str, section: str):
+    assert held_out(policy, section) is held_out(policy, section)
+
+
+@given(st.text(max_size=60))
+def test_normalising_twice_changes_nothing(text: str):
+    assert normalised(normalised(text)) == normalised(text)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "near"),
+    [
+        ("How long may I return a laptop?", "how long may I return a LAPTOP", True),
+        ("How long do I have to return a laptop?", "How long do I have to return a laptop, please?", True),
+        ("How long do I have to return a laptop?", "What does express shipping cost?", False),
+        ("电子产品多久可以退货？", "电子产品多久可以退货", True),
+        ("电子产品多久可以退货？", "快递要多少钱？", False),
+    ],
+)
+def test_near_repeats(first: str, second: str, near: bool):
+    assert near_repeat(first, second) is near
+    assert near_repeat(second, first) is near
+
+
+@given(st.text(max_size=40))
+def test_a_question_repeats_itself(text: str):
+    assert near_repeat(text, text)
+
+
+def test_training_drops_what_repeats_a_held_out_question():
+    pairs = [
+        replace(made(), pair_id=str(number), question=question)
+        for number, question in enumerate(["May I return a laptop?", "Who pays postage?"])
+    ]
+    assert [pair.pair_id for pair in without_near_repeats(pairs, ["may i return a laptop"])] == ["1"]
+    assert without_near_repeats(pairs, []) == pairs
+    assert without_near_repeats([], ["anything"]) == []
