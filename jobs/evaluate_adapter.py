@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from csqa_loop import bootstrap
 from csqa_loop.cycle.evaluate import AskedQuestion, evaluate, wait_until_resident
 from csqa_loop.cycle.run_directory import Evaluation, Manifest, RunConfig, RunDirectory, RunRequest
@@ -16,6 +18,7 @@ from csqa_loop.domain.chunking import chunk_markdown
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import ChatMessage
 from csqa_loop.domain.prompt import build_messages
+from csqa_loop.domain.scenario import Probe
 from csqa_loop.settings import RetrievalSettings
 from jobs import entry
 
@@ -113,22 +116,18 @@ def regression_questions(file: Path) -> tuple[AskedQuestion, ...]:
         for ask in question.ask:
             excerpts = gate.best_passages(ask, passages, RetrievalSettings().top_k)
             messages = build_messages([ChatMessage(role="user", content=ask)], excerpts, default_language=language)
-            asked.append(AskedQuestion(messages, question.expect, question.forbid, language))
+            asked.append(AskedQuestion(question, messages, language))
     return tuple(asked)
 
 
-def _question(file: Path, number: int, item: Any) -> gate.RegressionQuestion:
-    where = f"{file}: regression[{number}]"
-    if not isinstance(item, dict) or not {"id", "policy", "ask"} <= set(item):
-        msg = f"{where} must have id, policy and ask (and may have expect and forbid)"
-        raise PermanentError(msg)
-    lists = {name: item.get(name) or [] for name in ("ask", "expect", "forbid")}
-    for name, value in lists.items():
-        if not isinstance(value, list):
-            msg = f"{where}.{name} is {str(value)[:80]!r}; it must be a list"
-            raise PermanentError(msg)
-    texts = {name: tuple(str(part) for part in value) for name, value in lists.items()}
-    return gate.RegressionQuestion(str(item["id"]), str(item["policy"]), texts["ask"], texts["expect"], texts["forbid"])
+def _question(file: Path, number: int, item: Any) -> Probe:
+    try:
+        return Probe.model_validate(item)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in (f"regression[{number}]", *first["loc"]))
+        msg = f"{file}: {where} is {str(first['input'])[:80]!r}: {first['msg']}; a question has id, policy, ask, expect and, if need be, forbid"
+        raise PermanentError(msg) from error
 
 
 def _passages(file: Path) -> tuple[str, ...]:

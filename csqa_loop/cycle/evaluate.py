@@ -12,6 +12,7 @@ from csqa_loop.cycle.run_directory import Pair
 from csqa_loop.domain import gate
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import BASE, ChatMessage, GateCheck, Sampling
+from csqa_loop.domain.scenario import Probe, judge
 from csqa_loop.settings import GateSettings
 
 _log = logging.getLogger(__name__)
@@ -28,9 +29,8 @@ _R = TypeVar("_R")
 class AskedQuestion:
     """One phrasing of a regression question with the messages the model gets for it."""
 
+    question: Probe
     messages: tuple[ChatMessage, ...]
-    expect: tuple[str, ...]
-    forbid: tuple[str, ...]
     language: str = "en"
 
 
@@ -51,12 +51,9 @@ async def evaluate(
     if not settings.enabled:
         return (gate.gate_off(),)
     scores = [await _each(holdout, lambda pair, name=name: _score(server, name, pair)) for name in (champion, candidate)]  # type: ignore[misc]
-    prompts = [question.messages for question in questions] + [pair.prompt for pair in holdout]
+    prompts = [asked.messages for asked in questions] + [pair.prompt for pair in holdout]
     answers = [await _each(prompts, lambda prompt, name=name: _answer(server, name, prompt)) for name in (champion, candidate)]  # type: ignore[misc]
-    correct = [
-        [gate.is_correct(text, q.expect, q.forbid, language=q.language) for text, q in zip(texts, questions, strict=False)]
-        for texts in answers
-    ]
+    correct = [[judge(text, asked.question, asked.language) for text, asked in zip(texts, questions, strict=False)] for texts in answers]
     return (
         gate.preference_check(scores[0], scores[1], settings.preference_margin),
         gate.regression_check(correct[0], correct[1], settings.regression_margin),

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from csqa_loop.domain.events import GateCheck
@@ -17,17 +17,6 @@ _TOKEN = re.compile(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+")
 
 
 @dataclass(frozen=True)
-class RegressionQuestion:
-    """A question that must not get worse. Every `expect` must occur in the answer, no `forbid` may."""
-
-    id: str
-    policy: str
-    ask: tuple[str, ...]
-    expect: tuple[str, ...] = ()
-    forbid: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class PairScore:
     """Mean log-probability of a token of each answer of one held-out pair."""
 
@@ -38,12 +27,6 @@ class PairScore:
     def correct(self) -> bool:
         """The better answer is the more probable one, token for token."""
         return self.chosen > self.rejected
-
-
-def is_correct(answer: str, expect: Iterable[str], forbid: Iterable[str], *, language: str = "en") -> bool:
-    """Every `expect` and no `forbid` occurs, ignoring case and, in zh, spaces."""
-    text = _plain(answer, language)
-    return all(_plain(part, language) in text for part in expect) and not any(_plain(part, language) in text for part in forbid)
 
 
 def preference_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float) -> GateCheck:
@@ -124,8 +107,3 @@ def _length_check(champion: Sequence[str], candidate: Sequence[str]) -> GateChec
     passed = after <= LENGTH_FACTOR * before and before <= LENGTH_FACTOR * after
     detail = f"mean characters; at most {LENGTH_FACTOR:g} times longer or shorter passes"
     return GateCheck(name=name, passed=passed, champion=before, candidate=after, margin=LENGTH_FACTOR, n=len(candidate), detail=detail)
-
-
-def _plain(text: str, language: str) -> str:
-    folded = text.casefold()
-    return "".join(folded.split()) if language == "zh" else folded

@@ -1,0 +1,63 @@
+"""Run directories as the loop writes them."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from csqa_loop.cycle.run_directory import RunConfig, RunDirectory
+from csqa_loop.cycle.run_writer import RunWriter
+from csqa_loop.domain.events import TrainingRequested
+from csqa_loop.domain.preferences import Pair
+from csqa_loop.domain.prompt import build_messages
+from csqa_loop.domain.events import ChatMessage
+import json
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def pair(number: int, *, question: str | None = None, policy: str = "Goods may be returned within 14 days.", chosen: str = "", rejected: str = "") -> Pair:
+    asked = question or f"How long may I keep item {number}?"
+    messages = build_messages([ChatMessage(role="user", content=asked)], [policy])
+    return Pair(
+        pair_id=f"p-{number}",
+        message_id=f"m-{number}",
+        policy_id="returns",
+        section="Returns",
+        held_out=False,
+        question=asked,
+        prompt=json.dumps([message.model_dump() for message in messages]),
+        chosen=chosen or f"You may return item {number} within 14 days.",
+        rejected=rejected or f"Keep item {number} as long as you like.",
+        source="bad_case",
+        weight=1.0,
+        adapter="base",
+        answer_event_id=f"answer-{number}",
+        evidence_event_id=f"case-{number}",
+        occurred_at=NOW,
+    )
+
+
+def requested(run_id: str = "r-1", attempt: int = 1, *, champion: str = "base", pairs: Sequence[Pair] = (), holdout: Sequence[Pair] = ()) -> TrainingRequested:
+    return TrainingRequested(
+        occurred_at=NOW,
+        run_id=run_id,
+        attempt=attempt,
+        reason="enough fresh pairs",
+        champion=champion,
+        pair_ids=tuple(pair.pair_id for pair in pairs),
+        holdout_pair_ids=tuple(pair.pair_id for pair in holdout),
+        data_hash="d" * 16,
+        recipe_hash="c" * 16,
+    )
+
+
+def write_run(
+    runs: Path, run_id: str = "r-1", *, pairs: Sequence[Pair] = (), holdout: Sequence[Pair] = (), champion: str = "base", **config: Any
+) -> RunDirectory:
+    defaults: dict[str, Any] = {"base_model": "/no/such/model", "adapters": str(runs.parent / "adapters"), "model_server_urls": ("http://127.0.0.1:9",)}
+    pairs = pairs or [pair(1), pair(2)]
+    writer = RunWriter(runs, RunConfig(**(defaults | config)))
+    asyncio.run(writer.prepare(requested(run_id, champion=champion, pairs=pairs, holdout=holdout), pairs, holdout))
+    return RunDirectory.of(runs, run_id)

@@ -1,0 +1,93 @@
+"""The offline gate's checks."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csqa_loop.domain import gate
+from csqa_loop.domain.gate import PairScore
+
+RIGHT, WRONG = PairScore(-1.0, -2.0), PairScore(-2.0, -1.0)
+outcomes = st.lists(st.booleans(), min_size=1, max_size=60)
+
+
+def test_equal_scores_are_not_a_preference() -> None:
+    assert not PairScore(-1.0, -1.0).correct
+
+
+def test_preference_accuracy_may_fall_by_the_margin_and_no_further() -> None:
+    champion = [RIGHT] * 20
+    assert gate.preference_check(champion, [RIGHT] * 18 + [WRONG] * 2, 0.10).passed
+    refused = gate.preference_check(champion, [RIGHT] * 17 + [WRONG] * 3, 0.10)
+    assert not refused.passed
+    assert (refused.champion, refused.candidate, refused.n) == (1.0, 0.85, 20)
+
+
+def test_one_item_of_a_few_is_no_evidence() -> None:
+    check = gate.regression_check([True, True, True], [True, True, False], 0.10)
+    assert check.passed
+    assert check.margin == pytest.approx(1 / 3)
+    assert not gate.regression_check([True, True, True], [True, False, False], 0.10).passed
+
+
+def test_a_check_without_data_says_so_and_does_not_fail() -> None:
+    for check in (gate.preference_check([], [], 0.1), gate.regression_check([], [], 0.1), *gate.sanity_checks([], [])):
+        assert check.passed
+        assert check.detail == "no data"
+        assert check.n == 0
+
+
+def test_both_must_be_judged_on_the_same() -> None:
+    with pytest.raises(ValueError, match="both must be on the same"):
+        gate.regression_check([True], [True, False], 0.1)
+
+
+def test_silence_circles_and_rambling_fail_by_name() -> None:
+    said = ["You have 14 days to return it."] * 10
+    circles = ["you have to pay the fee " * 5] * 10
+    failed = {
+        name: [check.name for check in gate.sanity_checks(said, answers) if not check.passed]
+        for name, answers in {"silent": [""] * 10, "circling": circles, "rambling": [" ".join(map(str, range(60)))] * 10, "same": said}.items()
+    }
+    assert "answers not empty" in failed["silent"]
+    assert "answers without repetition" in failed["circling"]
+    assert failed["rambling"] == ["answer length"]
+    assert failed["same"] == []
+
+
+def test_repetition_is_found_in_chinese_too() -> None:
+    assert gate.repeats("请联系客服请联系客服请联系客服")
+    assert not gate.repeats("请在十四天内联系客服办理退货。")
+
+
+def test_a_switched_off_gate_passes_and_says_so() -> None:
+    assert gate.verdict([gate.gate_off()])
+    assert "switched off" in gate.gate_off().detail
+
+
+def test_one_failed_check_fails_the_gate() -> None:
+    good = gate.regression_check([True] * 9, [True] * 9, 0.0)
+    bad = gate.regression_check([True] * 9, [False] * 9, 0.0)
+    assert gate.verdict([good])
+    assert not gate.verdict([good, bad])
+
+
+@given(outcomes, st.floats(0, 1))
+def test_a_candidate_like_the_champion_always_passes(results: list[bool], margin: float) -> None:
+    assert gate.regression_check(results, results, margin).passed
+
+
+@given(outcomes, st.integers(0, 59), st.floats(0, 1))
+def test_getting_one_more_right_never_turns_a_pass_into_a_failure(results: list[bool], index: int, margin: float) -> None:
+    champion = [True] * len(results)
+    better = list(results)
+    better[index % len(results)] = True
+    if gate.regression_check(champion, results, margin).passed:
+        assert gate.regression_check(champion, better, margin).passed
+
+
+def test_passages_that_share_rare_words_come_first() -> None:
+    passages = ["Delivery takes 3 days.", "Returns of boots take 45 days.", "Gift cards are valid for 24 months."]
+    assert gate.best_passages("How long can I return boots?", passages, 1) == (passages[1],)
+    assert gate.best_passages("礼品卡有效期多久？", ["退货期限为十四天。", "礼品卡有效期为两年。"], 2)[0] == "礼品卡有效期为两年。"
+    assert gate.best_passages("nothing in common", passages, 2) == tuple(passages[:2])
