@@ -16,7 +16,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
 from csqa_loop import bootstrap
-from csqa_loop.backends.log_position import take_bearings
+from csqa_loop.backends.log_position import Bearings, take_bearings
 from csqa_loop.console.app import create_console
 from csqa_loop.cycle.publish import Housekeeper
 from csqa_loop.cycle.record import Recorder
@@ -58,7 +58,12 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
             return
         settings = self._parts.settings
         known = await self._parts.ledger.known_offsets()
-        bearings = await _until_answered(lambda: take_bearings(settings.kafka_servers, settings.kafka, sorted(assigned), known), "comparing the log with the ledger")
+
+        async def compare() -> Bearings:
+            await self._parts.bus.ensure_topics()  # a broker that came back empty has none
+            return await take_bearings(settings.kafka_servers, settings.kafka, sorted(assigned), known)
+
+        bearings = await _until_answered(compare, "comparing the log with the ledger")
         if bearings.replaced:
             reason = "; ".join(sorted(bearings.replaced.values())[:3])
             epoch = await self._parts.ledger.begin_epoch([(p.topic, p.partition) for p in bearings.replaced], reason)
@@ -117,7 +122,7 @@ class LoopStream:
         self._housekeeper = Housekeeper(self.parts.ledger, self.parts.bus)
         self._phase = "starting"
         self._trouble: str | None = None
-        self._broker = KafkaBroker(settings.kafka_servers, logger=None, request_timeout_ms=int(settings.kafka.request_timeout_seconds * 1000))
+        self._broker = KafkaBroker(settings.kafka_servers, logger=None)
         self._subscriber = self._broker.subscriber(
             *FACT_TOPICS,
             group_id=GROUP,

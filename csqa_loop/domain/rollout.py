@@ -197,6 +197,8 @@ def _step_of_evaluated(run: Run, evaluated: AdapterEvaluated, deployment: Deploy
     if experiment and experiment.opened.run_id == run.request.run_id:
         return None  # settled: an unsettled one is handled before
     if evaluated.passed and evaluated.adapter != deployment.champion:
+        if deployment.candidate != evaluated.adapter:
+            return Deploy(champion=deployment.champion, candidate=evaluated.adapter, cause=f"the gate passed {evaluated.adapter}")
         return OpenExperiment(run_id=run.request.run_id, champion=deployment.champion, challenger=evaluated.adapter)
     if deployment.candidate:
         return Deploy(champion=deployment.champion, cause=f"the gate refused {evaluated.adapter}")

@@ -109,7 +109,7 @@ def pair_counts(connection: Connection) -> dict[str, int]:
 
 
 def _pair(row: tuple[Any, ...]) -> Pair:
-    return Pair(*row[:14], occurred_at=row[14].astimezone(UTC))
+    return Pair(*(*row[:14], row[14].astimezone(UTC)))
 
 
 # --- experiments ---------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def recorded_counts(connection: Connection) -> dict[str, int]:
 
 def epoch(connection: Connection) -> int:
     """The current log epoch, from 1."""
-    row = connection.execute("SELECT coalesce(max(epoch), 0) + 1 FROM epochs").fetchone()
+    row = connection.execute("SELECT coalesce(max(epoch), 1) FROM epochs").fetchone()
     return int(row[0]) if row else 1
 
 

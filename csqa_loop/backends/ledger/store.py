@@ -202,7 +202,7 @@ class Ledger:
                 [
                     {
                         "letter_id": letter.letter_id, "occurred_at": moment, "topic": letter.record.topic,
-                        "original_key": letter.record.key, "value": letter.record.value,
+                        "key": (letter.record.key or b"").decode(errors="replace"), "original_key": letter.record.key, "value": letter.record.value,
                         "partition": letter.record.partition, "offset": letter.record.offset, "event_id": letter.event_id, "reason": letter.reason,
                     }
                     for letter in new
@@ -220,7 +220,7 @@ class Ledger:
     def begin_epoch(self, partitions: Sequence[tuple[str, int]], reason: str) -> int:
         """The broker holds another log: read these partitions from the beginning. Facts stay; dedupe makes re-reading harmless."""
         with self._transaction():
-            row = self.connection.execute("SELECT coalesce(max(epoch), 0) + 1 FROM epochs").fetchone()
+            row = self.connection.execute("SELECT coalesce(max(epoch), 1) + 1 FROM epochs").fetchone()
             epoch = int(row[0]) if row else 1
             self.connection.execute("INSERT INTO epochs VALUES (?, now(), ?, false)", [epoch, reason])
             for topic, partition in partitions:

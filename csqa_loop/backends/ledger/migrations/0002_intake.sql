@@ -5,6 +5,6 @@ CREATE TABLE offsets (
 );
 CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, began_at TIMESTAMPTZ, reason VARCHAR, republished BOOLEAN DEFAULT false);
 CREATE TABLE dead_letters (
-    letter_id VARCHAR PRIMARY KEY, occurred_at TIMESTAMPTZ, topic VARCHAR, original_key BLOB, value BLOB, partition INTEGER,
+    letter_id VARCHAR PRIMARY KEY, occurred_at TIMESTAMPTZ, topic VARCHAR, key VARCHAR, original_key BLOB, value BLOB, partition INTEGER,
     "offset" BIGINT, event_id VARCHAR, reason VARCHAR, published BOOLEAN DEFAULT false
 );
