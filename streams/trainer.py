@@ -22,6 +22,7 @@ from streams.serving import serve as serve_http
 _log = logging.getLogger(__name__)
 GROUP = "csqa-trainer"
 _RETRY_SECONDS = 2.0
+_SESSION_MS = 10_000
 
 
 class TrainerStream:
@@ -31,12 +32,13 @@ class TrainerStream:
         self._settings = settings
         self._bus = bootstrap.build_bus(settings)
         self.trainer = bootstrap.build_trainer(settings, self._bus)
-        self.broker = KafkaBroker(
-            settings.kafka_servers, logger=None, request_timeout_ms=int(settings.kafka.request_timeout_seconds * 1000)
-        )
+        # A JoinGroup is answered when all members have joined or were given up: it must outlast a session. Commits have a bound of their own.
+        self.broker = KafkaBroker(settings.kafka_servers, logger=None, request_timeout_ms=3 * _SESSION_MS)
         subscriber = self.broker.subscriber(
             TRAINING,
             group_id=GROUP,
+            session_timeout_ms=_SESSION_MS,
+            rebalance_timeout_ms=_SESSION_MS,
             # A trainer that starts after the first request must see it.
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
