@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from csqa_loop.commands import demo, knowledge, ledger, policies, processes
+from csqa_loop.commands import demo, docs, knowledge, ledger, policies, processes
 from csqa_loop.domain.errors import CsqaError
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 processes.register(app)
 demo.register(app)
+docs.register(app)
 app.add_typer(policies.app, name="policies")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(ledger.app, name="ledger")

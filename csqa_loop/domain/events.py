@@ -31,6 +31,14 @@ def _to_utc(moment: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 
+def _within_policy_limit(text: str) -> str:
+    size = len(text.encode())
+    if size > topics.MAX_POLICY_BYTES:
+        msg = f"the text is {size} bytes; a policy may have {topics.MAX_POLICY_BYTES}"
+        raise ValueError(msg)
+    return text
+
+
 def derived_id(subject: str, kind: str, attempt: int | str = 0) -> UUID:
     """UUIDv5 of what an event is about, so that deriving it twice gives one event."""
     return uuid5(_NAMESPACE, f"{subject}\n{kind}\n{attempt}")
@@ -71,7 +79,7 @@ class PolicyPublished(Event):
     version: PolicyVersion
     title: Annotated[str, StringConstraints(max_length=500)]
     language: str = Field(default="en", max_length=16)
-    text: Annotated[str, StringConstraints(min_length=1, max_length=topics.MAX_POLICY_BYTES)]
+    text: Annotated[str, StringConstraints(min_length=1, max_length=topics.MAX_POLICY_BYTES), AfterValidator(_within_policy_limit)]
 
 
 class PolicyWithdrawn(Event):

@@ -1,6 +1,7 @@
 """Records to events, one at a time: a bad record is refused by name and its neighbours are not touched."""
 
 import json
+from math import isfinite
 from typing import Any
 
 from pydantic import ValidationError
@@ -43,11 +44,21 @@ def decode(topic: str, value: bytes | None) -> Event:
 
 def _body(topic: str, value: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(value)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        body = json.loads(value, parse_constant=_refuse, parse_float=_finite)
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, or an integer of thousands of digits
         msg = f"{topic}: the value is not JSON in UTF-8 ({error})"
         raise PermanentError(msg) from error
     if not isinstance(body, dict):
         msg = f"{topic}: the value is a JSON {type(body).__name__}; an object is expected"
         raise PermanentError(msg)
     return body
+
+
+def _refuse(constant: str) -> float:
+    msg = f"{constant} is no JSON number"
+    raise ValueError(msg)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else _refuse(text[:20])
