@@ -17,7 +17,6 @@ class EventStream(Response):
         self._pieces = pieces
         self.status_code = 200
         self.background = None
-        self.body = b""
         # Proxies must hand on each piece at once.
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
