@@ -1,0 +1,309 @@
+"""The play: what customers and agents do in each round. It reads the console's status and talks to the gateway; it never touches the cycle."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal, Protocol
+
+from csqa_loop.demo import summary
+from csqa_loop.demo.remote import Services, Status
+from csqa_loop.demo.sabotage import wrong_correction
+from csqa_loop.domain.errors import TransientError
+from csqa_loop.domain.scenario import Scenario, ScenarioQuestion
+from jobs.simulate_customers import AT_ONCE, Answer, Customers, Visit, each, visits
+
+Mode = Literal["normal", "sabotage", "placebo"]
+_WRONG_ADAPTER_TRIES = 30
+
+
+class View(Protocol):
+    """Where the play shows what happens."""
+
+    def step(self, round_number: int, what: str) -> None:
+        """A new step began."""
+        ...
+
+    def detail(self, text: str) -> None:
+        """The present step got on."""
+        ...
+
+    def result(self, text: str) -> None:
+        """The present step is done."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How long, and how many customers, a step may take. Every wait ends."""
+
+    collect_customers: int = 1500
+    """Customers in one round before a run must have been requested."""
+    training_seconds: float = 1800.0
+    """From the request to the gate's verdict and the experiment's opening, further attempts included."""
+    experiment_customers: int = 800
+    """Customers of one experiment; set from the contract's `max_users` by `for_experiment`."""
+    verdict_seconds: float = 120.0
+    """From the last customer to the verdict: the attribution window and the loop's beat."""
+    settle_seconds: float = 180.0
+    catch_up_seconds: float = 120.0
+
+    @classmethod
+    def for_experiment(cls, max_users: int, window_seconds: float, grace_seconds: float) -> "Bounds":
+        """Enough customers to fill both arms although the split is random: 2 x `max_users` and 15 % more, and those who ask in the last window."""
+        return cls(experiment_customers=int(2 * max_users * 1.15) + 100, verdict_seconds=window_seconds + grace_seconds + 100.0)
+
+
+@dataclass
+class Play:
+    """One demo with a scenario, in front of running services."""
+
+    scenario: Scenario
+    customers: Customers
+    services: Services
+    view: View
+    seed: int
+    mode: Mode = "normal"
+    bounds: Bounds = field(default_factory=Bounds)
+    clock: Callable[[], float] = time.monotonic
+    _dead_letters_before: int = 0
+
+    async def rounds(self, number: int) -> tuple[summary.Round, ...]:
+        """All rounds; the measuring pass after one round is the one before the next."""
+        played: list[summary.Round] = []
+        before: _Measured | None = None
+        for current in range(1, number + 1):
+            told, before, after = await self._round(current, before)
+            played.append(told)
+            before = after
+        return tuple(played)
+
+    async def caught_up(self) -> summary.Counts:
+        """What the ledger holds, once it holds everything that the gateway accepted.
+
+        Raises:
+            TransientError: it does not within the bound; says what is missing.
+        """
+        tally = self.customers.tally
+
+        def holds(status: Status) -> bool:
+            recorded = status["recorded"]
+            return bool(
+                recorded["chats"] >= tally.chats and recorded["feedback"] >= tally.feedback and recorded["bad_cases"] >= tally.bad_cases
+            )
+
+        what = f"the ledger to hold {tally.chats} chats, {tally.feedback} thumbs and {tally.bad_cases} bad cases"
+        status = await self.services.until(holds, seconds=self.bounds.catch_up_seconds, what=what)
+        return summary.Counts(**{name: status["recorded"][name] for name in summary.Counts.model_fields})
+
+    async def _round(self, number: int, before: "_Measured | None") -> "tuple[summary.Round, _Measured, _Measured]":
+        if before is None:
+            before = await self._measure(number, "before")
+        status = await self.services.status()
+        champion = str(status["deployment"]["champion"])
+        run_id = await self._collect(number, status["run"]["run_id"] if status["run"] else None)
+        status = await self._train(number, run_id)
+        if _opened(status, run_id):
+            status = await self._experiment(number, run_id)
+        run, experiment = status["run"], status["experiment"] if _opened(status, run_id) else None
+        after = await self._measure(number, "after")
+        told = summary.Round(
+            champion=summary.Champions(before=champion, after=after.champion),
+            trained_correct=summary.BeforeAfter(before=before.trained, after=after.trained),
+            holdout_correct=summary.BeforeAfter(before=before.holdout, after=after.holdout),
+            pairs=run["pairs"],
+            train_seconds=run["seconds"],
+            first_loss=run["first_loss"],
+            gate=summary.GateReport.model_validate(run["gate"]) if run["gate"] else None,
+            experiment=summary.ExperimentReport.of(experiment) if experiment else None,
+            run_id=run_id,
+            run_state=run["state"],
+            reason=run["reason"],
+        )
+        return told, before, after
+
+    async def _measure(self, number: int, when: str) -> "_Measured":
+        """Greedy answers to every held-out phrasing and to the first phrasing of each other question, while nothing is in flight; never rated."""
+        self.view.step(number, f"measure {when}")
+        status = await self._settled()
+        champion = str(status["deployment"]["champion"])
+        held_out = [(question, text) for question in self.scenario.holdout for text in question.ask]
+        trained = [(question, question.ask[0]) for question in self.scenario.trainable]
+        done = 0
+
+        async def right(asked: tuple[int, tuple[ScenarioQuestion, str]]) -> bool:
+            nonlocal done
+            index, (question, text) = asked
+            answer = await self._ask_champion(Visit(f"measure-{number}-{when}-{self.seed}-{index}", question, text), champion)
+            done += 1
+            self.view.detail(f"{done} of {len(held_out) + len(trained)} questions, champion {champion}")
+            return answer.right
+
+        verdicts = await each(enumerate(held_out + trained), right)
+        measured = _Measured(champion, _score(verdicts[: len(held_out)]), _score(verdicts[len(held_out) :]))
+        self.view.result(f"champion {champion}: held out {_shown(measured.holdout)}, trained {_shown(measured.trained)}")
+        return measured
+
+    async def _settled(self) -> Status:
+        """Nothing in flight, and the gateway serves the current deployment."""
+        status = await self.services.until(
+            lambda told: not told["busy"], seconds=self.bounds.settle_seconds, what="runs and experiments to be over"
+        )
+        await self.services.gateway_ready(seconds=self.bounds.settle_seconds, revision=status["deployment"]["revision"])
+        return status
+
+    async def _ask_champion(self, visit: Visit, champion: str) -> Answer:
+        """A measured answer counts only where the champion gave it: another gateway may lag, or a replica fall back to another adapter."""
+        for _ in range(_WRONG_ADAPTER_TRIES):
+            answer = await self.customers.ask(visit, temperature=0.0)
+            if answer.adapter == champion:
+                return answer
+            await asyncio.sleep(1.0)
+        raise TransientError(f"the gateway answered with {answer.adapter} {_WRONG_ADAPTER_TRIES} times although the champion is {champion}")
+
+    async def _collect(self, number: int, last_run: str | None) -> str:
+        """Customers ask and rate, agents correct, until a run is requested; returns its id."""
+        self.view.step(number, "customers ask, agents correct")
+        randomness = random.Random(f"corrections/{self.seed}/{number}")  # noqa: S311 - seeded, not secret
+        coming = visits(self.scenario.trainable, prefix=f"r{number}", seed=self.seed)
+        right = asked = reported = 0
+
+        async def act(visit: Visit) -> bool:
+            nonlocal reported
+            answer = await self.customers.ask(visit)
+            await self.customers.rate(answer)
+            question = visit.question
+            if not answer.right and isinstance(question, ScenarioQuestion) and question.correction:
+                text = wrong_correction(self.scenario, question, randomness) if self.mode == "sabotage" else question.correction
+                await self.customers.report(answer, text, "agent-1")
+                reported += 1
+            return answer.right
+
+        while asked < self.bounds.collect_customers:
+            # In groups, each seen by the ledger before the next comes: nobody asks after the run was requested, and a seed repeats itself.
+            verdicts = await each(islice(coming, AT_ONCE), act)
+            asked, right = asked + len(verdicts), right + sum(verdicts)
+            await self.caught_up()
+            status = await self.services.status()
+            run = status["run"]
+            self.view.detail(f"{asked} asked, {right} right, {reported} corrected, {status['pairs']['fresh']} fresh pairs")
+            if run and run["run_id"] != last_run:
+                self.view.result(f"{asked} asked, {right} right, {reported} corrected: run {run['run_id']} with {run['pairs']} pairs")
+                return str(run["run_id"])
+        raise TransientError(
+            f"{asked} customers asked and {reported} answers were corrected, but no training run was requested: {status['pairs']}"
+        )
+
+    async def _train(self, number: int, run_id: str) -> Status:
+        """Until the run's experiment opens, or the run ends without one. No customers meanwhile."""
+        self.view.step(number, "train and evaluate")
+
+        def show(status: Status) -> None:
+            run = status["run"]
+            loss = f", loss {run['loss']:.3f}" if run["loss"] is not None else ""
+            self.view.detail(
+                f"{run['state']}, step {run['step']} of {run['steps']}{loss}"
+                + (f", attempt {run['attempt']}" if run["attempt"] > 1 else "")
+            )
+
+        status = await self.services.until(
+            lambda told: _opened(told, run_id) or not told["busy"],
+            seconds=self.bounds.training_seconds,
+            what=f"run {run_id} to end",
+            seen=show,
+        )
+        run = status["run"]
+        failed = [check for check in (run["gate"] or {"checks": ()})["checks"] if not check["passed"]]
+        gate = "gate passed" if run["gate"] and run["gate"]["passed"] else f"gate refused: {', '.join(check['name'] for check in failed)}"
+        self.view.result(
+            f"{run['adapter']} after {run['seconds'] or 0:.0f} s, {gate}" if run["gate"] else f"run {run['state']}: {run['reason']}"
+        )
+        return status
+
+    async def _experiment(self, number: int, run_id: str) -> Status:
+        """New users, one question and one thumb each, until the verdict; then until the deployment has settled."""
+        self.view.step(number, "experiment")
+        coming = visits(self.scenario.trainable, prefix=f"x{number}", seed=self.seed)
+        over = asyncio.Event()
+        latest: Status = await self.services.status()
+        asked = 0
+
+        async def customer_line() -> None:
+            nonlocal asked
+            while not over.is_set() and asked < self.bounds.experiment_customers:
+                asked += 1
+                await self.customers.rate(await self.customers.ask(next(coming)))
+
+        async def watch(seconds: float) -> None:
+            nonlocal latest
+
+            def seen(status: Status) -> None:
+                nonlocal latest
+                latest = status
+                if _decided(status, run_id):
+                    over.set()
+                self.view.detail(f"{asked} customers; {_interval(status)}")
+
+            await self.services.until(lambda told: _decided(told, run_id), seconds=seconds, what="the experiment's verdict", seen=seen)
+
+        lines = [asyncio.create_task(customer_line()) for _ in range(AT_ONCE)]
+        watcher = asyncio.create_task(watch(self.bounds.training_seconds))
+        try:
+            crowd = asyncio.gather(*lines)
+            await asyncio.wait({crowd, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            if watcher.done():
+                await watcher  # a status that cannot be had is an error, not an end
+            await crowd
+            if not watcher.done():
+                await asyncio.wait_for(watcher, self.bounds.verdict_seconds)
+        except TimeoutError:
+            raise TransientError(f"no verdict {self.bounds.verdict_seconds:.0f} s after {asked} customers: {_interval(latest)}") from None
+        finally:
+            over.set()
+            for task in (*lines, watcher):
+                task.cancel()
+            await asyncio.gather(*lines, watcher, return_exceptions=True)
+        self.view.detail("verdict reached; waiting for the deployment")
+        status = await self._settled()
+        told = status["experiment"]
+        self.view.result(
+            f"{told['verdict']} ({told['stopped_by']}) after {asked} customers; {_interval(status)}; champion {status['deployment']['champion']}"
+        )
+        return status
+
+
+@dataclass(frozen=True)
+class _Measured:
+    champion: str
+    holdout: summary.Score | None
+    trained: summary.Score | None
+
+
+def _score(right: Sequence[bool]) -> summary.Score | None:
+    return summary.Score.of(right) if right else None
+
+
+def _shown(score: summary.Score | None) -> str:
+    return f"{score.correct}/{score.asked} ({score.fraction:.0%})" if score else "none"
+
+
+def _opened(status: Status, run_id: str) -> bool:
+    experiment = status["experiment"]
+    return experiment is not None and experiment["run_id"] == run_id
+
+
+def _decided(status: Status, run_id: str) -> bool:
+    return _opened(status, run_id) and status["experiment"]["verdict"] not in (None, "CONTINUE")
+
+
+def _interval(status: Status) -> str:
+    told = status["experiment"]
+    if told is None:
+        return "no experiment"
+    n = told["n"]
+    counts = f"closed users {n['challenger']} challenger, {n['control']} control"
+    if told["estimate"] is None or told["lower"] is None or told["upper"] is None:
+        return counts
+    return f"{counts}; difference {told['estimate']:+.2f} in [{told['lower']:+.2f}, {told['upper']:+.2f}]"

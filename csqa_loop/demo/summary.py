@@ -1,0 +1,146 @@
+"""`summary.json`: what a demo reports. The keys are a contract."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from csqa_loop.domain.events import GateCheck
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Score(_Part):
+    """How many answers of one measuring pass were right."""
+
+    fraction: float = Field(ge=0, le=1)
+    correct: int = Field(ge=0)
+    asked: int = Field(ge=1)
+
+    @classmethod
+    def of(cls, right: Sequence[bool]) -> "Score":
+        """From one verdict an answer; at least one."""
+        return cls(fraction=round(sum(right) / len(right), 4), correct=sum(right), asked=len(right))
+
+
+class BeforeAfter(_Part):
+    """The same questions before and after a round. None: nothing to ask."""
+
+    before: Score | None
+    after: Score | None
+
+
+class Champions(_Part):
+    """Which adapter (or `base`) served everybody before and after a round."""
+
+    before: str
+    after: str
+
+
+class GateReport(_Part):
+    """The offline gate."""
+
+    passed: bool
+    checks: tuple[GateCheck, ...]
+
+
+class ArmReport(_Part):
+    """One arm: users whose window closed, users exposed, and the primary metric's sums."""
+
+    users: int
+    exposed: int
+    numerator: float | None = None
+    denominator: float | None = None
+    estimate: float | None = None
+
+
+class Arms(_Part):
+    """Both arms."""
+
+    challenger: ArmReport
+    control: ArmReport
+
+
+class ExperimentReport(_Part):
+    """The experiment as its verdict left it. `n` counts closed users of both arms; estimate and bounds are of the primary's difference."""
+
+    id: str
+    alpha: float
+    n: int
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    verdict: str
+    stopped_by: str | None
+    arms: Arms
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> "ExperimentReport":
+        """From the `experiment` of the console's status."""
+        primary = (told.get("contract") or {}).get("primary", "satisfaction")
+        rows = {row["arm"]: row for row in told.get("estimates") or [] if row["metric"] == primary}
+
+        def arm(name: str) -> ArmReport:
+            sums = {key: rows.get(name, {}).get(key) for key in ("numerator", "denominator", "estimate")}
+            return ArmReport(users=told["n"][name], exposed=told["exposed"][name], **sums)
+
+        return cls(
+            id=told["id"],
+            alpha=told["alpha"],
+            n=told["n"]["challenger"] + told["n"]["control"],
+            estimate=told["estimate"],
+            lower=told["lower"],
+            upper=told["upper"],
+            verdict=told["verdict"] or "CONTINUE",
+            stopped_by=told["stopped_by"],
+            arms=Arms(challenger=arm("challenger"), control=arm("control")),
+        )
+
+
+class Round(_Part):
+    """From one measuring pass to the next. `train_seconds`, `first_loss` (the DPO term before step 1), `gate` and `experiment` are None where the round did not get there."""
+
+    champion: Champions
+    trained_correct: BeforeAfter
+    holdout_correct: BeforeAfter
+    pairs: int
+    train_seconds: float | None
+    first_loss: float | None
+    gate: GateReport | None
+    experiment: ExperimentReport | None
+    run_id: str
+    run_state: str
+    reason: str | None = None
+
+
+class Counts(_Part):
+    """Chats, thumbs and bad cases that the gateway accepted, or that the ledger holds."""
+
+    chats: int
+    feedback: int
+    bad_cases: int
+    dead_letters: int = 0
+
+
+class Summary(_Part):
+    """A whole demo. `seconds` is from the command's start without `setup_seconds`, the start of the services and the policies' indexing."""
+
+    scenario: str
+    seed: int
+    mode: str
+    rounds: tuple[Round, ...]
+    final_champion: str
+    resident_adapters: tuple[str, ...]
+    sent: Counts
+    recorded: Counts
+    seconds: float
+    setup_seconds: float
+
+    def as_expected(self, mode: str) -> bool:
+        """Whether this is the outcome that the demo was started for: a promotion, or with `sabotage` or `placebo` none."""
+        if mode == "normal":
+            promoted = any(one.experiment is not None and one.experiment.verdict == "PROMOTE" for one in self.rounds)
+            return promoted and self.final_champion != "base" and self.final_champion in self.resident_adapters
+        return all(one.champion.before == one.champion.after for one in self.rounds) and bool(self.rounds)
