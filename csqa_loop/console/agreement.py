@@ -23,8 +23,8 @@ async def disagreements(parts: LoopParts, deployment: DeploymentChanged | None) 
 async def _gateway(url: str, deployment: DeploymentChanged) -> list[tuple[str, str]]:
     try:
         async with httpx.AsyncClient(timeout=_SECONDS) as client:
-            told = (await client.get(f"{url}/health")).json()
+            told = (await client.get(f"{url}/ready")).json()
     except (httpx.HTTPError, ValueError) as error:
         return [(url, f"the gateway does not answer ({error!r})")]
-    seen = (told.get("deployment") or {}).get("revision")
+    seen = told.get("deployment")
     return [] if seen == deployment.revision else [(url, f"serves revision {seen}, current is {deployment.revision}")]
