@@ -33,9 +33,7 @@ _OUR_FAULT = (400, 413, 422)
 class VllmServer:
     """Implements `ports.ModelServer`. `start` begins probing; without it every call still works, only a hung replica is found later."""
 
-    def __init__(
-        self, urls: Sequence[str], settings: ModelServerSettings, adapters: Path, *, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, urls: Sequence[str], settings: ModelServerSettings, adapters: Path) -> None:
         self._adapters = adapters
         self._timeout = settings.timeout_seconds
         # Environment proxies are for the internet, never for a model server; looking them up costs time on every request.
@@ -45,10 +43,11 @@ class VllmServer:
                 max_connections=settings.connections, max_keepalive_connections=settings.connections, keepalive_expiry=_KEEPALIVE_SECONDS
             ),
             trust_env=False,
-            transport=transport,
             headers={"content-type": "application/json"},
         )
-        self._replicas = [Replica(url.rstrip("/"), self._client) for url in urls]
+        # Probes have connections of their own: when answers take all of the others, that is load and no outage.
+        self._probing = httpx.AsyncClient(trust_env=False)
+        self._replicas = [Replica(url.rstrip("/"), self._client, self._probing) for url in urls]
         self._next = 0
         self._probes: list[asyncio.Task[None]] = []
 
@@ -63,6 +62,7 @@ class VllmServer:
         await asyncio.gather(*self._probes, return_exceptions=True)
         self._probes = []
         await self._client.aclose()
+        await self._probing.aclose()
 
     @property
     def answering(self) -> bool:
