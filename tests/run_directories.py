@@ -1,6 +1,7 @@
 """Run directories as the loop writes them."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,16 +9,16 @@ from typing import Any
 
 from csqa_loop.cycle.run_directory import RunConfig, RunDirectory
 from csqa_loop.cycle.run_writer import RunWriter
-from csqa_loop.domain.events import TrainingRequested
+from csqa_loop.domain.events import ChatMessage, TrainingRequested
 from csqa_loop.domain.preferences import Pair
 from csqa_loop.domain.prompt import build_messages
-from csqa_loop.domain.events import ChatMessage
-import json
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def pair(number: int, *, question: str | None = None, policy: str = "Goods may be returned within 14 days.", chosen: str = "", rejected: str = "") -> Pair:
+def pair(
+    number: int, *, question: str | None = None, policy: str = "Goods may be returned within 14 days.", chosen: str = "", rejected: str = ""
+) -> Pair:
     asked = question or f"How long may I keep item {number}?"
     messages = build_messages([ChatMessage(role="user", content=asked)], [policy])
     return Pair(
@@ -39,7 +40,9 @@ def pair(number: int, *, question: str | None = None, policy: str = "Goods may b
     )
 
 
-def requested(run_id: str = "r-1", attempt: int = 1, *, champion: str = "base", pairs: Sequence[Pair] = (), holdout: Sequence[Pair] = ()) -> TrainingRequested:
+def requested(
+    run_id: str = "r-1", attempt: int = 1, *, champion: str = "base", pairs: Sequence[Pair] = (), holdout: Sequence[Pair] = ()
+) -> TrainingRequested:
     return TrainingRequested(
         occurred_at=NOW,
         run_id=run_id,
@@ -56,7 +59,11 @@ def requested(run_id: str = "r-1", attempt: int = 1, *, champion: str = "base", 
 def write_run(
     runs: Path, run_id: str = "r-1", *, pairs: Sequence[Pair] = (), holdout: Sequence[Pair] = (), champion: str = "base", **config: Any
 ) -> RunDirectory:
-    defaults: dict[str, Any] = {"base_model": "/no/such/model", "adapters": str(runs.parent / "adapters"), "model_server_urls": ("http://127.0.0.1:9",)}
+    defaults: dict[str, Any] = {
+        "base_model": "/no/such/model",
+        "adapters": str(runs.parent / "adapters"),
+        "model_server_urls": ("http://127.0.0.1:9",),
+    }
     pairs = pairs or [pair(1), pair(2)]
     writer = RunWriter(runs, RunConfig(**(defaults | config)))
     asyncio.run(writer.prepare(requested(run_id, champion=champion, pairs=pairs, holdout=holdout), pairs, holdout))

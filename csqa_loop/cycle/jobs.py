@@ -171,11 +171,13 @@ class Trainer:
             code = await self._watch(child, request, run)
         finally:
             await asyncio.shield(child.kill())
-        if code:
-            ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        if code < 0:
+            # Its last line was written before anybody knew: name the signal first.
             hint = " (the system's out-of-memory killer uses signal 9)" if code == -9 else ""
-            msg = child.last_words or f"{job} {ended} without a word{hint}"
+            msg = f"{job} was killed by signal {-code}{hint}{f'; its last words: {child.last_words}' if child.last_words else ''}"
             raise _JobFailedError(msg)
+        if code:
+            raise _JobFailedError(child.last_words or f"{job} ended with exit code {code} without a word")
 
     async def _watch(self, child: Child, request: TrainingRequested, run: RunDirectory) -> int:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,85 @@
+"""The gate through a model server."""
+
+import json
+
+import pytest
+
+from csqa_loop.cycle.evaluate import AskedQuestion, evaluate, wait_until_resident
+from csqa_loop.cycle.run_directory import Pair
+from csqa_loop.domain import gate
+from csqa_loop.domain.errors import TransientError
+from csqa_loop.domain.events import ChatMessage
+from csqa_loop.domain.scenario import Probe
+from csqa_loop.settings import GateSettings
+from tests import run_directories
+from tests.fakes.model_server import FakeModelServer
+
+CANDIDATE = "a-" + "1" * 16
+REPLICA = "http://fake-vllm"
+
+
+def _pairs(count: int) -> list[Pair]:
+    made = [run_directories.pair(number) for number in range(count)]
+    return [Pair(pair_id=p.pair_id, question=p.question, prompt=json.loads(p.prompt), chosen=p.chosen, rejected=p.rejected) for p in made]
+
+
+def _questions(count: int) -> list[AskedQuestion]:
+    probe = Probe(id="q", policy="returns.md", ask=("How long?",), expect=("14 days",))
+    return [AskedQuestion(probe, (ChatMessage(role="user", content=f"How long? {n}"),)) for n in range(count)]
+
+
+def _server(candidate_says: str) -> FakeModelServer:
+    server = FakeModelServer(answer=lambda adapter, _: candidate_says if adapter == CANDIDATE else "You have 14 days to return it.")
+    server.held[REPLICA].add(CANDIDATE)
+    return server
+
+
+async def _checks(server: FakeModelServer, *, enabled: bool = True) -> dict[str, bool]:
+    settings = GateSettings(enabled=enabled)
+    checks = await evaluate(server, champion="base", candidate=CANDIDATE, holdout=_pairs(6), questions=_questions(6), settings=settings)
+    return {check.name: check.passed for check in checks}
+
+
+async def test_a_candidate_that_answers_alike_passes() -> None:
+    checks = await _checks(_server("You have 14 days to return it."))
+    assert set(checks) == {
+        "preference accuracy",
+        "regression questions",
+        "answers not empty",
+        "answers without repetition",
+        "answer length",
+    }
+    assert all(checks.values())
+
+
+async def test_a_candidate_that_forgot_fails_the_regression_questions_only() -> None:
+    checks = await _checks(_server("You have 30 days to return it."))
+    assert [name for name, passed in checks.items() if not passed] == ["regression questions"]
+
+
+async def test_a_silent_candidate_fails() -> None:
+    checks = await _checks(_server(""))
+    assert not checks["answers not empty"]
+
+
+async def test_a_switched_off_gate_asks_nothing() -> None:
+    server = _server("anything")
+    assert await _checks(server, enabled=False) == {gate.gate_off().name: True}
+    assert server.asked == []
+
+
+async def test_another_adapter_must_not_answer_for_the_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("csqa_loop.cycle.evaluate._TRIES", 1)
+    server = _server("You have 14 days to return it.")
+    server.held[REPLICA].discard(CANDIDATE)
+    with pytest.raises(TransientError):
+        await evaluate(server, champion="base", candidate=CANDIDATE, holdout=(), questions=_questions(1), settings=GateSettings())
+
+
+async def test_waiting_for_residency_is_bounded_and_names_what_is_missing() -> None:
+    server = _server("")
+    await wait_until_resident(server, ("base", CANDIDATE), [REPLICA], 0.0)
+    with pytest.raises(TransientError, match=f"{REPLICA} lacks a-2222"):
+        await wait_until_resident(server, ("a-" + "2" * 16,), [REPLICA], 0.0)
+    with pytest.raises(TransientError, match="http://other does not answer"):
+        await wait_until_resident(server, ("base",), [REPLICA, "http://other"], 0.0)

@@ -1,0 +1,238 @@
+"""The trainer: requests become children, children become events."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from csqa_loop.cycle.jobs import Trainer
+from csqa_loop.cycle.run_directory import Evaluation, Manifest, RunDirectory
+from csqa_loop.domain.events import AdapterEvaluated, AdapterTrained, TrainingFailed, TrainingProgress
+from tests.fakes.bus import MemoryBus
+from tests.run_directories import NOW, requested
+from tests.waiting import eventually
+
+ADAPTER = "a-" + "1" * 16
+
+
+@dataclass
+class FakeChild:
+    """Ends with `code` when told to."""
+
+    job: str
+    run: RunDirectory
+    code: int = 0
+    last_words: str = ""
+    killed: bool = False
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait(self) -> int:
+        await self.done.wait()
+        return -15 if self.killed else self.code
+
+    async def kill(self) -> None:
+        self.killed = self.killed or not self.done.is_set()
+        self.done.set()
+
+    def succeed(self) -> None:
+        """As the real jobs do: the result file first, then the end."""
+        run_id = self.run.path.name
+        if self.job == "train_adapter":
+            manifest = Manifest(
+                run_id=run_id, adapter=ADAPTER, base="/model", parent="base", recipe_hash="c", data_hash="d", pairs=(), config={}, seed=0,
+                versions={}, metrics={"steps": 3.0}, first_loss=0.6931, seconds=1.0,
+            )  # fmt: skip
+            self.run.write("manifest.json", manifest.model_dump_json().encode())
+        else:
+            evaluation = Evaluation(run_id=run_id, adapter=ADAPTER, champion="base", passed=True, checks=(), seconds=1.0)
+            self.run.write("evaluation.json", evaluation.model_dump_json().encode())
+        self.done.set()
+
+    def fail(self, code: int, words: str) -> None:
+        self.code, self.last_words = code, words
+        self.done.set()
+
+
+class FakeLauncher:
+    def __init__(self) -> None:
+        self.children: list[FakeChild] = []
+
+    async def launch(self, job: str, run_dir: Path) -> FakeChild:
+        self.children.append(FakeChild(job, RunDirectory(run_dir)))
+        return self.children[-1]
+
+    async def child(self, number: int) -> FakeChild:
+        await eventually(lambda: len(self.children) > number, f"child {number} is started")
+        return self.children[number]
+
+
+@dataclass
+class Desk:
+    """A trainer with its fakes."""
+
+    bus: MemoryBus
+    launcher: FakeLauncher
+    runs: Path
+    make: Callable[[], Trainer]
+    trainer: Trainer
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    bus, launcher, made = MemoryBus(), FakeLauncher(), []
+
+    def make() -> Trainer:
+        made.append(Trainer(bus, launcher, tmp_path, progress_seconds=0.02, stall_seconds=30.0, clock=lambda: NOW))
+        return made[-1]
+
+    for run_id in ("r-1", "r-2"):
+        (tmp_path / run_id).mkdir()
+    yield Desk(bus, launcher, tmp_path, make, make())
+    for trainer in made:
+        await trainer.close()
+
+
+async def _finish(desk: Desk, first: int = 0) -> None:
+    (await desk.launcher.child(first)).succeed()
+    (await desk.launcher.child(first + 1)).succeed()
+    await desk.trainer.idle()
+
+
+async def test_a_request_is_trained_evaluated_and_told(desk: Desk) -> None:
+    await desk.trainer.take(requested("r-1", 3))
+    child = await desk.launcher.child(0)
+    assert not child.done.is_set()  # take() returned while the child runs: the request may be acknowledged
+    assert (desk.trainer.current.run_id, desk.trainer.current.attempt) == ("r-1", 3)
+    child.run.append_progress(step=2, steps=6, loss=0.5)
+    await eventually(lambda: any(e.step == 2 for e in desk.bus.of_type(TrainingProgress)), "progress is published")
+    await _finish(desk)
+    assert [child.job for child in desk.launcher.children] == ["train_adapter", "evaluate_adapter"]
+    trained, evaluated = desk.bus.of_type(AdapterTrained), desk.bus.of_type(AdapterEvaluated)
+    assert [(e.adapter, e.attempt, e.first_loss) for e in trained] == [(ADAPTER, 3, 0.6931)]
+    assert [(e.adapter, e.attempt, e.passed) for e in evaluated] == [(ADAPTER, 3, True)]
+    assert desk.bus.of_type(TrainingProgress)[0].stage == "starting"
+    assert desk.bus.of_type(TrainingFailed) == []
+    assert desk.trainer.current is None
+
+
+async def test_a_request_read_again_starts_nothing(desk: Desk) -> None:
+    await desk.trainer.take(requested())
+    await desk.trainer.take(requested())
+    await _finish(desk)
+    await desk.trainer.take(requested())
+    assert len(desk.launcher.children) == 2
+
+
+async def test_a_restarted_trainer_sends_a_finished_attempt_again_byte_for_byte(desk: Desk) -> None:
+    await desk.trainer.take(requested())
+    await _finish(desk)
+    before = {record.value for record in desk.bus.records if b"Progress" not in record.value}
+    await desk.trainer.close()
+    desk.trainer = desk.make()
+    await desk.trainer.take(requested())
+    await desk.trainer.idle()
+    assert {record.value for record in desk.bus.records if b"Progress" not in record.value} == before
+    assert len(desk.bus.of_type(AdapterTrained)) == 2
+    assert len(desk.launcher.children) == 2
+
+
+async def test_a_newer_attempt_kills_the_older_child_and_its_results(desk: Desk) -> None:
+    await desk.trainer.take(requested("r-1", 1))
+    await desk.trainer.take(requested("r-1", 2))
+    old, new = desk.launcher.children
+    assert old.killed
+    assert not new.killed
+    await _finish(desk, first=1)
+    assert [e.attempt for e in desk.bus.of_type(AdapterTrained)] == [2]
+    assert desk.bus.of_type(TrainingFailed) == []
+    await desk.trainer.take(requested("r-1", 1))  # an old request, read late
+    assert len(desk.launcher.children) == 3
+
+
+async def test_another_run_takes_over(desk: Desk) -> None:
+    await desk.trainer.take(requested("r-1"))
+    await desk.trainer.take(requested("r-2"))
+    assert desk.launcher.children[0].killed
+    assert desk.trainer.current.run_id == "r-2"
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "reason"),
+    [
+        (1, "train_adapter: the disk is full", "train_adapter: the disk is full"),
+        (-9, "INFO loading", "train_adapter was killed by signal 9 (the system's out-of-memory killer"),
+        (2, "", "exit code 2 without a word"),
+    ],
+)
+async def test_a_failed_child_is_told_with_its_last_words(desk: Desk, code: int, words: str, reason: str) -> None:
+    await desk.trainer.take(requested())
+    (await desk.launcher.child(0)).fail(code, words)
+    await desk.trainer.idle()
+    (failed,) = desk.bus.of_type(TrainingFailed)
+    assert reason in failed.reason
+    assert (failed.stage, failed.attempt) == ("training", 1)
+    assert desk.bus.of_type(AdapterTrained) == []
+
+
+async def test_a_failed_gate_keeps_the_adapter_and_names_the_stage(desk: Desk) -> None:
+    await desk.trainer.take(requested())
+    (await desk.launcher.child(0)).succeed()
+    (await desk.launcher.child(1)).fail(1, "evaluate_adapter: no model server can answer")
+    await desk.trainer.idle()
+    assert len(desk.bus.of_type(AdapterTrained)) == 1
+    assert [(e.stage, e.reason) for e in desk.bus.of_type(TrainingFailed)] == [
+        ("evaluating", "evaluate_adapter: no model server can answer")
+    ]
+
+
+async def test_a_child_that_leaves_no_result_has_failed(desk: Desk) -> None:
+    await desk.trainer.take(requested())
+    (await desk.launcher.child(0)).done.set()
+    await desk.trainer.idle()
+    assert "left no" in desk.bus.of_type(TrainingFailed)[0].reason
+
+
+async def test_a_missing_run_directory_is_told(desk: Desk) -> None:
+    await desk.trainer.take(requested("r-9"))
+    await desk.trainer.idle()
+    (failed,) = desk.bus.of_type(TrainingFailed)
+    assert "is missing: loop and trainer must share" in failed.reason
+    assert desk.launcher.children == []
+
+
+async def test_a_run_id_that_is_no_folder_is_told(desk: Desk) -> None:
+    await desk.trainer.take(requested("../r-1"))
+    assert "cannot be a folder's name" in desk.bus.of_type(TrainingFailed)[0].reason
+    assert desk.launcher.children == []
+
+
+async def test_a_log_that_is_down_delays_results_and_loses_none(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("csqa_loop.cycle.jobs._RETRY_SECONDS", 0.01)
+    await desk.trainer.take(requested())
+    desk.bus.fail(5)
+    await _finish(desk)
+    assert len(desk.bus.of_type(AdapterTrained)) == 1
+    assert len(desk.bus.of_type(AdapterEvaluated)) == 1
+
+
+async def test_a_child_that_stands_still_is_killed(desk: Desk) -> None:
+    trainer = Trainer(desk.bus, desk.launcher, desk.runs, progress_seconds=0.01, stall_seconds=0.05, clock=lambda: NOW)
+    await trainer.take(requested())
+    await asyncio.wait_for(trainer.idle(), 10)
+    assert desk.launcher.children[0].killed
+    assert "no step was made for 0.05 s" in desk.bus.of_type(TrainingFailed)[0].reason
+
+
+async def test_closing_kills_the_child_and_tells_nothing(desk: Desk) -> None:
+    await desk.trainer.take(requested())
+    await desk.trainer.close()
+    assert desk.launcher.children[0].killed
+    assert desk.bus.of_type(TrainingFailed) == []
+
+
+async def test_other_events_are_ignored(desk: Desk) -> None:
+    await desk.trainer.take(TrainingProgress(occurred_at=NOW, run_id="r-1", attempt=1, stage="training"))
+    assert desk.launcher.children == []
+    assert desk.bus.records == []

@@ -1,0 +1,134 @@
+"""The jobs as a person or the trainer starts them: bad input, finished runs, a full disk."""
+
+import errno
+import re
+from pathlib import Path
+
+import pytest
+
+from csqa_loop.cycle.run_directory import Evaluation, Manifest, PairSource
+from jobs import entry, evaluate_adapter, train_adapter
+from tests.run_directories import write_run
+
+ADAPTER = "a-" + "1" * 16
+
+
+def _manifest(run_id: str = "r-1") -> Manifest:
+    sources = (PairSource(pair_id="p-1", message_id="m-1", answer_event_id="e-1", evidence_event_id="e-2"),)
+    return Manifest(
+        run_id=run_id, adapter=ADAPTER, base="/model", parent="base", recipe_hash="c", data_hash="d", pairs=sources, config={}, seed=0,
+        versions={}, metrics={}, first_loss=0.6931, seconds=1.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("job", [train_adapter, evaluate_adapter])
+def test_what_is_no_run_directory_is_bad_input_in_one_line(job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (tmp_path / "nowhere", tmp_path):
+        assert job.main([str(folder)]) == entry.BAD_INPUT
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        assert str(folder) in lines[0]
+
+
+def test_a_missing_argument_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        train_adapter.main([])
+    assert "RUN_DIR" in capsys.readouterr().err
+
+
+def test_a_missing_parent_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "runs", champion=ADAPTER)
+    assert train_adapter.main([str(run.path)]) == entry.BAD_INPUT
+    assert f"adapter {ADAPTER} is not in" in capsys.readouterr().err
+
+
+def test_a_trained_run_is_not_trained_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "runs")
+    (tmp_path / "adapters" / ADAPTER).mkdir(parents=True)
+    run.write("manifest.json", _manifest().model_dump_json().encode())
+    assert train_adapter.main([str(run.path)]) == 0  # the base model of this run does not exist: nothing was loaded
+    assert f"{ADAPTER} is trained already" in capsys.readouterr().out
+
+
+def test_a_run_without_manifest_cannot_be_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "runs")
+    assert evaluate_adapter.main([str(run.path)]) == entry.BAD_INPUT
+    assert "manifest.json is missing: train first" in capsys.readouterr().err
+
+
+def test_a_switched_off_gate_needs_no_model_server(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "runs", gate={"enabled": False}, model_server_urls=())
+    run.write("manifest.json", _manifest().model_dump_json().encode())
+    assert evaluate_adapter.main([str(run.path)]) == 0
+    evaluation = run.evaluation()
+    assert isinstance(evaluation, Evaluation)
+    assert evaluation.passed
+    assert [check.name for check in evaluation.checks] == ["gate"]
+    assert "switched off" in evaluation.checks[0].detail
+
+
+def test_an_evaluated_run_is_not_evaluated_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "runs")  # its model server does not exist
+    run.write("manifest.json", _manifest().model_dump_json().encode())
+    known = Evaluation(run_id="r-1", adapter=ADAPTER, champion="base", passed=False, checks=(), seconds=1.0)
+    run.write("evaluation.json", known.model_dump_json().encode())
+    assert evaluate_adapter.main([str(run.path)]) == 0
+    assert "is evaluated already" in capsys.readouterr().out
+
+
+def test_a_model_server_that_is_down_fails_in_one_line_within_the_bound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "runs")
+    run.write("manifest.json", _manifest().model_dump_json().encode())
+    assert evaluate_adapter.main([str(run.path), "--residency-seconds", "0.1"]) == entry.FAILED
+    assert capsys.readouterr().err.splitlines()[-1].startswith("evaluate_adapter: candidate and champion are not resident")
+    assert run.evaluation() is None
+
+
+def test_regression_questions_come_with_their_policys_best_passages(tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "returns.md").write_text(
+        "# Returns\n\n## Boots\n\nBoots: 45 days.\n\n## Flares\n\nFlares: 21 days.\n\n## Rope\n\nRope: never.\n"
+    )
+    file = tmp_path / "scenario.yaml"
+    file.write_text('regression:\n- {id: f, policy: returns.md, ask: ["How long for flares?", "Flares?"], expect: [21 days]}\n')
+    questions = evaluate_adapter.regression_questions(file)
+    assert [asked.messages[-1].content for asked in questions] == ["How long for flares?", "Flares?"]
+    assert "Flares: 21 days." in questions[0].messages[0].content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("- a list", "must be a mapping"),
+        ("regression: 7", "must be a mapping"),
+        ("regression:\n- {id: f, policy: p.md, ask: [a]}", r"regression\[0\].expect"),
+        ("regression:\n- {id: f, policy: gone.md, ask: [a], expect: [b]}", "gone.md"),
+        ("regression: [", "cannot be read"),
+    ],
+)
+def test_a_wrong_regression_file_is_bad_input(tmp_path: Path, content: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "scenario.yaml"
+    file.write_text(content)
+    run = write_run(tmp_path / "runs", gate={"regression_file": str(file)})
+    run.write("manifest.json", _manifest().model_dump_json().encode())
+    assert evaluate_adapter.main([str(run.path)]) == entry.BAD_INPUT
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (RuntimeError("Error: I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+        (ValueError("odd"), "ValueError: odd"),
+    ],
+)
+def test_what_the_machine_lacks_is_said_in_words(tmp_path: Path, error: Exception, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def work(_) -> None:
+        raise error
+
+    assert entry.run("train_adapter", tmp_path, work) == entry.FAILED
+    assert words in capsys.readouterr().err.splitlines()[-1]
