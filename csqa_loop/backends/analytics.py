@@ -93,8 +93,9 @@ def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _add_views(draft: Path, as_of: datetime, live: Sequence[LiveEstimate]) -> None:
-    with duckdb.connect(str(draft)) as published:
+    with duckdb.connect(str(draft), config={"threads": 1}) as published:
         published.execute("SET TimeZone = 'UTC'")
+        published.execute("BEGIN")  # one write to disk instead of one a statement
         published.execute("CREATE TABLE published AS SELECT $1::TIMESTAMPTZ AS as_of", [as_of])
         published.execute(
             "CREATE TABLE facts.live_estimates (experiment_id VARCHAR, as_of TIMESTAMPTZ, verdict VARCHAR, metric VARCHAR, arm VARCHAR, "
@@ -109,6 +110,7 @@ def _add_views(draft: Path, as_of: datetime, live: Sequence[LiveEstimate]) -> No
                 ],
             )  # fmt: skip
         published.execute(resources.files("csqa_loop.backends").joinpath("analytics_views.sql").read_text(encoding="utf-8"))
+        published.execute("COMMIT")
         published.execute("CHECKPOINT")
 
 

@@ -1,5 +1,6 @@
 """The analysts' copy, published when there is something new in it."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from csqa_loop.backends.ledger.service import LedgerService
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import now
 
+_REST = 2.0
+"""After a publication, this many times its duration without one: a large ledger must not be copied all the time."""
+
 
 class AnalyticsPublisher:
     """Publishes `target` where the ledger or the open experiment's numbers changed since the last time."""
@@ -19,6 +23,7 @@ class AnalyticsPublisher:
         self._target = target
         self._live = live
         self._published: object = None
+        self._rests_until = 0.0
 
     async def beat(self) -> None:
         """Publish once, if due.
@@ -26,6 +31,9 @@ class AnalyticsPublisher:
         Raises:
             TransientError: the disk refused; the old file is still there.
         """
+        began = time.monotonic()
+        if began < self._rests_until:
+            return
         live = await self._live()
         content = (self._ledger.batches, tuple(live))
         if content == self._published and self._target.exists():
@@ -36,3 +44,5 @@ class AnalyticsPublisher:
             msg = f"{self._target} could not be published: {error}"
             raise TransientError(msg) from error
         self._published = content
+        ended = time.monotonic()
+        self._rests_until = ended + _REST * (ended - began)
