@@ -9,6 +9,7 @@ from csqa_loop.cycle.experiment import Examiner
 from csqa_loop.cycle.promote import Reconciler
 from csqa_loop.cycle.train import RunPlanner
 from csqa_loop.domain import events as e
+from csqa_loop.domain.experiment import ArmTotals
 from csqa_loop.domain.preferences import Pair
 from csqa_loop.domain.rollout import Experiment, LoopState, Run
 from csqa_loop.domain.trigger import TriggerPolicy
@@ -49,6 +50,12 @@ class Board:
 
     async def pairs_of(self, pair_ids: Sequence[str]) -> list[Pair]:
         return [pair for pair in self.pairs if pair.pair_id in pair_ids]
+
+    async def totals(self, experiment: Experiment, as_of: object, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
+        return ArmTotals("challenger", 0, {}), ArmTotals("control", 0, {})
+
+    async def exposed(self, experiment_id: str) -> tuple[int, int]:
+        return 0, 0
 
     async def wait_for(self, event_id: UUID, seconds: float) -> bool:
         if not self.cut:
