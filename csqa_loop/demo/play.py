@@ -2,37 +2,20 @@
 
 import asyncio
 import random
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 from csqa_loop.demo import summary
+from csqa_loop.demo.measuring import Measured, measure
 from csqa_loop.demo.remote import Services, Status
 from csqa_loop.demo.sabotage import wrong_correction
+from csqa_loop.demo.view import View
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.scenario import Scenario, ScenarioQuestion
-from jobs.simulate_customers import AT_ONCE, Answer, Customers, Visit, each, visits
+from jobs.simulate_customers import AT_ONCE, Customers, Visit, each, visits
 
 Mode = Literal["normal", "sabotage", "placebo"]
-_WRONG_ADAPTER_TRIES = 30
-
-
-class View(Protocol):
-    """Where the play shows what happens."""
-
-    def step(self, round_number: int, what: str) -> None:
-        """A new step began."""
-        ...
-
-    def detail(self, text: str) -> None:
-        """The present step got on."""
-        ...
-
-    def result(self, text: str) -> None:
-        """The present step is done."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -67,13 +50,11 @@ class Play:
     seed: int
     mode: Mode = "normal"
     bounds: Bounds = field(default_factory=Bounds)
-    clock: Callable[[], float] = time.monotonic
-    _dead_letters_before: int = 0
 
     async def rounds(self, number: int) -> tuple[summary.Round, ...]:
         """All rounds; the measuring pass after one round is the one before the next."""
         played: list[summary.Round] = []
-        before: _Measured | None = None
+        before: Measured | None = None
         for current in range(1, number + 1):
             told, before, after = await self._round(current, before)
             played.append(told)
@@ -98,7 +79,7 @@ class Play:
         status = await self.services.until(holds, seconds=self.bounds.catch_up_seconds, what=what)
         return summary.Counts(**{name: status["recorded"][name] for name in summary.Counts.model_fields})
 
-    async def _round(self, number: int, before: "_Measured | None") -> "tuple[summary.Round, _Measured, _Measured]":
+    async def _round(self, number: int, before: Measured | None) -> tuple[summary.Round, Measured, Measured]:
         if before is None:
             before = await self._measure(number, "before")
         status = await self.services.status()
@@ -124,27 +105,12 @@ class Play:
         )
         return told, before, after
 
-    async def _measure(self, number: int, when: str) -> "_Measured":
-        """Greedy answers to every held-out phrasing and to the first phrasing of each other question, while nothing is in flight; never rated."""
+    async def _measure(self, number: int, when: str) -> Measured:
+        """Only while nothing is in flight: an answer of an experiment's arm measures nothing."""
         self.view.step(number, f"measure {when}")
-        status = await self._settled()
-        champion = str(status["deployment"]["champion"])
-        held_out = [(question, text) for question in self.scenario.holdout for text in question.ask]
-        trained = [(question, question.ask[0]) for question in self.scenario.trainable]
-        done = 0
-
-        async def right(asked: tuple[int, tuple[ScenarioQuestion, str]]) -> bool:
-            nonlocal done
-            index, (question, text) = asked
-            answer = await self._ask_champion(Visit(f"measure-{number}-{when}-{self.seed}-{index}", question, text), champion)
-            done += 1
-            self.view.detail(f"{done} of {len(held_out) + len(trained)} questions, champion {champion}")
-            return answer.right
-
-        verdicts = await each(enumerate(held_out + trained), right)
-        measured = _Measured(champion, _score(verdicts[: len(held_out)]), _score(verdicts[len(held_out) :]))
-        self.view.result(f"champion {champion}: held out {_shown(measured.holdout)}, trained {_shown(measured.trained)}")
-        return measured
+        champion = str((await self._settled())["deployment"]["champion"])
+        users = f"measure-{number}-{when}-{self.seed}"
+        return await measure(self.scenario, self.customers, self.view, champion=champion, users=users)
 
     async def _settled(self) -> Status:
         """Nothing in flight, and the gateway serves the current deployment."""
@@ -153,15 +119,6 @@ class Play:
         )
         await self.services.gateway_ready(seconds=self.bounds.settle_seconds, revision=status["deployment"]["revision"])
         return status
-
-    async def _ask_champion(self, visit: Visit, champion: str) -> Answer:
-        """A measured answer counts only where the champion gave it: another gateway may lag, or a replica fall back to another adapter."""
-        for _ in range(_WRONG_ADAPTER_TRIES):
-            answer = await self.customers.ask(visit, temperature=0.0)
-            if answer.adapter == champion:
-                return answer
-            await asyncio.sleep(1.0)
-        raise TransientError(f"the gateway answered with {answer.adapter} {_WRONG_ADAPTER_TRIES} times although the champion is {champion}")
 
     async def _collect(self, number: int, last_run: str | None) -> str:
         """Customers ask and rate, agents correct, until a run is requested; returns its id."""
@@ -251,8 +208,9 @@ class Play:
         lines = [asyncio.create_task(customer_line()) for _ in range(AT_ONCE)]
         watcher = asyncio.create_task(watch(self.bounds.training_seconds))
         try:
-            crowd = asyncio.gather(*lines)
-            await asyncio.wait({crowd, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            crowd: asyncio.Future[list[None]] = asyncio.gather(*lines)
+            first: set[asyncio.Future[Any]] = {crowd, watcher}
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             if watcher.done():
                 await watcher  # a status that cannot be had is an error, not an end
             await crowd
@@ -272,21 +230,6 @@ class Play:
             f"{told['verdict']} ({told['stopped_by']}) after {asked} customers; {_interval(status)}; champion {status['deployment']['champion']}"
         )
         return status
-
-
-@dataclass(frozen=True)
-class _Measured:
-    champion: str
-    holdout: summary.Score | None
-    trained: summary.Score | None
-
-
-def _score(right: Sequence[bool]) -> summary.Score | None:
-    return summary.Score.of(right) if right else None
-
-
-def _shown(score: summary.Score | None) -> str:
-    return f"{score.correct}/{score.asked} ({score.fraction:.0%})" if score else "none"
 
 
 def _opened(status: Status, run_id: str) -> bool:

@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -12,8 +12,26 @@ from rich.table import Table
 
 from csqa_loop.demo.summary import Round, Score, Summary
 
+_PLAIN_WIDTH = 180
+"""A log has no width of its own, and a table cut at 80 columns says nothing."""
 _DETAIL_SECONDS = 10.0
 """Plain lines: how often a step that goes on says how far it is."""
+
+
+class View(Protocol):
+    """Where the play shows what happens."""
+
+    def step(self, round_number: int, what: str) -> None:
+        """A new step began; round 0 is outside the rounds."""
+        ...
+
+    def detail(self, text: str) -> None:
+        """The present step got on."""
+        ...
+
+    def result(self, text: str) -> None:
+        """The present step is done."""
+        ...
 
 
 class DemoView:
@@ -21,6 +39,8 @@ class DemoView:
 
     def __init__(self, title: str, stream: TextIO | None = None) -> None:
         self._console = Console(file=stream or sys.stdout)
+        if not self._console.is_terminal:
+            self._console.width = _PLAIN_WIDTH
         self._live = Live(console=self._console, refresh_per_second=4) if self._console.is_terminal else None
         self._title = title
         self._steps: list[tuple[str, float, float | None, str]] = []
