@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import NewPartitions
 
 from csqa_loop.backends.bus import Follower, KafkaBus, Record, end_offsets, read_to_end
+from csqa_loop.backends.bus import follower as follower_module
 from csqa_loop.backends.bus.admin import _admin, ensure_topics
 from csqa_loop.domain import topics
 from csqa_loop.domain.events import PolicyWithdrawn, now
@@ -174,8 +177,6 @@ async def test_compaction_holes_keep_nobody_waiting(kafka_broker: Broker) -> Non
         config = eager  # type: ignore[assignment]
 
     await ensure_topics(kafka_broker.servers, SETTINGS, [Eager(name, key="k", partitions=1, compacted=True)])
-    from aiokafka import AIOKafkaProducer
-
     producer = AIOKafkaProducer(bootstrap_servers=kafka_broker.servers, acks="all")
     await producer.start()
     sent = 0
@@ -203,8 +204,6 @@ async def test_end_offsets_count_every_record_of_the_last_batch(broker: Broker) 
     name = f"ends-{uuid4()}"
     await ensure_topics(broker.servers, SETTINGS, [Topic(name, key="k", partitions=2)])
     assert await end_offsets(broker.servers, SETTINGS, [name, "no-such-topic"]) == {(name, 0): 0, (name, 1): 0}
-    from aiokafka import AIOKafkaProducer
-
     producer = AIOKafkaProducer(bootstrap_servers=broker.servers, acks="all", linger_ms=20)
     await producer.start()
     await asyncio.gather(*[await producer.send(name, b"%d" % number, partition=0) for number in range(7)])
@@ -221,3 +220,25 @@ async def test_looking_at_a_topic_that_does_not_exist_creates_nothing(broker: Br
         assert not await follower.caught_up(0.5)
     async with _admin(broker.servers, SETTINGS) as admin:
         assert name not in {topic["topic"] for topic in await admin.describe_topics()}
+
+
+async def test_partitions_that_are_added_are_followed(kafka_broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also how a follower meets a topic that was made again with other partitions. The embedded broker cannot add any."""
+    monkeypatch.setattr(follower_module, "_BEAT_SECONDS", 0.2)
+    name = f"grows-{uuid4()}"
+    await ensure_topics(kafka_broker.servers, SETTINGS, [Topic(name, key="k", partitions=1)])
+    seen = Seen()
+    async with following(kafka_broker, seen, [name]) as follower:
+        assert await follower.caught_up(10)
+        async with _admin(kafka_broker.servers, SETTINGS) as admin:
+            await admin.create_partitions({name: NewPartitions(3)})
+        producer = AIOKafkaProducer(bootstrap_servers=kafka_broker.servers, acks="all", metadata_max_age_ms=200)
+        await producer.start()
+        try:
+            async with asyncio.timeout(20):
+                while len(await producer.partitions_for(name)) < 3:
+                    await asyncio.sleep(0.05)
+            await producer.send_and_wait(name, b"new", b"key", partition=2)
+        finally:
+            await producer.stop()
+        await eventually(lambda: [record.partition for record in seen.records] == [2], "the new partition is followed")
