@@ -28,15 +28,39 @@ Worn outside: no return.
 ## Contact
 """
 
-_words = st.sampled_from(["return", "14 days", "fee: 5.50.", "退货期限为十四天。", "运费，五元；", "a-very-long-unbroken-token" * 3, "| a | b |", "- item", "1) one", "e.g.", "```"])
+_words = st.sampled_from(
+    [
+        "return",
+        "14 days",
+        "fee: 5.50.",
+        "退货期限为十四天。",
+        "运费，五元；",
+        "a-very-long-unbroken-token" * 3,
+        "| a | b |",
+        "- item",
+        "1) one",
+        "e.g.",
+        "```",
+    ]
+)
 _line = st.lists(_words, max_size=12).map(" ".join)
-_heading = st.builds(lambda level, text: "#" * level + " " + text, st.integers(1, 4), st.sampled_from(["Returns", "Fees and prices", "退货政策", "X" * 90]))
-_document = st.lists(st.one_of(_line, _heading, st.just(""), st.just("---"), st.text(alphabet="ab#=-` \t。.\u3000", max_size=60)), max_size=40).map("\n".join)
+_heading = st.builds(
+    lambda level, text: "#" * level + " " + text, st.integers(1, 4), st.sampled_from(["Returns", "Fees and prices", "退货政策", "X" * 90])
+)
+_document = st.lists(
+    st.one_of(_line, _heading, st.just(""), st.just("---"), st.text(alphabet="ab#=-` \t。.\u3000", max_size=60)), max_size=40
+).map("\n".join)
 
 
 def test_one_chunk_a_section_under_its_heading_path() -> None:
     passages = chunk_markdown(RETURNS, 700)
-    assert [passage.section for passage in passages] == ["Returns", "Returns > Electronics", "Returns > Clothing", "Returns > Clothing > Shoes", "Returns > Contact"]
+    assert [passage.section for passage in passages] == [
+        "Returns",
+        "Returns > Electronics",
+        "Returns > Clothing",
+        "Returns > Clothing > Shoes",
+        "Returns > Contact",
+    ]
     assert passages[1].text == "Returns > Electronics\nLaptops and phones: 14 days. Unused, in the original box."
     assert passages[4].text == "Returns > Contact"
 
