@@ -32,6 +32,7 @@ GROUP = "csqa-loop"
 R = TypeVar("R")
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 _BEAT_SECONDS = 1.0
+_STOP_SECONDS = 10.0
 _SHORTEST_BEAT_SECONDS = 0.2
 
 
@@ -122,7 +123,7 @@ class LoopStream:
         self._housekeeper = Housekeeper(self.parts.ledger, self.parts.bus)
         self._phase = "starting"
         self._trouble: str | None = None
-        self._broker = KafkaBroker(settings.kafka_servers, logger=None)
+        self._broker = KafkaBroker(settings.kafka_servers, logger=None, allow_auto_create_topics=False)
         self._subscriber = self._broker.subscriber(
             *FACT_TOPICS,
             group_id=GROUP,
@@ -132,6 +133,7 @@ class LoopStream:
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
             session_timeout_ms=10_000,
+            fetch_max_wait_ms=50,  # the embedded broker does not wake a waiting fetch: this is the latency
             listener=self.intake,
         )
         self._subscriber(self.take)
@@ -173,7 +175,7 @@ class LoopStream:
         try:
             await self._broker.start()
         except (KafkaError, OSError, TimeoutError) as error:
-            await self._broker.stop()
+            await _quietly(self._broker.stop())
             msg = f"Kafka at {self.parts.settings.kafka_servers} does not let the loop join: {error!r}"
             raise TransientError(msg) from error
 
@@ -204,13 +206,22 @@ class LoopStream:
 
     async def stop(self) -> None:
         """Leave the group, then let go of the ledger."""
-        await self._broker.stop()
+        await _quietly(self._broker.stop())
         await self.parts.close()
 
     def health(self) -> dict[str, object]:
         """For people and supervisors. A standby is healthy."""
         trouble = self._recorder.trouble or self._trouble
         return {"ok": self._recorder.trouble is None, "phase": self._phase, "caught_up": self.intake.caught_up, "trouble": trouble}
+
+
+async def _quietly(stopping: Coroutine[Any, Any, None]) -> None:
+    """Stop a consumer whose broker may be gone: aiokafka then raises a CancelledError that nobody asked for."""
+    stopped = asyncio.ensure_future(stopping)
+    await asyncio.wait({stopped}, timeout=_STOP_SECONDS)
+    if not stopped.done():
+        stopped.cancel()
+    await asyncio.gather(stopped, return_exceptions=True)
 
 
 async def _until_answered(action: Callable[[], Awaitable[R]], what: str) -> R:
