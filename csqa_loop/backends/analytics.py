@@ -39,6 +39,9 @@ def publish_analytics(connection: duckdb.DuckDBPyConnection, target: Path, as_of
     A reader that has the old file open keeps reading the old file; one that opens `target` finds the old or the new one, never half of one.
     What a killed publisher left is removed here.
 
+    Cost: everything is copied. A small ledger takes 0.05 s of CPU; a million answers with prompts of 1.3 KB of text that does not compress
+    about 28 s and 0.9 GB (2026-11, two busy cores).
+
     Args:
         connection: The ledger, or a cursor of it; it must not be in a transaction.
         target: The published file; what is written before the replacement lies beside it, with a leading dot.
