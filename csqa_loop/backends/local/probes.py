@@ -3,8 +3,7 @@
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable
-
-import httpx
+from urllib.parse import urlsplit
 
 Probe = Callable[[], Awaitable[bool]]
 """True where the process answered that it is well. Never raises for a process that is down; returns within seconds."""
@@ -13,13 +12,26 @@ _API_VERSIONS = 18
 
 
 def http_probe(url: str, timeout: float = 2.0) -> Probe:
-    """Healthy where `GET url` answers 2xx."""
+    """Healthy where `GET url` answers 2xx.
+
+    Spelled out: asked every second of every process, and a client with its TLS context costs 20 ms of processor time each time.
+    """
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    request = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
 
     async def ask() -> bool:
         try:
-            async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
-                return (await client.get(url)).is_success
-        except (httpx.HTTPError, httpx.InvalidURL, OSError):
+            async with asyncio.timeout(timeout):
+                reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=secure or None)
+                try:
+                    writer.write(request)
+                    version, status, *_ = (await reader.readline()).split(b" ")
+                    return version.startswith(b"HTTP/1.") and status[:1] == b"2"
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError, ValueError):
             return False
 
     return ask
