@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import orjson
 
+from csqa_loop.backends.http_pool import BrokenError, ConnectError, Reply
 from csqa_loop.backends.replica import Replica
 from csqa_loop.backends.vllm_wire import chat_body, detail_of, logprobs_of, plain, read_json, read_refusal, server_sent
 from csqa_loop.cycle.ports import Delta, Generation
@@ -24,8 +25,6 @@ from csqa_loop.settings import ModelServerSettings
 _CONNECT_SECONDS = 2.0
 _ADMIN_SECONDS = 30.0
 """Loading an adapter reads a few megabytes to a few hundred."""
-_KEEPALIVE_SECONDS = 4.0
-"""uvicorn, in front of vLLM, closes an idle connection after 5 s: ours must be gone before."""
 _CHAT = "/v1/chat/completions"
 _OUR_FAULT = (400, 413, 422)
 
@@ -36,18 +35,10 @@ class VllmServer:
     def __init__(self, urls: Sequence[str], settings: ModelServerSettings, adapters: Path) -> None:
         self._adapters = adapters
         self._timeout = settings.timeout_seconds
-        # Environment proxies are for the internet, never for a model server; looking them up costs time on every request.
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(settings.timeout_seconds, connect=_CONNECT_SECONDS, pool=_CONNECT_SECONDS),
-            limits=httpx.Limits(
-                max_connections=settings.connections, max_keepalive_connections=settings.connections, keepalive_expiry=_KEEPALIVE_SECONDS
-            ),
-            trust_env=False,
-            headers={"content-type": "application/json"},
-        )
-        # Probes have connections of their own: when answers take all of the others, that is load and no outage.
-        self._probing = httpx.AsyncClient(trust_env=False)
-        self._replicas = [Replica(url.rstrip("/"), self._client, self._probing) for url in urls]
+        # Probes and loading have connections of their own: when answers take all of the others, that is load and no outage.
+        # Environment proxies are for the internet, never for a model server.
+        self._client = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(_ADMIN_SECONDS, connect=_CONNECT_SECONDS))
+        self._replicas = [Replica(url.rstrip("/"), self._client, settings.connections) for url in urls]
         self._next = 0
         self._probes: list[asyncio.Task[None]] = []
 
@@ -61,8 +52,9 @@ class VllmServer:
             probe.cancel()
         await asyncio.gather(*self._probes, return_exceptions=True)
         self._probes = []
+        for replica in self._replicas:
+            replica.pool.close()
         await self._client.aclose()
-        await self._probing.aclose()
 
     @property
     def answering(self) -> bool:
@@ -115,7 +107,7 @@ class VllmServer:
                         pieces.append(text)
                         yield Delta(text)
         finally:
-            await response.aclose()  # also what makes vLLM stop generating for a reader who has left
+            response.close()  # also what makes vLLM stop generating for a reader who has left
         if not finish_reason:
             msg = f"model server {replica.url} ended its answer in the middle"
             raise TransientError(msg)
@@ -188,9 +180,7 @@ class VllmServer:
     async def _admin(self, url: str, path: str, body: dict[str, str]) -> httpx.Response:
         replica = self._named(url)
         try:
-            response = await self._client.post(
-                replica.url + path, content=orjson.dumps(body), timeout=httpx.Timeout(_ADMIN_SECONDS, connect=_CONNECT_SECONDS)
-            )
+            response = await self._client.post(replica.url + path, json=body)
         except httpx.HTTPError as error:
             msg = f"model server {url} does not answer {path}: {error!r}"
             raise TransientError(msg) from error
@@ -203,7 +193,7 @@ class VllmServer:
         _, replica, response = await self._first_that_takes(path, lambda name: orjson.dumps({"model": name, **body}), names)
         return await read_json(replica, response, self._timeout)
 
-    async def _first_that_takes(self, path: str, body: Callable[[str], bytes], names: Iterable[str]) -> tuple[str, Replica, httpx.Response]:
+    async def _first_that_takes(self, path: str, body: Callable[[str], bytes], names: Iterable[str]) -> tuple[str, Replica, Reply]:
         """The open 200 response of the first replica that holds the first of `names` that any replica holds."""
         names = list(names)
         failures: list[str] = []
@@ -216,16 +206,16 @@ class VllmServer:
                 response = await _send(replica, path, content, deadline, failures)
                 if response is None:
                     continue
-                if response.status_code == httpx.codes.OK:
+                if response.status == httpx.codes.OK:
                     return name, replica, response
                 detail = await read_refusal(response)
-                if response.status_code == httpx.codes.NOT_FOUND:
+                if response.status == httpx.codes.NOT_FOUND:
                     replica.note_missing(name)
-                elif response.status_code in _OUR_FAULT:
+                elif response.status in _OUR_FAULT:
                     msg = f"the model server refused the request: {detail}"
                     raise PermanentError(msg)
                 else:
-                    failures.append(f"{replica.url} answers {response.status_code}: {detail}")
+                    failures.append(f"{replica.url} answers {response.status}: {detail}")
         down = [replica.url for replica in self._replicas if not replica.up]
         reasons = [*failures, *(f"{url} is down" for url in down)] or [f"none holds {' or '.join(names)}"]
         msg = f"no model server can answer: {'; '.join(dict.fromkeys(reasons))}"
@@ -238,19 +228,19 @@ class VllmServer:
         return [replica for replica in (*self._replicas[start:], *self._replicas[:start]) if replica.up]
 
 
-async def _send(replica: Replica, path: str, content: bytes, deadline: float, failures: list[str]) -> httpx.Response | None:
-    """The response with its body unread; None, with the reason in `failures`, where the replica gave none.
+async def _send(replica: Replica, path: str, content: bytes, deadline: float, failures: list[str]) -> Reply | None:
+    """The reply with its body unread; None, with the reason in `failures`, where the replica gave none.
 
     A kept connection may be closed by the other side just when it is used again: one more try on a fresh one tells that from an outage.
     """
     for attempt in (1, 2):
         try:
             async with replica.bound(deadline - time.monotonic()):
-                return await replica.client.send(replica.client.build_request("POST", replica.url + path, content=content), stream=True)
-        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
+                return await replica.pool.post(path, content)
+        except BrokenError as error:
             if attempt == 2:
-                failures.append(f"{replica.url} breaks off: {error!r}")
-        except (httpx.HTTPError, TimeoutError) as error:
-            failures.append(f"{replica.url} does not answer: {error!r}")
+                failures.append(f"{replica.url} breaks off: {error}")
+        except (ConnectError, TimeoutError) as error:
+            failures.append(f"{replica.url} does not answer: {str(error) or 'not in time'}")
             return None
     return None

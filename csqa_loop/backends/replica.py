@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 import httpx
 
+from csqa_loop.backends.http_pool import HttpPool
+
 _log = logging.getLogger(__name__)
 _PROBE_EVERY = 0.8
 _PROBE_SECONDS = 1.6
@@ -22,10 +24,11 @@ _LIST_SECONDS = 3.0
 class Replica:
     """Health and residency of one replica. `up` until probes say otherwise, so that it can be used without probing."""
 
-    def __init__(self, url: str, client: httpx.AsyncClient, probing: httpx.AsyncClient) -> None:
+    def __init__(self, url: str, client: httpx.AsyncClient, connections: int) -> None:
         self.url = url
-        self.client = client
-        self._probing = probing
+        self.pool = HttpPool(url, connections)
+        """For requests that generate; `client` is for short ones."""
+        self._client = client
         self.up = True
         self._missing: dict[str, float] = {}
         self._bounds: set[asyncio.Timeout] = set()
@@ -60,7 +63,7 @@ class Replica:
     async def models(self) -> frozenset[str] | None:
         """Names it can serve; None where it does not answer."""
         try:
-            response = await self._probing.get(f"{self.url}/v1/models", timeout=_LIST_SECONDS)
+            response = await self._client.get(f"{self.url}/v1/models", timeout=_LIST_SECONDS)
             return frozenset(model["id"] for model in response.raise_for_status().json()["data"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return None
@@ -84,6 +87,6 @@ class Replica:
     async def _healthy(self) -> bool:
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
-                return (await self._probing.get(f"{self.url}/health", timeout=_PROBE_SECONDS)).status_code == httpx.codes.OK
+                return (await self._client.get(f"{self.url}/health", timeout=_PROBE_SECONDS)).status_code == httpx.codes.OK
         except (httpx.HTTPError, TimeoutError):
             return False

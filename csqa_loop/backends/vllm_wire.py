@@ -4,15 +4,15 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-import httpx
 import orjson
 
+from csqa_loop.backends.http_pool import BrokenError, Reply
 from csqa_loop.backends.replica import Replica
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import ChatMessage, Sampling
 
 
-async def read_json(replica: Replica, response: httpx.Response, seconds: float) -> dict[str, Any]:
+async def read_json(replica: Replica, response: Reply, seconds: float) -> dict[str, Any]:
     """The whole reply.
 
     Raises:
@@ -20,21 +20,21 @@ async def read_json(replica: Replica, response: httpx.Response, seconds: float) 
     """
     try:
         async with replica.bound(seconds):
-            reply: dict[str, Any] = orjson.loads(await response.aread())
-    except (httpx.HTTPError, TimeoutError, orjson.JSONDecodeError) as error:
+            reply: dict[str, Any] = orjson.loads(await response.read())
+    except (BrokenError, TimeoutError, orjson.JSONDecodeError) as error:
         msg = f"model server {replica.url} broke off its answer: {error!r}"
         raise TransientError(msg) from error
     finally:
-        await response.aclose()
+        response.close()
     return reply
 
 
-async def read_refusal(response: httpx.Response) -> str:
+async def read_refusal(response: Reply) -> str:
     """Why the server said no; leaves the connection free for others."""
     content = b""
-    with contextlib.suppress(httpx.HTTPError):  # the status alone tells enough
-        content = await response.aread()
-    await response.aclose()
+    with contextlib.suppress(BrokenError):  # the status alone tells enough
+        content = await response.read()
+    response.close()
     return detail_of(content)
 
 
@@ -48,24 +48,24 @@ def detail_of(reply: bytes | dict[str, Any]) -> str:
         return repr(reply)[:500]
 
 
-async def server_sent(replica: Replica, response: httpx.Response, seconds: float) -> AsyncIterator[dict[str, Any]]:
+async def server_sent(replica: Replica, response: Reply, seconds: float) -> AsyncIterator[dict[str, Any]]:
     """The JSON objects of a server-sent event stream, up to `[DONE]`."""
-    lines = response.aiter_lines()
+    rest = b""
     while True:
         try:
-            # One bound a line: a time-out that spans a yield would go off in the reader's code.
+            # One bound a piece: a time-out that spans a yield would go off in the reader's code.
             async with replica.bound(seconds):
-                line = await anext(lines, None)
-            if line is None or line == "data: [DONE]":
+                piece = await response.piece()
+            if piece is None:
                 return
-            if line.startswith("data: "):
-                event: dict[str, Any] = orjson.loads(line[6:])
-            else:
-                continue
-        except (httpx.HTTPError, httpx.StreamError, TimeoutError, orjson.JSONDecodeError) as error:
+            *lines, rest = (rest + piece).split(b"\n")
+            data = (line[6:] for line in lines if line.startswith(b"data: "))
+            events: list[dict[str, Any]] = [orjson.loads(event) for event in data if event.strip() != b"[DONE]"]
+        except (BrokenError, TimeoutError, orjson.JSONDecodeError) as error:
             msg = f"model server {replica.url} broke off its answer: {error!r}"
             raise TransientError(msg) from error
-        yield event
+        for event in events:
+            yield event
 
 
 def plain(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
