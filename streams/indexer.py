@@ -4,7 +4,6 @@ At least once: a batch is acknowledged when `csqa.chunks` holds what follows fro
 """
 
 import asyncio
-import dataclasses
 import logging
 import os
 import signal
@@ -27,6 +26,7 @@ from csqa_loop.domain.events import ChunksWithdrawn, Event, PolicyIndexed, now
 from csqa_loop.domain.topics import CHUNKS, MAX_RECORD_BYTES, POLICIES
 from csqa_loop.domain.wire import decode
 from csqa_loop.settings import Settings
+from streams.raw import without_headers
 from streams.serving import health_app
 from streams.serving import serve as serve_http
 
@@ -95,7 +95,7 @@ class IndexerStream:
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
             listener=self._assignments,
-            parser=_without_headers,
+            parser=without_headers,
         )
         self._subscriber(self.take)
 
@@ -222,11 +222,6 @@ def _decoded(records: Iterable[Any]) -> Iterable[Event]:
             yield decode(record.topic, record.value)
         except CsqaError as error:
             _log.error("skipped record %s[%d]@%d: %s", record.topic, record.partition, record.offset, error)
-
-
-async def _without_headers(records: tuple[Any, ...], parse: Callable[[tuple[Any, ...]], Awaitable[KafkaMessage]]) -> KafkaMessage:
-    # FastStream reads headers as UTF-8 and bodies as their content-type says: one foreign record would fail a whole batch.
-    return await parse(tuple(dataclasses.replace(record, headers=()) for record in records))
 
 
 def create_app(settings: Settings, encoder: Encoder) -> FastAPI:

@@ -25,6 +25,7 @@ from csqa_loop.domain.events import now
 from csqa_loop.domain.intake import LogRecord
 from csqa_loop.domain.topics import FACT_TOPICS
 from csqa_loop.settings import Settings
+from streams.raw import without_headers
 from streams.serving import serve as serve_http
 
 _log = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ class LoopStream:
             session_timeout_ms=10_000,
             fetch_max_wait_ms=50,  # the embedded broker does not wake a waiting fetch: this is the latency
             listener=self.intake,
+            parser=without_headers,
         )
         self._subscriber(self.take)
 
@@ -207,6 +209,8 @@ class LoopStream:
     async def stop(self) -> None:
         """Leave the group, then let go of the ledger."""
         await _quietly(self._broker.stop())
+        if self._phase in {"reading", "deciding"}:
+            await _quietly(self.parts.analytics.beat(last=True))
         await self.parts.close()
 
     def health(self) -> dict[str, object]:
@@ -216,7 +220,7 @@ class LoopStream:
 
 
 async def _quietly(stopping: Coroutine[Any, Any, None]) -> None:
-    """Stop a consumer whose broker may be gone: aiokafka then raises a CancelledError that nobody asked for."""
+    """See a stop through, within a bound. With its broker gone aiokafka raises a CancelledError that nobody asked for."""
     stopped = asyncio.ensure_future(stopping)
     await asyncio.wait({stopped}, timeout=_STOP_SECONDS)
     if not stopped.done():

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from csqa_loop import bootstrap
 from csqa_loop.backends.bus import KafkaBus, read_to_end
@@ -181,6 +182,27 @@ async def test_a_refused_adapter_sees_no_customer(settings: Settings, monkeypatc
         assert told["experiment"] is None
         assert told["deployment"]["candidate"] is None
         assert told["deployment"]["champion"] == "base"
+
+
+async def test_foreign_and_broken_records_are_dead_letters_and_hold_up_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(settings, FakeModelServer(), monkeypatch) as stream:
+        await until(stream, lambda s: s["deployment"] is not None, "the first deployment")
+        producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_servers)
+        await producer.start()
+        try:
+            foreign = [("content-type", b"application/json"), ("correlation_id", b"\xff\xfe")]
+            await producer.send_and_wait("csqa.feedback", b"\xff\x00", key=b"c1", headers=foreign)
+            await producer.send_and_wait("csqa.feedback", None, key=b"c1")
+            await producer.send_and_wait("csqa.feedback", make.thumb(1).to_json(), key=b"c1", headers=foreign)
+        finally:
+            await producer.stop()
+        told = await until(stream, lambda s: s["recorded"]["feedback"] == 1, "the thumb between the broken records")
+        assert told["recorded"]["dead_letters"] == 2
+        while await stream.parts.ledger.letters_owed():
+            await stream.parts.ledger.next_batch(0.2)
+        letters = await published(settings, "csqa.dead-letters")
+        assert len({letter.key for letter in letters}) == 1
+        assert all("csqa.feedback" in letter.reason for letter in letters if isinstance(letter, e.DeadLettered))
 
 
 async def test_a_broker_that_comes_back_empty_starts_an_epoch(tmp_path: Path, mortal_broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,14 +25,14 @@ class AnalyticsPublisher:
         self._published: object = None
         self._rests_until = 0.0
 
-    async def beat(self) -> None:
-        """Publish once, if due.
+    async def beat(self, *, last: bool = False) -> None:
+        """Publish once, if due. The `last` one of a process does not rest: the copy must not end before the ledger does.
 
         Raises:
             TransientError: the disk refused; the old file is still there.
         """
         began = time.monotonic()
-        if began < self._rests_until:
+        if began < self._rests_until and not last:
             return
         live = await self._live()
         content = (self._ledger.batches, tuple(live))
