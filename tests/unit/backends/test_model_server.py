@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+import uvloop
 
 from csqa_loop.backends.model_server import VllmServer
 from csqa_loop.domain.errors import PermanentError, TransientError
@@ -200,6 +201,22 @@ async def test_a_connection_closed_while_idle_is_no_outage() -> None:
         for _ in range(5):
             assert await answer_of(server, "base") == "base"
     assert replica.connections == 5
+
+
+def test_the_same_on_uvloop() -> None:
+    """What the gateway runs on; its transports are not those of asyncio."""
+
+    async def ask_and_stream() -> None:
+        replica = Replica()
+        replica.pieces = [said("one "), said("two", "stop")]
+        async with running(replica) as server:
+            for _ in range(3):
+                assert await answer_of(server, "base") == "base"
+                assert await collect(server) == ["one ", "two", ""]
+        assert replica.connections == 1
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(ask_and_stream())
 
 
 async def test_a_replica_that_hangs_fails_requests_within_seconds_and_comes_back() -> None:
