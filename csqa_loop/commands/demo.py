@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -61,7 +62,7 @@ def demo(
     with DemoView(f"csqa demo: {script.name}, {mode}, seed {seed}", sys.stderr if as_json else None) as view:
         try:
             summary = asyncio.run(_demo(settings, script, file, view, rounds=rounds, seed=seed, mode=mode, keep=keep, began=began))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError):
             view.say("stopped; nothing runs any more")
             raise typer.Exit(130) from None
         expected = summary.as_expected(mode)
@@ -83,6 +84,10 @@ def demo(
 async def _demo(
     settings: Settings, scenario: Scenario, file: Path, view: DemoView, *, rounds: int, seed: int, mode: Mode, keep: bool, began: float
 ) -> Summary:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     view.step(0, "set up")
     prepare_folder(settings.var)
     await refuse_used_log(settings)

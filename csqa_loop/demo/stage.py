@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from csqa_loop.backends.local import up_file
+from csqa_loop.backends.local import leash, up_file
 from csqa_loop.domain.errors import ConfigurationError, TransientError
 from csqa_loop.domain.scenario import Scenario
 from csqa_loop.scenario_files import packaged
@@ -19,7 +19,10 @@ from csqa_loop.settings import Settings
 _STATE = ("ledger", "runs", "adapters", "logs", "analytics", "analytics.duckdb", "up.json", "demo/summary.json", "demo/accepted.txt")
 """What a demo leaves behind and the next one removes. Never models (an hour of download elsewhere) and never secrets."""
 _MARK = "demo/OWNED"
-_STOP_SECONDS = 45.0
+_CSQA = (sys.executable, "-m", "csqa_loop.cli")
+_GRACE_SECONDS = 40.0
+"""What `csqa up` gets to stop everything; it needs half of that at most."""
+_STOP_SECONDS = _GRACE_SECONDS + 5.0
 
 
 def demo_environment(scenario: Scenario, scenario_file: Path, *, placebo: bool, gate: bool, given: Mapping[str, str]) -> dict[str, str]:
@@ -113,7 +116,7 @@ class Up:
         try:
             await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
         except TimeoutError:
-            # Each service is leashed to its supervisor and ends with it.
+            # Every service is on a leash and ends with its supervisor.
             self._process.kill()
             await self._process.wait()
 
@@ -123,15 +126,22 @@ async def services_up(settings: Settings, *, keep: bool) -> AsyncIterator[Up]:
     """`csqa up` while the block runs; with `keep`, also after a block that ended well."""
     log = settings.var / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        # A session of its own: Ctrl-C must reach only us, who stop the services in order.
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "csqa_loop.cli", "up"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    # Unless it is to stay, it ends with us, however we end. It tells its pid, which up.lock tells too.
+    held = () if keep else (sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), str(nowhere), str(_GRACE_SECONDS), "--")
+    try:
+        with log.open("wb") as output:
+            # A session of its own: Ctrl-C must reach only us, who stop the services in order.
+            process = await asyncio.create_subprocess_exec(
+                *(*held, *_CSQA, "up"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(nowhere,),
+            )
+    finally:
+        os.close(nowhere)
     up = Up(process, log)
     try:
         yield up
@@ -149,7 +159,7 @@ async def publish_policies(folder: Path, *, seconds: float) -> None:
         TransientError: it failed; with its last line.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "csqa_loop.cli", "policies", "sync", str(folder), "--wait", f"{seconds:.0f}"),
+        *(*_CSQA, "policies", "sync", str(folder), "--wait", f"{seconds:.0f}"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -1,15 +1,18 @@
 """The stage refuses what it would destroy, and hands the demo's settings to every process."""
 
+import asyncio
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from csqa_loop.backends.local import up_file
-from csqa_loop.demo.stage import demo_environment, prepare_folder
-from csqa_loop.domain.errors import ConfigurationError
+from csqa_loop.demo import stage
+from csqa_loop.demo.stage import demo_environment, prepare_folder, services_up
+from csqa_loop.domain.errors import ConfigurationError, TransientError
 from csqa_loop.scenario_files import load_scenario, packaged
-from csqa_loop.settings import load_settings
+from csqa_loop.settings import Settings, load_settings
 
 
 def test_a_shop_s_state_is_never_removed(tmp_path: Path) -> None:
@@ -79,3 +82,67 @@ def test_what_the_user_has_set_stays_but_an_option_wins() -> None:
     assert "CSQA_ENCODER__KIND" not in wanted
     assert wanted["CSQA_TRAINING__METHOD"] == "placebo"
     assert "CSQA_GATE__ENABLED" not in wanted
+
+
+_STAND_IN = """
+import pathlib, signal, sys, time
+here = pathlib.Path({here!r})
+def stop(number, frame):
+    (here / "stopped").write_text("in order")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("going up", flush=True)
+if {ends}:
+    sys.exit("no port is free")
+(here / "started").write_text(" ".join(sys.argv[1:]))
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program in the place of `csqa`."""
+    monkeypatch.setattr(stage, "_CSQA", (sys.executable, "-c", _STAND_IN.format(here=str(tmp_path), ends=False)))
+    return tmp_path
+
+
+async def _appears(file: Path) -> None:
+    async with asyncio.timeout(20):
+        while not file.exists():
+            await asyncio.sleep(0.02)
+
+
+async def test_services_end_with_the_demo_and_in_order(stand_in: Path) -> None:
+    async with services_up(Settings(var=stand_in), keep=False) as up:
+        await _appears(stand_in / "started")
+        up.require_alive()
+        assert not (stand_in / "stopped").exists()
+    assert (stand_in / "started").read_text() == "up"
+    assert (stand_in / "stopped").read_text() == "in order"
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_an_interrupted_demo_stops_the_services(stand_in: Path, keep: bool) -> None:
+    with pytest.raises(KeyError):
+        async with services_up(Settings(var=stand_in), keep=keep):
+            await _appears(stand_in / "started")
+            raise KeyError
+    assert (stand_in / "stopped").exists()
+
+
+async def test_kept_services_stay(stand_in: Path) -> None:
+    async with services_up(Settings(var=stand_in), keep=True) as up:
+        await _appears(stand_in / "started")
+    up.require_alive()
+    assert not (stand_in / "stopped").exists()
+    await up.stop()
+    assert (stand_in / "stopped").exists()
+
+
+async def test_services_that_cannot_start_are_named_with_their_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_CSQA", (sys.executable, "-c", _STAND_IN.format(here=str(tmp_path), ends=True)))
+    with pytest.raises(TransientError, match="no port is free"):
+        async with services_up(Settings(var=tmp_path), keep=False) as up, asyncio.timeout(20):
+            while True:
+                up.require_alive()
+                await asyncio.sleep(0.02)
