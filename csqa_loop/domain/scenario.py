@@ -137,7 +137,8 @@ def _refuse_missing_policies(scenario: Scenario, where: str, policy_files: froze
 
 
 def _explain(error: ValidationError, content: dict[Any, Any]) -> str:
-    first = error.errors(include_url=False)[0]
+    # A misspelt key is also a missing one; the unknown name explains both.
+    first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".") or "the file"
     names = [part for part in first["loc"] if isinstance(part, str)]
     key = names[-1] if names else ""
