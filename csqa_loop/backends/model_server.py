@@ -59,7 +59,7 @@ class VllmServer:
     @property
     def answering(self) -> bool:
         """Whether some replica answered its last probe."""
-        return any(replica.up for replica in self._replicas)
+        return any(replica.up and replica.answered for replica in self._replicas)
 
     async def generate(
         self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()

@@ -30,6 +30,8 @@ class Replica:
         """For requests that generate; `client` is for short ones."""
         self._client = client
         self.up = True
+        self.answered = False
+        """Whether its last probe was answered."""
         self._missing: dict[str, float] = {}
         self._bounds: set[asyncio.Timeout] = set()
 
@@ -72,7 +74,8 @@ class Replica:
         """Probe until cancelled."""
         strikes = 0
         while True:
-            strikes = 0 if await self._healthy() else strikes + 1
+            self.answered = await self._healthy()
+            strikes = 0 if self.answered else strikes + 1
             if strikes == 0 and not self.up:
                 _log.info("model server %s answers again", self.url)
                 self.up = True

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from csqa_loop.cycle.ports import Bus, Delta, Encoder, Generation, ModelServer
 from csqa_loop.cycle.retrieval import Knowledge, Retrieved
@@ -34,7 +35,8 @@ class Question:
 
     messages: tuple[ChatMessage, ...]
     sampling: Sampling
-    conversation_id: str
+    conversation_id: str | None = None
+    """None begins a conversation."""
     user: str | None = None
     stop: tuple[str, ...] = ()
 
@@ -191,9 +193,12 @@ class Answerer:
 
     def _expose(self, question: Question) -> tuple[ArmExposed, str]:
         """The exposure, and the champion that answers where its adapter is missing."""
-        # An id such as an e-mail address would name a person on every record.
-        given = question.conversation_id
-        conversation = given if mask(given) == given else conversation_alias(self._secret, given)
+        conversation = question.conversation_id
+        if conversation is None:
+            conversation = f"c-{uuid4().hex[:24]}"
+        elif mask(conversation) != conversation:
+            # An id such as an e-mail address would name a person on every record.
+            conversation = conversation_alias(self._secret, conversation)
         user = pseudonym(self._secret, question.user or conversation)
         deployment = self._deployment()
         champion = deployment.champion if deployment else "base"

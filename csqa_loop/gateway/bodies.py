@@ -14,7 +14,8 @@ Body = TypeVar("Body", bound=BaseModel)
 MODEL = "csqa"
 """The one model that clients see; which adapter answers is ours to decide."""
 
-_Content = Annotated[str, StringConstraints(max_length=100_000)]
+LONGEST_TEXT = 100_000
+_Content = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 # Asking for one of these and getting an answer that ignored it would be worse than an error.
@@ -105,7 +106,7 @@ class BadCaseBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
     message_id: _Name
     reason: Literal["wrong", "incomplete", "tone", "unsafe", "other"]
-    corrected_answer: Annotated[str, StringConstraints(min_length=1, max_length=20_000)] | None = None
+    corrected_answer: Annotated[str, StringConstraints(min_length=1, max_length=15_000)] | None = None
     reviewer: _Name
 
 

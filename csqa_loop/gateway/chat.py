@@ -1,6 +1,5 @@
 """The OpenAI-compatible chat endpoint."""
 
-import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -14,7 +13,7 @@ from csqa_loop.cycle.answer import Answered, Prepared, Question
 from csqa_loop.domain.errors import PermanentError, TransientError
 from csqa_loop.domain.events import AnswerGiven, ChatMessage, Sampling
 from csqa_loop.domain.identity import sign_feedback
-from csqa_loop.gateway.bodies import MODEL, ChatBody, chat_body, read_body
+from csqa_loop.gateway.bodies import LONGEST_TEXT, MODEL, ChatBody, chat_body, read_body
 from csqa_loop.gateway.parts import Parts
 from csqa_loop.gateway.streaming import EventStream
 from csqa_loop.problems import Problem, problem_of
@@ -68,6 +67,8 @@ def chat_router(parts: Parts) -> APIRouter:
 def _question(body: ChatBody, settings: Settings) -> Question:
     if body.messages[-1].role != "user" or not body.messages[-1].text.strip():
         raise Problem(422, detail="messages: the last message must be the user's question, with text", param="messages")
+    if len(body.messages[-1].text) > LONGEST_TEXT:
+        raise Problem(422, detail=f"messages: the question is longer than {LONGEST_TEXT} characters", param="messages")
     defaults = settings.answer
     max_tokens = body.max_completion_tokens or body.max_tokens or defaults.max_tokens
     most = settings.model_server.max_model_len // 2
@@ -87,7 +88,7 @@ def _question(body: ChatBody, settings: Settings) -> Question:
             max_tokens=max_tokens,
             seed=body.seed,
         ),
-        conversation_id=body.conversation_id or f"c-{secrets.token_hex(12)}",
+        conversation_id=body.conversation_id,
         user=body.user or None,
         stop=stop,
     )

@@ -224,10 +224,12 @@ def build_parts(settings: Settings) -> Parts:
     Raises:
         ConfigurationError: a key file is damaged.
     """
+    # Whoever asks waits for the acknowledgement: lingering for company would only make each answer later.
+    prompt_bus = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"linger_ms": 0})})
     return Parts(
         settings=settings,
         secrets=build_secrets(settings),
-        bus=build_bus(settings),
+        bus=build_bus(prompt_bus),
         model=build_model_server(settings),
         load_encoder=lambda: build_encoder(settings),
         follow=lambda apply: Follower(settings.kafka_servers, settings.kafka, FOLLOWED, apply),

@@ -222,7 +222,9 @@ def test_the_same_on_uvloop() -> None:
 async def test_a_replica_that_hangs_fails_requests_within_seconds_and_comes_back() -> None:
     replica = Replica()
     async with running(replica, watch=True, seconds=60) as server:
+        assert not server.answering  # nobody has asked it yet
         assert await answer_of(server, "base") == "base"
+        await until(lambda: server.answering)
         replica.hang = True
         began = time.monotonic()
         with pytest.raises(TransientError):
