@@ -43,7 +43,14 @@ def settings(tmp_path: Path, own_broker: Broker) -> Settings:
         kafka=KafkaSettings(servers=own_broker.servers),
         trigger=TriggerSettings(min_pairs=3, max_pairs=10, progress_timeout_seconds=600),
         experiment=ExperimentSettings(
-            window_seconds=1, grace_seconds=0, burn_in_users=30, max_users=500, ramp=(1.0,), ramp_users=1, handoff_margin=0.5, error_margin=0.5
+            window_seconds=1,
+            grace_seconds=0,
+            burn_in_users=30,
+            max_users=500,
+            ramp=(1.0,),
+            ramp_users=1,
+            handoff_margin=0.5,
+            error_margin=0.5,
         ),
     )
 
@@ -205,7 +212,9 @@ async def test_foreign_and_broken_records_are_dead_letters_and_hold_up_nothing(s
         assert all("csqa.feedback" in letter.reason for letter in letters if isinstance(letter, e.DeadLettered))
 
 
-async def test_a_broker_that_comes_back_empty_starts_an_epoch(tmp_path: Path, mortal_broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broker_that_comes_back_empty_starts_an_epoch(
+    tmp_path: Path, mortal_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings(var=tmp_path / "var", kafka=KafkaSettings(servers=mortal_broker.servers))
     policy = e.PolicyPublished(occurred_at=make.at(0), policy_id="returns", version=make.VERSION, title="Returns", text="14 days.")
     async with running(settings, FakeModelServer(), monkeypatch) as stream:

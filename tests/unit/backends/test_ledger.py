@@ -83,7 +83,16 @@ def test_a_correction_may_come_before_its_answer(ledger: Ledger, *, correction_f
 
 
 def test_what_the_model_did_not_write_makes_no_pair(ledger: Ledger) -> None:
-    ledger.take(make.batch(make.answer(1, source="refusal"), make.bad_case(1), make.answer(2), make.bad_case(2, None), make.answer(3), make.bad_case(3, "30 DAYS")))
+    ledger.take(
+        make.batch(
+            make.answer(1, source="refusal"),
+            make.bad_case(1),
+            make.answer(2),
+            make.bad_case(2, None),
+            make.answer(3),
+            make.bad_case(3, "30 DAYS"),
+        )
+    )
     assert count(ledger, "pairs") == 0
 
 
@@ -136,7 +145,9 @@ def test_held_out_pairs_are_never_offered_for_training(ledger: Ledger) -> None:
 def test_a_claimed_pair_is_not_fresh_any_more(ledger: Ledger) -> None:
     ledger.take(make.batch(make.answer(1, section=TRAINABLE), make.bad_case(1), make.answer(2, section=TRAINABLE), make.bad_case(2)))
     first, second = queries.fresh_pairs(ledger.connection)
-    request = e.TrainingRequested(occurred_at=make.at(9), run_id="r-1", attempt=1, reason="test", champion="base", pair_ids=(first.pair_id,), data_hash="x")
+    request = e.TrainingRequested(
+        occurred_at=make.at(9), run_id="r-1", attempt=1, reason="test", champion="base", pair_ids=(first.pair_id,), data_hash="x"
+    )
     ledger.take(make.batch(request))
     assert queries.fresh_pairs(ledger.connection) == [second]
     assert all(finding.holds for finding in check(ledger.connection, champion="base"))
@@ -146,13 +157,23 @@ def test_training_on_held_out_pairs_breaks_i4(ledger: Ledger) -> None:
     section = next(name for name in map(str, range(100)) if held_out("returns", name))
     ledger.take(make.batch(make.answer(1, section=section), make.bad_case(1)))
     (pair,) = queries.holdout_pairs(ledger.connection)
-    ledger.take(make.batch(e.TrainingRequested(occurred_at=make.at(9), run_id="r", attempt=1, reason="x", champion="base", pair_ids=(pair.pair_id,), data_hash="x")))
+    ledger.take(
+        make.batch(
+            e.TrainingRequested(
+                occurred_at=make.at(9), run_id="r", attempt=1, reason="x", champion="base", pair_ids=(pair.pair_id,), data_hash="x"
+            )
+        )
+    )
     assert [finding.invariant for finding in check(ledger.connection, champion="base") if not finding.holds] == ["I4"]
 
 
 def test_missing_accepted_event_breaks_i1(ledger: Ledger) -> None:
     ledger.take(make.batch(make.thumb(1)))
-    broken = [f.invariant for f in check(ledger.connection, accepted=[str(make.thumb(1).event_id), str(make.thumb(2).event_id)], champion="base") if not f.holds]
+    broken = [
+        f.invariant
+        for f in check(ledger.connection, accepted=[str(make.thumb(1).event_id), str(make.thumb(2).event_id)], champion="base")
+        if not f.holds
+    ]
     assert broken == ["I1"]
 
 
@@ -163,7 +184,9 @@ def test_kafka_ahead_of_the_ledger_breaks_i3(ledger: Ledger) -> None:
 
 
 def test_a_new_epoch_forgets_offsets_and_keeps_facts(ledger: Ledger) -> None:
-    ledger.take(make.batch(e.PolicyPublished(occurred_at=make.at(0), policy_id="returns", version=make.VERSION, title="Returns", text="14 days.")))
+    ledger.take(
+        make.batch(e.PolicyPublished(occurred_at=make.at(0), policy_id="returns", version=make.VERSION, title="Returns", text="14 days."))
+    )
     deployed = e.DeploymentChanged(occurred_at=make.at(1), revision=1, champion="base")
     ledger.take(make.batch(deployed))
     epoch = ledger.begin_epoch([("csqa.policies", 0)], "the broker came back empty")
@@ -197,7 +220,15 @@ def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 def _experiment(**contract: object) -> e.ExperimentOpened:
     promised = e.ExperimentContract(
-        primary="satisfaction", guardrails=(), alpha=0.05, window_seconds=20, burn_in_users=2, max_users=10, max_seconds=1e6, ramp=(1.0,), ramp_users=1
+        primary="satisfaction",
+        guardrails=(),
+        alpha=0.05,
+        window_seconds=20,
+        burn_in_users=2,
+        max_users=10,
+        max_seconds=1e6,
+        ramp=(1.0,),
+        ramp_users=1,
     )
     return e.ExperimentOpened(
         occurred_at=make.at(0), experiment_id="x-1", run_id="r-1", champion="base", challenger="a-0123456789abcdef", salt="s", share=1.0,
@@ -222,7 +253,11 @@ def test_users_count_once_when_their_window_closes(ledger: Ledger) -> None:
     assert experiment is not None
     challenger, control = queries.arm_totals(ledger.connection, experiment, make.at(40), grace_seconds=2)
     assert (challenger.users, control.users) == (3, 1)
-    assert (challenger.metrics["satisfaction"].num, challenger.metrics["satisfaction"].den, challenger.metrics["satisfaction"].users) == (1, 1, 1)
+    assert (challenger.metrics["satisfaction"].num, challenger.metrics["satisfaction"].den, challenger.metrics["satisfaction"].users) == (
+        1,
+        1,
+        1,
+    )
     assert (challenger.metrics["error"].num, challenger.metrics["error"].den) == (1, 3)
     assert (control.metrics["satisfaction"].num, control.metrics["handoff"].num) == (1, 1)
     assert queries.exposed_users(ledger.connection, "x-1") == (4, 1)
@@ -230,7 +265,11 @@ def test_users_count_once_when_their_window_closes(ledger: Ledger) -> None:
 
 def test_a_user_seen_in_both_arms_is_left_out(ledger: Ledger) -> None:
     ledger.take(
-        make.batch(_experiment(), make.exposure(1, experiment="x-1", arm="challenger"), make.exposure(2, experiment="x-1", arm="control", user=f"u-{1:016x}"))
+        make.batch(
+            _experiment(),
+            make.exposure(1, experiment="x-1", arm="challenger"),
+            make.exposure(2, experiment="x-1", arm="control", user=f"u-{1:016x}"),
+        )
     )
     experiment = queries.latest_experiment(ledger.connection)
     assert experiment is not None

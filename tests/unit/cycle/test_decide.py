@@ -19,7 +19,15 @@ from tests.fakes.model_server import FakeModelServer
 
 ADAPTER = "a-0123456789abcdef"
 CONTRACT = e.ExperimentContract(
-    primary="satisfaction", guardrails=(), alpha=0.05, window_seconds=1, burn_in_users=2, max_users=10, max_seconds=1e6, ramp=(1.0,), ramp_users=1
+    primary="satisfaction",
+    guardrails=(),
+    alpha=0.05,
+    window_seconds=1,
+    burn_in_users=2,
+    max_users=10,
+    max_seconds=1e6,
+    ramp=(1.0,),
+    ramp_users=1,
 )
 
 
@@ -135,7 +143,15 @@ async def test_no_traffic_moves_to_an_adapter_that_no_replica_holds() -> None:
     request = board._last(e.TrainingRequested)
     assert isinstance(request, e.TrainingRequested)
     trained = e.AdapterTrained(
-        occurred_at=make.at(10), run_id=request.run_id, attempt=1, adapter=ADAPTER, parent="base", recipe_hash="", data_hash="", pairs=2, seconds=1
+        occurred_at=make.at(10),
+        run_id=request.run_id,
+        attempt=1,
+        adapter=ADAPTER,
+        parent="base",
+        recipe_hash="",
+        data_hash="",
+        pairs=2,
+        seconds=1,
     )
     judged = e.AdapterEvaluated(occurred_at=make.at(10), run_id=request.run_id, attempt=1, adapter=ADAPTER, champion="base", passed=True)
     await bus.publish(trained, judged)
@@ -148,5 +164,3 @@ async def test_no_traffic_moves_to_an_adapter_that_no_replica_holds() -> None:
     assert isinstance(deployed, e.DeploymentChanged)
     assert (deployed.challenger, deployed.share) == (ADAPTER, 1.0)
     assert kinds(bus).index("ExperimentOpened") < len(kinds(bus)) - 1
-
-

@@ -50,7 +50,12 @@ async def test_a_refused_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
 def test_intake_masks_what_a_frontend_did_not() -> None:
     clean = partial(guard, SECRET)
     system = e.ChatMessage(role="system", content="Write to returns desk jane@harbour.example.")
-    told = make.answer(1, user="jane@example.com", question="I am jane@example.com", messages=(system, e.ChatMessage(role="user", content="jane@example.com")))
+    told = make.answer(
+        1,
+        user="jane@example.com",
+        question="I am jane@example.com",
+        messages=(system, e.ChatMessage(role="user", content="jane@example.com")),
+    )
     masked = clean(told)
     assert isinstance(masked, e.AnswerGiven)
     assert "jane@example.com" not in masked.to_json().decode()
