@@ -50,7 +50,7 @@ def start(folder: Path) -> tuple[Vllm, subprocess.Popen[bytes] | None]:
     with (folder / "vllm.log").open("wb") as log:
         process = subprocess.Popen(
             vllm_command(settings, vllm_python(settings)),
-            env=vllm_environment(settings, os.environ, vllm_python(settings)),
+            env=vllm_environment(settings, os.environ),
             stdout=log,
             stderr=log,
             start_new_session=True,

@@ -181,7 +181,7 @@ def model_serve() -> None:
     settings.adapters.mkdir(parents=True, exist_ok=True)
     command = vllm_command(settings, python)
     sys.stdout.flush()
-    os.execve(command[0], list(command), vllm_environment(settings, os.environ, python))
+    os.execve(command[0], list(command), vllm_environment(settings, os.environ))
 
 
 @topics.command("create")

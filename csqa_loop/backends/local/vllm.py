@@ -56,7 +56,7 @@ def vllm_command(settings: Settings, python: str) -> Sequence[str]:
     )
 
 
-def vllm_environment(settings: Settings, inherited: Mapping[str, str], python: str) -> dict[str, str]:
+def vllm_environment(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a replica. What the operator set for vLLM stays."""
     # Another interpreter must not see this one's modules, and vLLM warns of variables it does not know.
     kept = {name: value for name, value in inherited.items() if not name.startswith(("CSQA_", "PYTHON")) and name != "VIRTUAL_ENV"}
@@ -70,10 +70,6 @@ def vllm_environment(settings: Settings, inherited: Mapping[str, str], python: s
     packaged = Path(base_model_path(settings)).is_absolute()
     if packaged:
         defaults["HF_HUB_OFFLINE"] = "1"  # a folder needs no hub, and asking one costs a time-out where there is none
-    runtime = Path(python).parent.parent / "lib" / "libiomp5.so"
-    if runtime.is_file():
-        # vLLM asks for Intel's OpenMP: its threads sleep after 5 ms, so that the processes beside it get the cores.
-        defaults["LD_PRELOAD"] = str(runtime)
     return defaults | kept | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
 
 
