@@ -239,6 +239,20 @@ async def test_kill_9_of_the_supervisor_leaves_no_orphan(tmp_path: Path, supervi
         await watched.healthy()
 
 
+async def test_the_next_supervisor_ends_what_even_the_leash_could_not(tmp_path: Path, supervising: subprocess.Popen[bytes]) -> None:
+    await until(lambda: [row.health for row in up_file.read(tmp_path).values()] == ["healthy", "healthy"])
+    _, grandchild, leash = pids(tmp_path, "loop")
+    os.kill(supervising.pid, signal.SIGSTOP)  # so that it cannot tidy up between the two kills
+    os.kill(leash, signal.SIGKILL)
+    supervising.kill()
+    supervising.wait(5)
+    assert alive(grandchild), "in a session of its own, and everybody who knew of it is dead"
+
+    async with Watched([server("loop", tmp_path, free_port())], tmp_path).running() as watched:
+        await until(lambda: watched.supervisor.all_healthy, seconds=30)
+        assert not alive(grandchild)
+
+
 async def test_kill_9_of_a_leash_takes_its_process_along(tmp_path: Path) -> None:
     async with Watched([server("loop", tmp_path, free_port())], tmp_path).running() as watched:
         await watched.healthy()

@@ -1,16 +1,14 @@
 """Are the ports free? Asked before anything starts, because a process that cannot bind dies in a log."""
 
-import asyncio
 import socket
-import time
 from collections.abc import Sequence
 
 from csqa_loop.backends.local.services import Service
 from csqa_loop.domain.errors import ConfigurationError
 
 
-async def require_free(services: Sequence[Service], patience: float = 0.0) -> None:
-    """Return when every port is free, within `patience` seconds.
+def require_free(services: Sequence[Service]) -> None:
+    """Return where every port is free.
 
     Raises:
         ConfigurationError: names the port, who holds it and the variable that moves it; or two services were given one port.
@@ -23,14 +21,12 @@ async def require_free(services: Sequence[Service], patience: float = 0.0) -> No
         if port and port in seen:
             raise ConfigurationError(f"{seen[port].name} and {service.name} are both set to port {port}; change {service.port_setting}")
         seen[port] = service
-    deadline = time.monotonic() + patience
     for service in services:
-        while service.address is not None and not _is_free(*service.address):
-            if time.monotonic() >= deadline:
-                raise ConfigurationError(
-                    f"port {service.address[1]} for the {service.name} is taken by {holder(service.address[1])}; stop that, or set {service.port_setting}"
-                )
-            await asyncio.sleep(0.2)
+        if service.address is not None and not _is_free(*service.address):
+            port = service.address[1]
+            raise ConfigurationError(
+                f"port {port} for the {service.name} is taken by {holder(port)}; stop that, or set {service.port_setting}"
+            )
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -22,6 +22,8 @@ _LEASH = str(Path(__file__).with_name("leash.py"))
 _MARK = "LEASHED_FOR_CSQA"
 """Environment variable by which everything a service started can be found again."""
 _PROBE_SECONDS = 1.0
+_LEFTOVER_SECONDS = 12.0
+"""Longer than any service gets to stop by itself."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
 _STEADY_SECONDS = 60.0
 """A process that ran this long before it died is restarted at once: its trouble is new."""
@@ -75,8 +77,9 @@ class Supervisor:
         """
         with up_file.hold(self._var) as took_over:
             own = [one for one in self.supervised.values() if not one.service.external]
-            # The processes of a supervisor that was killed are on their way out: give them the time that they get.
-            await require_free([one.service for one in own], patience=12.0 if took_over else 0.0)
+            if took_over:
+                await self._end_leftovers()
+            require_free([one.service for one in own])
             (self._var / "logs").mkdir(parents=True, exist_ok=True)
             keepers = [asyncio.create_task(self._keep(one), name=one.service.name) for one in own]
             watchers = [asyncio.create_task(self._watch(one)) for one in self.supervised.values()]
@@ -90,6 +93,15 @@ class Supervisor:
                 for task in keepers:
                     task.cancel()
                 await asyncio.gather(*keepers, *watchers, return_exceptions=True)
+
+    async def _end_leftovers(self) -> None:
+        """A supervisor that was killed: its processes are on their way out. We hold the lock, so whatever carries our mark is theirs."""
+        mark = f"{self._var.resolve()}:"
+        for seconds in (_LEFTOVER_SECONDS, 2.0):  # to stop by themselves, then to die
+            deadline = time.monotonic() + seconds
+            while _marked(mark) and time.monotonic() < deadline:
+                await asyncio.sleep(0.1)
+            _kill(_marked(mark))
 
     async def _until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Also ends where one of our own tasks has a bug: loudly, and with everything stopped."""
@@ -127,7 +139,7 @@ class Supervisor:
         log = self._log(one)
         if log.exists() and log.stat().st_size > _KEPT_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
-        mark = f"{os.getpid()}-{service.name}-{time.monotonic_ns()}"
+        mark = f"{self._var.resolve()}:{service.name}:{time.monotonic_ns()}"
         reader, writer = os.pipe()
         with log.open("ab") as output:
             try:
@@ -149,9 +161,9 @@ class Supervisor:
             return await one.leash.wait()
         finally:
             if one.leash.returncode is None:
-                await self._kill(one)
+                await self._kill_leash(one)
             if (one.leash.returncode or 0) < 0:  # the leash itself was killed: what it held is ours to end
-                _kill_marked(mark)
+                _kill(_marked(mark))
             one.pid, one.leash = None, None
             self._set(one, "stopped")
 
@@ -193,9 +205,9 @@ class Supervisor:
             await asyncio.wait_for(leash.wait(), one.service.stop_seconds + 0.5)
         except TimeoutError:
             self._say(f"{one.service.name} did not stop within {one.service.stop_seconds:g} s and was killed")
-            await self._kill(one)
+            await self._kill_leash(one)
 
-    async def _kill(self, one: Supervised) -> None:
+    async def _kill_leash(self, one: Supervised) -> None:
         if one.leash is not None:
             with contextlib.suppress(ProcessLookupError):
                 one.leash.kill()
@@ -226,13 +238,21 @@ async def _read_pid(descriptor: int) -> int | None:
         transport.close()
 
 
-def _kill_marked(mark: str) -> None:
-    """End every process that inherited `mark` in its environment, whatever session or parent it has by now."""
+def _marked(mark: str) -> list[int]:
+    """Every process that inherited a mark that starts so in its environment, whatever session or parent it has by now."""
     wanted = f"{_MARK}={mark}".encode()
+    found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                os.kill(int(entry.name), signal.SIGKILL)
+            if any(variable.startswith(wanted) for variable in (entry / "environ").read_bytes().split(b"\0")):
+                found.append(int(entry.name))
+    return found
+
+
+def _kill(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _named(status: int) -> str:
