@@ -99,7 +99,7 @@ class Supervisor:
         mark = f"{self._var.resolve()}:"
         for seconds in (_LEFTOVER_SECONDS, 2.0):  # to stop by themselves, then to die
             deadline = time.monotonic() + seconds
-            while _marked(mark) and time.monotonic() < deadline:
+            while _marked(mark) and time.monotonic() < deadline:  # noqa: ASYNC110 - other processes set no events
                 await asyncio.sleep(0.1)
             _kill(_marked(mark))
 
