@@ -73,7 +73,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
         for partition in assigned:
             taken = 0 if partition in bearings.replaced else known.get((partition.topic, partition.partition), (0, ""))[0]
             if 0 < taken < bearings.starts[partition]:
-                _log.error("%s[%d]: offsets %d to %d were deleted before the ledger read them", *partition, taken, bearings.starts[partition] - 1)
+                _log.error(
+                    "%s[%d]: offsets %d to %d were deleted before the ledger read them", *partition, taken, bearings.starts[partition] - 1
+                )
             start = max(taken, bearings.starts[partition])
             consumer.seek(partition, start)
             self._next[partition] = start

@@ -43,13 +43,17 @@ async def take_bearings(
         for partition in partitions:
             taken, sha = known.get((partition.topic, partition.partition), (0, ""))
             if taken > ends[partition]:
-                replaced[partition] = f"{partition.topic}[{partition.partition}] ends at {ends[partition]}, the ledger has read up to {taken}"
+                replaced[partition] = (
+                    f"{partition.topic}[{partition.partition}] ends at {ends[partition]}, the ledger has read up to {taken}"
+                )
             elif taken > starts[partition]:
                 comparable[partition] = (taken - 1, sha)
         found = await _records_at(consumer, comparable)
         for partition, (offset, sha) in comparable.items():
             if partition in found and found[partition] != sha:
-                replaced[partition] = f"{partition.topic}[{partition.partition}] holds another record at offset {offset} than the ledger read"
+                replaced[partition] = (
+                    f"{partition.topic}[{partition.partition}] holds another record at offset {offset} than the ledger read"
+                )
     return Bearings(ends=ends, starts=starts, replaced=replaced)
 
 

@@ -20,7 +20,9 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 
 @app.command("check")
 def check(
-    accepted: Annotated[Path | None, typer.Option(help="File of event ids that were accepted, one a line (or JSON lines with event_id).")] = None,
+    accepted: Annotated[
+        Path | None, typer.Option(help="File of event ids that were accepted, one a line (or JSON lines with event_id).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate the invariants on the running loop; exit 1 where one does not hold.
@@ -34,7 +36,10 @@ def check(
     else:
         console = Console()
         for finding in told["findings"]:
-            console.print(f"{'[green]holds[/]' if finding['holds'] else '[red]BROKEN[/]'}  {finding['invariant']}  {finding['detail']}", highlight=False)
+            console.print(
+                f"{'[green]holds[/]' if finding['holds'] else '[red]BROKEN[/]'}  {finding['invariant']}  {finding['detail']}",
+                highlight=False,
+            )
     if not told["ok"]:
         sys.exit(1)
 
@@ -48,7 +53,9 @@ def show_hash(as_json: Json = False) -> None:
 
 @app.command("replay")
 def replay(
-    into: Annotated[Path | None, typer.Option(help="Folder for the replayed ledger (must not hold one). Default: a temporary folder.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Folder for the replayed ledger (must not hold one). Default: a temporary folder.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Replay the log into an empty ledger and print its hash. Decides and publishes nothing; the running loop is not disturbed."""
@@ -59,7 +66,9 @@ def replay(
         msg = f"{into} already holds a ledger; a replay starts from an empty folder"
         raise PermanentError(msg)
     with tempfile.TemporaryDirectory(prefix="csqa-replay-") as scratch:
-        told = asyncio.run(replay_log(settings, (into or Path(scratch)) / "ledger.duckdb", progress=lambda n: print(f"{n} records", file=sys.stderr)))
+        told = asyncio.run(
+            replay_log(settings, (into or Path(scratch)) / "ledger.duckdb", progress=lambda n: print(f"{n} records", file=sys.stderr))
+        )
     print(json.dumps(told) if as_json else told["hash"])
 
 

@@ -49,11 +49,15 @@ def create_console(parts: LoopParts, position: Position, health: Callable[[], di
     async def operator(authorization: Annotated[str, Header()] = "") -> None:
         given = authorization.removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), parts.secrets.operator_key.encode()):
-            raise problems.Problem(401, "Operator key needed", "send 'Authorization: Bearer KEY'; the key is in var/secrets.json or CSQA_OPERATOR_KEY")
+            raise problems.Problem(
+                401, "Operator key needed", "send 'Authorization: Bearer KEY'; the key is in var/secrets.json or CSQA_OPERATOR_KEY"
+            )
 
     async def opened(request: Request) -> None:
         if health().get("phase") in {"starting", "standby", "opening"}:
-            raise problems.Problem(503, "Not the active loop", f"the ledger is not open here (phase {health().get('phase')}); ask again ({request.url.path})")
+            raise problems.Problem(
+                503, "Not the active loop", f"the ledger is not open here (phase {health().get('phase')}); ask again ({request.url.path})"
+            )
 
     @app.get("/health")
     async def show_health() -> JSONResponse:

@@ -18,7 +18,9 @@ async def status(parts: LoopParts, *, caught_up: bool) -> dict[str, Any]:
         "epoch": await parts.ledger.ask(queries.epoch),
         "busy": busy,
         "deployment": deployment
-        and deployment.model_dump(mode="json", include={"revision", "champion", "challenger", "candidate", "share", "experiment", "cause", "occurred_at"}),
+        and deployment.model_dump(
+            mode="json", include={"revision", "champion", "challenger", "candidate", "share", "experiment", "cause", "occurred_at"}
+        ),
         "run": state.run and run_status(state.run),
         "experiment": state.experiment and await experiment_status(parts, state.experiment, settled=not busy),
         "pairs": await parts.ledger.ask(queries.pair_counts),

@@ -84,7 +84,9 @@ class Examiner:
         larger = [share for share in contract.ramp if share > experiment.share]
         stage = len([share for share in contract.ramp if share <= experiment.share])
         if larger and min(challenger.users, control.users) >= contract.ramp_users * stage:
-            return ShareRaised(event_id=derived_id(name, "ShareRaised", f"{larger[0]:g}"), occurred_at=now, experiment_id=name, share=larger[0])
+            return ShareRaised(
+                event_id=derived_id(name, "ShareRaised", f"{larger[0]:g}"), occurred_at=now, experiment_id=name, share=larger[0]
+            )
         return None
 
     def seen(self, experiment: Experiment) -> tuple[Verdict, str, datetime | None, tuple[ArmEstimate, ...]]:

@@ -56,7 +56,9 @@ class Delta:
 class ModelServer(Protocol):
     """vLLM: one base model, resident adapters, any number of replicas behind one object."""
 
-    async def generate(self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()) -> Generation:
+    async def generate(
+        self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
+    ) -> Generation:
         """One answer. A replica that lacks `adapter` is passed over; when all do, `fallback` (the champion) answers, then `base`.
 
         Raises:
@@ -65,7 +67,9 @@ class ModelServer(Protocol):
         """
         ...
 
-    def stream(self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()) -> AsyncIterator[Delta]:
+    def stream(
+        self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
+    ) -> AsyncIterator[Delta]:
         """As `generate`, in pieces."""
         ...
 

@@ -207,8 +207,8 @@ class Play:
 
         lines = [asyncio.create_task(customer_line()) for _ in range(AT_ONCE)]
         watcher = asyncio.create_task(watch(self.bounds.training_seconds))
+        crowd: asyncio.Future[list[None]] = asyncio.gather(*lines)
         try:
-            crowd: asyncio.Future[list[None]] = asyncio.gather(*lines)
             first: set[asyncio.Future[Any]] = {crowd, watcher}
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             if watcher.done():
@@ -220,9 +220,9 @@ class Play:
             raise TransientError(f"no verdict {self.bounds.verdict_seconds:.0f} s after {asked} customers: {_interval(latest)}") from None
         finally:
             over.set()
-            for task in (*lines, watcher):
-                task.cancel()
-            await asyncio.gather(*lines, watcher, return_exceptions=True)
+            crowd.cancel()
+            watcher.cancel()
+            await asyncio.gather(crowd, watcher, return_exceptions=True)
         self.view.detail("verdict reached; waiting for the deployment")
         status = await self._settled()
         told = status["experiment"]

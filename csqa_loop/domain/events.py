@@ -478,5 +478,3 @@ EVENTS_OF_TOPIC: dict[str, dict[str, type[Event]]] = {
 def now() -> datetime:
     """The wall clock, in UTC."""
     return datetime.now(UTC)
-
-

@@ -188,7 +188,9 @@ def _step_of_run(run: Run, deployment: DeploymentChanged, state: LoopState, prog
         return None
     if run.trained:
         if deployment.candidate != run.trained.adapter:
-            return Deploy(champion=deployment.champion, candidate=run.trained.adapter, cause=f"run {request.run_id} trained {run.trained.adapter}")
+            return Deploy(
+                champion=deployment.champion, candidate=run.trained.adapter, cause=f"run {request.run_id} trained {run.trained.adapter}"
+            )
         return Wait("the offline gate")
     return Wait("training")
 

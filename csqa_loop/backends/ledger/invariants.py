@@ -42,7 +42,11 @@ def check(
         findings.append(_offsets(connection, committed))
     findings.append(_pairs(connection))
     findings.append(
-        Finding("I5", champion is not None and not serving, f"champion {champion}; " + ("; ".join(f"{where}: {what}" for where, what in serving) or "all agree"))
+        Finding(
+            "I5",
+            champion is not None and not serving,
+            f"champion {champion}; " + ("; ".join(f"{where}: {what}" for where, what in serving) or "all agree"),
+        )
     )
     return findings
 
@@ -64,11 +68,16 @@ def _once(connection: duckdb.DuckDBPyConnection) -> Finding:
         "(SELECT count(*) FROM events WHERE event_id NOT IN (SELECT event_id FROM rows))"
     ).fetchone()
     events, rows, doubled, lost = row or (0, 0, 0, 0)
-    return Finding("I2", doubled == 0 and lost == 0 and events == rows, f"{events} events, {rows} rows, {doubled} doubled, {lost} without a row")
+    return Finding(
+        "I2", doubled == 0 and lost == 0 and events == rows, f"{events} events, {rows} rows, {doubled} doubled, {lost} without a row"
+    )
 
 
 def _offsets(connection: duckdb.DuckDBPyConnection, committed: Mapping[tuple[str, int], int]) -> Finding:
-    taken = {(topic, partition): offset for topic, partition, offset in connection.execute("SELECT topic, partition, next_offset FROM offsets").fetchall()}
+    taken = {
+        (topic, partition): offset
+        for topic, partition, offset in connection.execute("SELECT topic, partition, next_offset FROM offsets").fetchall()
+    }
     ahead = [f"{topic}-{partition}: Kafka {offset}, ledger {taken.get((topic, partition), 0)}" for (topic, partition), offset in sorted(committed.items())
              if offset > taken.get((topic, partition), 0)]  # fmt: skip
     return Finding("I3", not ahead, "; ".join(ahead[:3]) or f"{len(committed)} partitions")
@@ -89,7 +98,9 @@ def _pairs(connection: duckdb.DuckDBPyConnection) -> Finding:
     ).fetchone()
     pairs, orphans, leaked, unknown = row or (0, 0, 0, 0)
     return Finding(
-        "I4", orphans == leaked == unknown == 0, f"{pairs} pairs, {orphans} without source events, {leaked} held out but trained on, {unknown} trained on but unknown"
+        "I4",
+        orphans == leaked == unknown == 0,
+        f"{pairs} pairs, {orphans} without source events, {leaked} held out but trained on, {unknown} trained on but unknown",
     )
 
 

@@ -19,7 +19,9 @@ Connection = duckdb.DuckDBPyConnection
 
 def loop_state(connection: Connection, as_of: datetime) -> LoopState:
     """What the next decision rests on. Ties are broken by occurred_at, then event_id."""
-    return LoopState(deployment=current_deployment(connection), run=latest_run(connection), experiment=latest_experiment(connection), as_of=as_of)
+    return LoopState(
+        deployment=current_deployment(connection), run=latest_run(connection), experiment=latest_experiment(connection), as_of=as_of
+    )
 
 
 def current_deployment(connection: Connection) -> e.DeploymentChanged | None:
@@ -38,7 +40,8 @@ def latest_run(connection: Connection, run_id: str | None = None) -> Run | None:
         return None
     request = e.TrainingRequested.model_validate_json(row[0])
     rows = connection.execute(
-        "SELECT type, body, occurred_at FROM training_events WHERE run_id = ? AND attempt = ? ORDER BY occurred_at, event_id", [request.run_id, request.attempt]
+        "SELECT type, body, occurred_at FROM training_events WHERE run_id = ? AND attempt = ? ORDER BY occurred_at, event_id",
+        [request.run_id, request.attempt],
     ).fetchall()
     latest: dict[str, Any] = {name: decode(e.TrainingEvent.topic, body.encode()) for name, body, _ in rows}
     return Run(
@@ -87,7 +90,10 @@ def fresh_pairs(connection: Connection) -> list[Pair]:
 
 def holdout_pairs(connection: Connection) -> list[Pair]:
     """Every pair that only ever evaluates."""
-    return [_pair(row) for row in connection.execute(f"SELECT {_PAIR_COLUMNS} FROM pairs WHERE held_out ORDER BY occurred_at, pair_id").fetchall()]  # noqa: S608
+    return [
+        _pair(row)
+        for row in connection.execute(f"SELECT {_PAIR_COLUMNS} FROM pairs WHERE held_out ORDER BY occurred_at, pair_id").fetchall()
+    ]  # noqa: S608
 
 
 def pairs_by_id(connection: Connection, pair_ids: Sequence[str]) -> list[Pair]:
@@ -140,7 +146,12 @@ WITH seen AS (
     FROM shown s LEFT JOIN told t USING (message_id) LEFT JOIN rated r USING (message_id) GROUP BY ALL
 )
 """
-_METRICS = {"satisfaction": ("ups", "thumbs"), "handoff": ("handoffs", "answers"), "error": ("errors", "exposures"), "latency": ("latency", "answers")}
+_METRICS = {
+    "satisfaction": ("ups", "thumbs"),
+    "handoff": ("handoffs", "answers"),
+    "error": ("errors", "exposures"),
+    "latency": ("latency", "answers"),
+}
 
 
 def arm_totals(connection: Connection, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
@@ -233,7 +244,8 @@ def epoch_debt(connection: Connection) -> tuple[int, list[e.Event]] | None:
 def unpublished_letters(connection: Connection, most: int = 500) -> list[e.DeadLettered]:
     """Dead letters not yet in their topic, oldest first."""
     rows = connection.execute(
-        'SELECT topic, partition, "offset", original_key, value, reason, event_id, occurred_at FROM dead_letters WHERE NOT published ORDER BY occurred_at LIMIT ?', [most]
+        'SELECT topic, partition, "offset", original_key, value, reason, event_id, occurred_at FROM dead_letters WHERE NOT published ORDER BY occurred_at LIMIT ?',
+        [most],
     ).fetchall()
     return [
         Letter(LogRecord(topic, partition, offset, key, value), reason, event_id).as_event(occurred_at.astimezone(UTC))

@@ -144,5 +144,3 @@ class LedgerService:
     @staticmethod
     async def _on(executor: ThreadPoolExecutor, call: Callable[..., R], *arguments: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(executor, call, *arguments)
-
-

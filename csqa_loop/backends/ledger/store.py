@@ -97,7 +97,11 @@ class Ledger:
         self.connection.execute("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR PRIMARY KEY, sha VARCHAR, applied_at TIMESTAMPTZ)")
         applied = dict(self.connection.execute("SELECT name, sha FROM migrations").fetchall())
         scripts = sorted(
-            (script for script in resources.files("csqa_loop.backends.ledger").joinpath("migrations").iterdir() if script.name.endswith(".sql")),
+            (
+                script
+                for script in resources.files("csqa_loop.backends.ledger").joinpath("migrations").iterdir()
+                if script.name.endswith(".sql")
+            ),
             key=lambda script: script.name,
         )
         unknown = applied.keys() - {script.name for script in scripts}
@@ -181,7 +185,8 @@ class Ledger:
         ).fetchall()
         pairs = [
             pair_from(
-                Answer(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8]), Correction(row[9], row[1], row[10], row[11].astimezone(UTC))
+                Answer(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8]),
+                Correction(row[9], row[1], row[10], row[11].astimezone(UTC)),
             )
             for row in rows
         ]
@@ -193,7 +198,9 @@ class Ledger:
         once = {letter.letter_id: letter for letter in letters}
         if not once:
             return
-        known = self.connection.execute("SELECT letter_id FROM dead_letters WHERE letter_id IN (SELECT unnest($1))", [list(once)]).fetchall()
+        known = self.connection.execute(
+            "SELECT letter_id FROM dead_letters WHERE letter_id IN (SELECT unnest($1))", [list(once)]
+        ).fetchall()
         new = [letter for name, letter in once.items() if (name,) not in known]
         if new:
             moment = datetime.now(UTC)
@@ -253,4 +260,3 @@ class Ledger:
             with suppress(duckdb.Error):  # a failed COMMIT has already ended the transaction; the first error is the one to tell
                 self.connection.execute("ROLLBACK")
             raise
-

@@ -47,7 +47,12 @@ def test_silence_circles_and_rambling_fail_by_name() -> None:
     circles = ["you have to pay the fee " * 5] * 10
     failed = {
         name: [check.name for check in gate.sanity_checks(said, answers) if not check.passed]
-        for name, answers in {"silent": [""] * 10, "circling": circles, "rambling": [" ".join(map(str, range(60)))] * 10, "same": said}.items()
+        for name, answers in {
+            "silent": [""] * 10,
+            "circling": circles,
+            "rambling": [" ".join(map(str, range(60)))] * 10,
+            "same": said,
+        }.items()
     }
     assert "answers not empty" in failed["silent"]
     assert "answers without repetition" in failed["circling"]
