@@ -34,7 +34,7 @@ R = TypeVar("R")
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 _BEAT_SECONDS = 1.0
 _STOP_SECONDS = 10.0
-_SHORTEST_BEAT_SECONDS = 0.2
+_SHORTEST_BEAT_SECONDS = 0.5
 
 
 class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
@@ -46,6 +46,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
         self._next: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._heard_ms: dict[TopicPartition, int] = {}
+        self._horizon = _LONG_AGO
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Another member takes over; what is in hand is deduplicated there."""
@@ -100,7 +101,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
             return _LONG_AGO
         lagging = [p for p, position in self._next.items() if (consumer.highwater(p) or 0) > position]
         moments = [datetime.fromtimestamp(self._heard_ms.get(partition, 0) / 1000, UTC) for partition in lagging]
-        return min([now(), *moments])
+        # What lags now came after what was complete before: the moment never goes back.
+        self._horizon = max(self._horizon, min([now(), *moments]))
+        return self._horizon
 
     async def committed(self) -> dict[tuple[str, int], int]:
         """Kafka's committed offset of every assigned partition that has one."""

@@ -42,14 +42,17 @@ class Reconciler:
         """One pass. A replica that refuses or is away is told in the log and tried again at the next beat."""
         wanted = resident_adapters(deployment, now)
         held = await self._server.resident()
-        await asyncio.gather(*(self._align(replica, names, wanted) for replica, names in held.items()))
-        self.resident = await self._server.resident()
+        changed = await asyncio.gather(*(self._align(replica, names, wanted) for replica, names in held.items()))
+        self.resident = await self._server.resident() if any(changed) else held
 
-    async def _align(self, replica: str, names: frozenset[str], wanted: frozenset[str]) -> None:
-        for adapter in sorted(name for name in names if name.startswith("a-") and name not in wanted):
+    async def _align(self, replica: str, names: frozenset[str], wanted: frozenset[str]) -> bool:
+        """Whether there was anything to do."""
+        surplus, missing = sorted(name for name in names - wanted if name.startswith("a-")), sorted(wanted - names)
+        for adapter in surplus:
             await self._attempt("unload", replica, adapter)
-        for adapter in sorted(wanted - names):
+        for adapter in missing:
             await self._attempt("load", replica, adapter)
+        return bool(surplus or missing)
 
     async def _attempt(self, action: str, replica: str, adapter: str) -> None:
         try:
