@@ -1,0 +1,96 @@
+"""Every event of the log: a frozen fact that knows its topic and its key.
+
+Readers ignore unknown fields; writers never send them. `type` names the event where a topic carries several.
+"""
+
+from csqa_loop.domain import topics
+from csqa_loop.domain.events.chats import AnswerGiven, ArmExposed, ChatMessage, Citation, Sampling, Tokens
+from csqa_loop.domain.events.common import BASE, AdapterName, Arm, Event, Id, Moment, PolicyVersion, Share, Text, derived_id, now
+from csqa_loop.domain.events.dead_letters import DeadLettered
+from csqa_loop.domain.events.decisions import (
+    ArmEstimate,
+    DecisionEvent,
+    ExperimentContract,
+    ExperimentOpened,
+    GuardrailContract,
+    OperatorActed,
+    ShareRaised,
+    Verdict,
+    VerdictReached,
+)
+from csqa_loop.domain.events.deployments import DeploymentChanged
+from csqa_loop.domain.events.feedback import BadCaseReported, FeedbackGiven
+from csqa_loop.domain.events.policies import Chunk, ChunksWithdrawn, PolicyIndexed, PolicyPublished, PolicyWithdrawn
+from csqa_loop.domain.events.training import (
+    AdapterEvaluated,
+    AdapterTrained,
+    GateCheck,
+    TrainingEvent,
+    TrainingFailed,
+    TrainingProgress,
+    TrainingRequested,
+)
+
+EVENTS: tuple[type[Event], ...] = (
+    PolicyPublished, PolicyWithdrawn, PolicyIndexed, ChunksWithdrawn, ArmExposed, AnswerGiven, FeedbackGiven, BadCaseReported,
+    TrainingRequested, TrainingProgress, AdapterTrained, TrainingFailed, AdapterEvaluated,
+    ExperimentOpened, ShareRaised, VerdictReached, OperatorActed, DeploymentChanged, DeadLettered,
+)  # fmt: skip
+
+
+def type_name(event: type[Event]) -> str:
+    """The value of `type` on the wire."""
+    return str(event.model_fields["type"].default)
+
+
+EVENTS_OF_TOPIC: dict[str, dict[str, type[Event]]] = {
+    topic: {type_name(event): event for event in EVENTS if event.topic == topic} for topic in topics.TOPICS
+}
+
+__all__ = [
+    "BASE",
+    "EVENTS",
+    "EVENTS_OF_TOPIC",
+    "AdapterEvaluated",
+    "AdapterName",
+    "AdapterTrained",
+    "AnswerGiven",
+    "Arm",
+    "ArmEstimate",
+    "ArmExposed",
+    "BadCaseReported",
+    "ChatMessage",
+    "Chunk",
+    "ChunksWithdrawn",
+    "Citation",
+    "DeadLettered",
+    "DecisionEvent",
+    "DeploymentChanged",
+    "Event",
+    "ExperimentContract",
+    "ExperimentOpened",
+    "FeedbackGiven",
+    "GateCheck",
+    "GuardrailContract",
+    "Id",
+    "Moment",
+    "OperatorActed",
+    "PolicyIndexed",
+    "PolicyPublished",
+    "PolicyVersion",
+    "PolicyWithdrawn",
+    "Sampling",
+    "Share",
+    "ShareRaised",
+    "Text",
+    "Tokens",
+    "TrainingEvent",
+    "TrainingFailed",
+    "TrainingProgress",
+    "TrainingRequested",
+    "Verdict",
+    "VerdictReached",
+    "derived_id",
+    "now",
+    "type_name",
+]

@@ -1,0 +1,58 @@
+"""What all events have in common, and the types of their fields."""
+
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar, Literal
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+_NAMESPACE = uuid5(NAMESPACE_URL, "urn:csqa_loop:events")
+BASE = "base"
+"""The name of the champion that has no adapter."""
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Text = Annotated[str, StringConstraints(max_length=200_000)]
+PolicyVersion = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+AdapterName = Annotated[str, StringConstraints(pattern=r"^(base|a-[0-9a-f]{16})$")]
+Arm = Literal["champion", "challenger", "control"]
+"""`champion` is traffic outside the experiment; `control` sees the champion and is analysed."""
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _to_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+
+
+def derived_id(subject: str, kind: str, attempt: int | str = 0) -> UUID:
+    """UUIDv5 of what an event is about, so that deriving it twice gives one event."""
+    return uuid5(_NAMESPACE, f"{subject}\n{kind}\n{attempt}")
+
+
+class Event(BaseModel):
+    """A fact. Frozen; equal bodies are equal facts."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    topic: ClassVar[str]
+    key_field: ClassVar[str]
+
+    schema_version: Literal[1] = 1
+    type: str
+    event_id: UUID = Field(default_factory=uuid4)
+    occurred_at: Moment
+
+    @property
+    def key(self) -> str:
+        """The Kafka message key: keeps one conversation, document or run in order."""
+        return str(getattr(self, self.key_field))
+
+    def to_json(self) -> bytes:
+        """The record's value: UTF-8 JSON."""
+        return self.model_dump_json().encode()
+
+
+def now() -> datetime:
+    """The wall clock, in UTC."""
+    return datetime.now(UTC)

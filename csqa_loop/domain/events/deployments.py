@@ -1,0 +1,26 @@
+"""What gateways serve: `csqa.deployments`."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from csqa_loop.domain import topics
+from csqa_loop.domain.events.common import AdapterName, Event, Id, Share
+
+
+class DeploymentChanged(Event):
+    """What gateways serve from now on. The highest revision is the current one."""
+
+    topic: ClassVar[str] = topics.DEPLOYMENTS
+    key_field: ClassVar[str] = "scope"
+    type: Literal["DeploymentChanged"] = "DeploymentChanged"
+    scope: Literal["default"] = "default"
+    revision: int = Field(ge=1)
+    champion: AdapterName
+    challenger: AdapterName | None = None
+    candidate: AdapterName | None = None
+    share: Share = 0.0
+    salt: str = ""
+    experiment: Id | None = None
+    previous_champion: AdapterName | None = None
+    cause: str = ""

@@ -1,0 +1,85 @@
+"""Runs, adapters and the offline gate: `csqa.training`."""
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from csqa_loop.domain import topics
+from csqa_loop.domain.events.common import AdapterName, Event, Id
+
+
+class TrainingEvent(Event):
+    """Anything said about one attempt at one run."""
+
+    topic: ClassVar[str] = topics.TRAINING
+    key_field: ClassVar[str] = "run_id"
+    run_id: Id
+    attempt: int = Field(ge=1)
+
+
+class TrainingRequested(TrainingEvent):
+    """A run is claimed: its run directory is complete and a trainer may take it."""
+
+    type: Literal["TrainingRequested"] = "TrainingRequested"
+    reason: str
+    champion: AdapterName
+    pair_ids: tuple[Id, ...]
+    holdout_pair_ids: tuple[Id, ...] = ()
+    data_hash: str
+    recipe_hash: str = ""
+
+
+class TrainingProgress(TrainingEvent):
+    """A sign of life with what is known so far. `loss` is the training objective of the last step."""
+
+    type: Literal["TrainingProgress"] = "TrainingProgress"
+    stage: Literal["starting", "training", "evaluating"]
+    step: int = Field(default=0, ge=0)
+    steps: int = Field(default=0, ge=0)
+    loss: float | None = None
+
+
+class AdapterTrained(TrainingEvent):
+    """An immutable adapter lies in `adapters/` under the name of its content."""
+
+    type: Literal["AdapterTrained"] = "AdapterTrained"
+    adapter: AdapterName
+    parent: AdapterName
+    recipe_hash: str
+    data_hash: str
+    pairs: int = Field(ge=0)
+    seconds: float = Field(ge=0.0)
+    first_loss: float | None = None
+    """The DPO term before step 1: ln 2 when policy and reference agree."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+class TrainingFailed(TrainingEvent):
+    """The attempt ended without a usable adapter or without a gate verdict."""
+
+    type: Literal["TrainingFailed"] = "TrainingFailed"
+    stage: Literal["starting", "training", "evaluating"]
+    reason: str
+
+
+class GateCheck(BaseModel):
+    """One comparison of the candidate with the champion on data neither was trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    name: str
+    passed: bool
+    champion: float | None = None
+    candidate: float | None = None
+    margin: float = 0.0
+    n: int = Field(default=0, ge=0)
+    detail: str = ""
+
+
+class AdapterEvaluated(TrainingEvent):
+    """The offline gate's verdict, check by check."""
+
+    type: Literal["AdapterEvaluated"] = "AdapterEvaluated"
+    adapter: AdapterName
+    champion: AdapterName
+    passed: bool
+    checks: tuple[GateCheck, ...] = ()
