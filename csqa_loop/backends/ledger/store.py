@@ -18,6 +18,9 @@ from csqa_loop.domain.events import AnswerGiven, BadCaseReported, Event
 from csqa_loop.domain.intake import Batch, Letter
 from csqa_loop.domain.preferences import Answer, Correction, pair_from
 
+# A COMMIT that the disk refuses is a TransactionException; what comes after it may be a FatalException.
+_DISK_REFUSES = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException, OSError)
+
 
 class Ledger:
     """All facts of the log, deduplicated, with the offsets they were taken at.
@@ -139,7 +142,7 @@ class Ledger:
                 self._rebuild_pairs(fresh)
                 self._insert_letters([*batch.letters, *conflicts])
                 self._set_offsets([asdict(mark) for mark in batch.marks])
-        except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException, OSError) as error:
+        except _DISK_REFUSES as error:
             msg = f"{self.file}: a batch of {len(batch.facts)} events could not be written: {error}"
             raise TransientError(msg) from error
         return len(fresh)
