@@ -90,10 +90,8 @@ def fresh_pairs(connection: Connection) -> list[Pair]:
 
 def holdout_pairs(connection: Connection) -> list[Pair]:
     """Every pair that only ever evaluates."""
-    return [
-        _pair(row)
-        for row in connection.execute(f"SELECT {_PAIR_COLUMNS} FROM pairs WHERE held_out ORDER BY occurred_at, pair_id").fetchall()
-    ]  # noqa: S608
+    query = f"SELECT {_PAIR_COLUMNS} FROM pairs WHERE held_out ORDER BY occurred_at, pair_id"  # noqa: S608 - columns are ours
+    return [_pair(row) for row in connection.execute(query).fetchall()]
 
 
 def pairs_by_id(connection: Connection, pair_ids: Sequence[str]) -> list[Pair]:
