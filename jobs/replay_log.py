@@ -29,7 +29,7 @@ async def replay_log(settings: Settings, file: Path, progress: Callable[[int], N
     done = 0
     try:
         async for record in read_to_end(settings.kafka_servers, settings.kafka, FACT_TOPICS):
-            batch.append(LogRecord(record.topic, record.partition, record.offset, record.key, record.value, record.timestamp_ms))
+            batch.append(record)
             if len(batch) >= settings.kafka.batch_records:
                 ledger.take(sort_out(batch, clean))
                 done += len(batch)

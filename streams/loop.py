@@ -16,6 +16,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
 from csqa_loop import bootstrap
+from csqa_loop.backends.bus.reader import to_record
 from csqa_loop.backends.log_position import Bearings, take_bearings
 from csqa_loop.console.app import create_console
 from csqa_loop.cycle.publish import Housekeeper
@@ -151,7 +152,7 @@ class LoopStream:
     async def take(self, message: KafkaMessage) -> None:
         """At least once: the batch is durable in the ledger before Kafka may forget it."""
         raw = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
-        records = [LogRecord(r.topic, r.partition, r.offset, r.key, r.value, r.timestamp) for r in raw]
+        records = [to_record(record) for record in raw]
         try:
             await self._recorder.record(records)
         except Exception:

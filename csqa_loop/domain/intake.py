@@ -9,9 +9,9 @@ from datetime import datetime
 from csqa_loop.domain.events import DeadLettered, Event, derived_id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LogRecord:
-    """A raw record of the log."""
+    """One record as it lies in the log."""
 
     topic: str
     partition: int

@@ -4,13 +4,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from csqa_loop.domain.errors import TransientError
+from csqa_loop.domain.intake import LogRecord
 from csqa_loop.domain.topics import MAX_RECORD_BYTES
 from csqa_loop.settings import KafkaSettings
 
@@ -22,16 +22,7 @@ _STALLED_AFTER = 3
 """Request time-outs without one record before a reader gives up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record as it lies in the log."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    timestamp_ms: int
+Record = LogRecord
 
 
 def to_record(raw: Any) -> Record:
