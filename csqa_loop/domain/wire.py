@@ -8,6 +8,10 @@ from pydantic import ValidationError
 
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import EVENTS_OF_TOPIC, Event
+from csqa_loop.domain.topics import BAD_CASES
+
+_NAMED_AFTER = frozenset({BAD_CASES})
+"""Topics whose first kind needs no `type`: bad cases came first, and their frontends know of no other."""
 
 
 def decode(topic: str, value: bytes | None) -> Event:
@@ -24,7 +28,8 @@ def decode(topic: str, value: bytes | None) -> Event:
         msg = f"{topic}: the record has no value; a JSON event is expected (a withdrawal is a value too)"
         raise PermanentError(msg)
     body = _body(topic, value)
-    name = body.get("type", next(iter(kinds)) if len(kinds) == 1 else None)
+    # A frontend that publishes what the topic is named after need not name it: the first kind is the topic's own.
+    name = body.get("type", next(iter(kinds)) if len(kinds) == 1 or topic in _NAMED_AFTER else None)
     kind = kinds.get(name) if isinstance(name, str) else None
     if kind is None:
         msg = f"{topic}: field 'type' is {name!r}; it must be one of {', '.join(kinds)}"

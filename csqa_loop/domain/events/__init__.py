@@ -19,8 +19,10 @@ from csqa_loop.domain.events.decisions import (
     VerdictReached,
 )
 from csqa_loop.domain.events.deployments import DeploymentChanged
+from csqa_loop.domain.events.examples import ExampleImported
 from csqa_loop.domain.events.feedback import BadCaseReported, FeedbackGiven
 from csqa_loop.domain.events.policies import Chunk, ChunksWithdrawn, PolicyIndexed, PolicyPublished, PolicyWithdrawn
+from csqa_loop.domain.events.reviews import AnswerProposed, ReviewDecided
 from csqa_loop.domain.events.training import (
     AdapterEvaluated,
     AdapterTrained,
@@ -33,6 +35,7 @@ from csqa_loop.domain.events.training import (
 
 EVENTS: tuple[type[Event], ...] = (
     PolicyPublished, PolicyWithdrawn, PolicyIndexed, ChunksWithdrawn, ArmExposed, AnswerGiven, FeedbackGiven, BadCaseReported,
+    ReviewDecided, AnswerProposed, ExampleImported,
     TrainingRequested, TrainingProgress, AdapterTrained, TrainingFailed, AdapterEvaluated,
     ExperimentOpened, ShareRaised, VerdictReached, OperatorActed, DeploymentChanged, DeadLettered,
 )  # fmt: skip
@@ -55,6 +58,7 @@ __all__ = [
     "AdapterName",
     "AdapterTrained",
     "AnswerGiven",
+    "AnswerProposed",
     "Arm",
     "ArmEstimate",
     "ArmExposed",
@@ -67,6 +71,7 @@ __all__ = [
     "DecisionEvent",
     "DeploymentChanged",
     "Event",
+    "ExampleImported",
     "ExperimentContract",
     "ExperimentOpened",
     "FeedbackGiven",
@@ -79,6 +84,7 @@ __all__ = [
     "PolicyPublished",
     "PolicyVersion",
     "PolicyWithdrawn",
+    "ReviewDecided",
     "Sampling",
     "Share",
     "ShareRaised",
