@@ -1,22 +1,53 @@
-"""From a bad case with a better answer to a preference pair, and what may never be trained on."""
+"""From an answer and a better one to a preference pair, and what may never be trained on."""
 
 import hashlib
-import unicodedata
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from typing import Literal
+
+from csqa_loop.domain.numbers import disagree, numbers_in
+from csqa_loop.domain.quality import QualityPolicy, cleaned, findings
+from csqa_loop.domain.similarity import signature
+from csqa_loop.domain.text import normalised
 
 HOLDOUT_SHARE = 0.15
 _NEAR_REPEAT = 0.8
 _NGRAM = 3
 
 
+Source = Literal["correction", "review", "rated", "resample", "judge", "import"]
+"""Where a better answer came from."""
+WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {"correction": 1.0, "review": 1.0, "rated": 0.5, "resample": 0.5, "judge": 0.3, "import": 0.5}
+)
+"""How much a pair counts in training, by its source: a person's word is the unit."""
+
+
+@dataclass(frozen=True)
+class PairPolicy:
+    """How pairs are made. Tables that rest on it are functions of the events and of this."""
+
+    weights: Mapping[str, float] = WEIGHTS
+    grounding: bool = True
+    """Whether blame decides; without it every correction of what the model wrote becomes a pair."""
+    min_raters: int = 2
+    """Distinct users who must agree on each side before two rated answers make a pair."""
+    chunk_characters: int = 700
+    """As the indexer cuts policies."""
+    quality: QualityPolicy = QualityPolicy()
+
+
 @dataclass(frozen=True)
 class Answer:
-    """What the model said, as far as a pair needs it."""
+    """What was said, as far as a pair needs it."""
 
     event_id: str
     message_id: str
+    conversation_id: str
+    user: str
     question: str
     prompt: str
     """The exact messages the model got, as a JSON list of {role, content}."""
@@ -25,15 +56,23 @@ class Answer:
     adapter: str
     policy_id: str
     section: str
+    quoted: tuple[tuple[str, str], ...] = ()
+    """(policy_id, version) of every passage in the prompt, best first."""
+
+    @property
+    def given(self) -> str:
+        """What the model was given to read: its system messages."""
+        return "\n\n".join(message["content"] for message in json.loads(self.prompt) if message["role"] == "system")
 
 
 @dataclass(frozen=True)
-class Correction:
-    """What an agent says should have been answered."""
+class Better:
+    """What should have been answered, and who says so."""
 
     event_id: str
-    message_id: str
-    corrected_answer: str | None
+    answer: str
+    source: Source
+    contributor: str
     occurred_at: datetime
 
 
@@ -56,6 +95,22 @@ class Pair:
     answer_event_id: str
     evidence_event_id: str
     occurred_at: datetime
+    user: str = ""
+    """The customer's pseudonym."""
+    contributor: str = ""
+    """Who says that `chosen` is better: an agent, a judge model, the operator of an import, or `customers`."""
+    category: str = ""
+    quoted: tuple[tuple[str, str], ...] = ()
+    """(policy_id, version) that the prompt quoted: when one changes, the pair is out of date."""
+    question_key: str = ""
+    """Equal for equal questions."""
+    numbers: tuple[str, ...] = ()
+    """What `chosen` states, canonical."""
+    held: tuple[str, ...] = ()
+    """Why it waits for a review; empty: it does not."""
+    signature: bytes = b""
+    """MinHash of question and chosen."""
+    review_id: str = ""
 
 
 def held_out(policy_id: str, section: str) -> bool:
@@ -64,12 +119,34 @@ def held_out(policy_id: str, section: str) -> bool:
     return int.from_bytes(digest[:8], "big") / 2**64 < HOLDOUT_SHARE
 
 
-def pair_from(answer: Answer, correction: Correction) -> Pair | None:
+def pair_id_of(answer_event_id: str, evidence_event_id: str) -> str:
+    """Deterministic: the same answer and the same better answer are the same pair."""
+    return "p-" + hashlib.sha256(f"{answer_event_id}\n{evidence_event_id}".encode()).hexdigest()[:16]
+
+
+def review_id_of(kind: Literal["answer", "pair"], subject: str) -> str:
+    """Names one item of the review queue for ever."""
+    return "v-" + hashlib.sha256(f"{kind}\n{subject}".encode()).hexdigest()[:16]
+
+
+def question_key(question: str) -> str:
+    """16 hex, equal for questions that differ in case, width, spaces and punctuation alone."""
+    return hashlib.sha256(normalised(question).encode()).hexdigest()[:16]
+
+
+def pair_from(answer: Answer, better: Better, policy: PairPolicy, *, category: str = "") -> Pair | None:
     """The pair, or None where there is none to make: nothing better is known, or the model did not write the answer."""
-    chosen = (correction.corrected_answer or "").strip()
-    if answer.source != "model" or not chosen or normalised(chosen) == normalised(answer.answer):
+    chosen, rejected = cleaned(better.answer), answer.answer.strip()
+    if answer.source != "model" or not chosen or normalised(chosen) == normalised(rejected):
         return None
-    pair_id = "p-" + hashlib.sha256(f"{answer.event_id}\n{correction.event_id}".encode()).hexdigest()[:16]
+    pair_id = pair_id_of(answer.event_id, better.event_id)
+    numbers = numbers_in(chosen)
+    held = list(findings(answer.question, answer.prompt, chosen, rejected, policy.quality))
+    if better.source in {"rated", "resample", "judge"}:
+        # No person wrote these for this policy: what they state must stand in what the model read.
+        known = {*numbers_in(answer.given), *numbers_in(answer.question)}
+        if unknown := [number for number in numbers if number not in known]:
+            held.append(f"unsupported: states {', '.join(unknown)}, which the prompt does not")
     return Pair(
         pair_id=pair_id,
         message_id=answer.message_id,
@@ -79,20 +156,75 @@ def pair_from(answer: Answer, correction: Correction) -> Pair | None:
         question=answer.question,
         prompt=answer.prompt,
         chosen=chosen,
-        rejected=answer.answer.strip(),
-        source="bad_case",
-        weight=1.0,
+        rejected=rejected,
+        source=better.source,
+        weight=policy.weights[better.source],
         adapter=answer.adapter,
         answer_event_id=answer.event_id,
-        evidence_event_id=correction.event_id,
-        occurred_at=correction.occurred_at,
+        evidence_event_id=better.event_id,
+        occurred_at=better.occurred_at,
+        user=answer.user,
+        contributor=better.contributor,
+        category=category or answer.policy_id,
+        quoted=answer.quoted,
+        question_key=question_key(answer.question),
+        numbers=numbers,
+        held=tuple(held),
+        signature=signature(f"{answer.question}\n{chosen}"),
+        review_id=review_id_of("pair", pair_id),
     )
 
 
-def normalised(text: str) -> str:
-    """Letters and digits alone, case and width folded: two spellings of one sentence are equal."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(character for character in folded if character.isalnum())
+def contradictions(pairs: Sequence[Pair]) -> dict[str, str]:
+    """pair_id -> another pair that answers the same question from the same policy version with other numbers. Both need a person."""
+    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault((pair.question_key, pair.quoted[:1]), []).append(pair)
+    found: dict[str, str] = {}
+    for group in groups.values():
+        first = {pair.numbers: pair.pair_id for pair in sorted(group, key=lambda pair: pair.pair_id, reverse=True)}
+        for pair in group:
+            rivals = sorted(rival for numbers, rival in first.items() if disagree(numbers, pair.numbers))
+            if rivals:
+                found[pair.pair_id] = rivals[0]
+    return found
+
+
+@dataclass(frozen=True)
+class Rating:
+    """The last thumb on an answer that the model wrote."""
+
+    message_id: str
+    user: str
+    thumb: str
+    answer: Answer
+    event_id: str
+    occurred_at: datetime
+
+
+def pair_of_rated(ratings: Sequence[Rating], policy: PairPolicy) -> tuple[Answer, Better] | None:
+    """Of answers to the very same messages: the one that users disliked, and the one they liked instead.
+
+    An answer is liked (disliked) when at least `min_raters` distinct users say so, and more than say the opposite.
+    """
+    said: dict[str, list[Rating]] = {}
+    for rating in sorted(ratings, key=lambda rating: (rating.occurred_at, rating.event_id)):
+        said.setdefault(normalised(rating.answer.answer), []).append(rating)
+    scored = [(_net(group, policy.min_raters), group) for group in said.values()]
+    liked = max((entry for entry in scored if entry[0] > 0), key=lambda entry: entry[0], default=None)
+    disliked = min((entry for entry in scored if entry[0] < 0), key=lambda entry: entry[0], default=None)
+    if liked is None or disliked is None:
+        return None
+    first_up = next(rating for rating in liked[1] if rating.thumb == "up")
+    first_down = next(rating for rating in disliked[1] if rating.thumb == "down")
+    return first_down.answer, Better(first_up.event_id, first_up.answer.answer, "rated", "customers", first_up.occurred_at)
+
+
+def _net(group: Sequence[Rating], min_raters: int) -> int:
+    """Users for less users against; 0 where neither side has enough."""
+    ups = len({rating.user for rating in group if rating.thumb == "up"})
+    downs = len({rating.user for rating in group if rating.thumb == "down"})
+    return ups - downs if max(ups, downs) >= min_raters else 0
 
 
 def near_repeat(first: str, second: str) -> bool:
