@@ -148,6 +148,40 @@ class TriggerSettings(_Section):
     max_attempts: int = Field(default=3, ge=1)
 
 
+PairSource = Literal["correction", "review", "rated", "resample", "judge", "import"]
+_WEIGHTS: dict[PairSource, float] = {"correction": 1.0, "review": 1.0, "rated": 0.5, "resample": 0.5, "judge": 0.3, "import": 0.5}
+
+
+class PreferenceSettings(_Section):
+    """Which preference pairs are made, and which of them a training set may hold."""
+
+    grounding: Literal["required", "off"] = "required"
+    """Whether a correction must be supported by a policy that was current; off trusts agents blindly (the demo's sabotage needs that)."""
+    min_raters: int = Field(default=2, ge=1)
+    """Distinct customers whose thumbs make one answer better than another."""
+    weights: dict[PairSource, Annotated[float, Field(ge=0, le=1)]] = _WEIGHTS
+    """How much a pair counts in training, by where it comes from; a source that is left out keeps its default."""
+    user_share: float = Field(default=0.02, gt=0, le=1)
+    """Largest part of a training set that comes from one customer's conversations; one pair is always allowed."""
+    user_per_day: int = Field(default=5, ge=1)
+    """Pairs of one customer and UTC day that a training set may hold."""
+    contributor_per_day: int = Field(default=500, ge=1)
+    """Pairs of one reviewer, judge or importer and UTC day that a training set may hold."""
+    min_users: int = Field(default=50, ge=0)
+    """Distinct customers below which no run starts. Imported examples have none: 0 trains on them alone."""
+    near_duplicate: float = Field(default=0.85, gt=0, le=1)
+    """Similarity of question and better answer from which two pairs count as one."""
+    prohibited: tuple[str, ...] = ()
+    """Words and phrases, in any case, that hold a better answer back for a review."""
+    min_characters: int = Field(default=2, ge=1)
+    """Shorter better answers are held back for a review."""
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _with_defaults(cls, value: object) -> object:
+        return {**_WEIGHTS, **value} if isinstance(value, dict) else value
+
+
 class TrainingSettings(_Section):
     """DPO with an SFT term on a LoRA, from the champion."""
 
@@ -225,6 +259,7 @@ class Settings(BaseSettings):
     indexer: IndexerSettings = IndexerSettings()
     trainer: TrainerSettings = TrainerSettings()
     trigger: TriggerSettings = TriggerSettings()
+    preferences: PreferenceSettings = PreferenceSettings()
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
     experiment: ExperimentSettings = ExperimentSettings()
