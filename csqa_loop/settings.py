@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from csqa_loop.domain.errors import ConfigurationError
@@ -229,6 +229,41 @@ class ExperimentSettings(_Section):
     latency_margin_ms: float = Field(default=500.0, gt=0)
 
 
+class JudgeSettings(_Section):
+    """A stronger model that compares answers, behind any OpenAI-compatible endpoint. Without one no answer is proposed."""
+
+    url: str = ""
+    """Base URL such as http://127.0.0.1:8080/v1. Empty: no judge."""
+    model: str = Field(default="", max_length=200, validate_default=True)
+    """The model's name at that endpoint."""
+    api_key: SecretStr | None = None
+    """Key of that endpoint, where it wants one."""
+    timeout_seconds: float = Field(default=30.0, gt=0)
+    """Bound on one request to it."""
+    concurrency: int = Field(default=2, ge=1)
+    """Cases in hand at once, each with one request on its way."""
+    per_hour: int = Field(default=500, ge=1)
+    """Most cases tried in an hour."""
+    samples: int = Field(default=3, ge=1, le=20)
+    """How often the champion is asked again for one case."""
+    temperature: float = Field(default=0.8, gt=0, le=2)
+    """Of those samples; at 0 it would only repeat itself."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_base_url(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must be the base URL of an OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1")
+        return value.rstrip("/")
+
+    @field_validator("model")
+    @classmethod
+    def _named_with_url(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("url") and not value.strip():
+            raise ValueError("CSQA_JUDGE__URL names an endpoint, so this must name the model to ask there")
+        return value
+
+
 class AnalyticsSettings(_Section):
     """The published copy for analysts."""
 
@@ -263,6 +298,7 @@ class Settings(BaseSettings):
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
     experiment: ExperimentSettings = ExperimentSettings()
+    judge: JudgeSettings = JudgeSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
 
     @property
