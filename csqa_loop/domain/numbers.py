@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _CURRENCY_CODE = re.compile(r"(?<![A-Za-z])(?:CNY|EUR|GBP|HKD|RMB|USD)(?=[0-9])")
 _ORDER_NUMBER = re.compile(r"(?<![A-Za-z0-9])[A-Z]+-[0-9][A-Za-z0-9-]*")
@@ -67,9 +68,9 @@ def numbers_in(text: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda number: (len(number.partition(".")[0]), number)))
 
 
-def disagree(first: str, second: str) -> bool:
-    """Whether two answers to one question contradict each other: both state numbers, and each states one that the other does not."""
-    left, right = set(numbers_in(first)), set(numbers_in(second))
+def disagree(first: Iterable[str], second: Iterable[str]) -> bool:
+    """Whether two answers to one question contradict each other by their numbers: each states one that the other does not."""
+    left, right = set(first), set(second)
     return not left <= right and not right <= left
 
 

@@ -59,7 +59,7 @@ def test_what_only_looks_like_a_number_is_none(text: str):
     ],
 )
 def test_two_answers_disagree_where_each_states_a_number_the_other_does_not(first: str, second: str, contradiction: bool):
-    assert disagree(first, second) is disagree(second, first) is contradiction
+    assert disagree(numbers_in(first), numbers_in(second)) is disagree(numbers_in(second), numbers_in(first)) is contradiction
 
 
 @given(st.integers(min_value=0, max_value=10**12))
@@ -79,10 +79,11 @@ def test_no_text_crashes(text: str):
     numbers_in(text)
 
 
-@given(st.text(), st.text())
-def test_disagreeing_is_mutual_and_never_with_itself(first: str, second: str):
+@given(st.sets(st.sampled_from("1234")), st.sets(st.sampled_from("1234")))
+def test_disagreeing_is_mutual_and_never_with_itself_or_with_nothing(first: set[str], second: set[str]):
     assert disagree(first, second) == disagree(second, first)
     assert not disagree(first, first)
+    assert not disagree(first, ())
 
 
 def test_thousands_of_digits_and_numerals_are_read():
