@@ -13,6 +13,7 @@ from csqa_loop.settings import Settings
 
 if TYPE_CHECKING:
     from csqa_loop.backends.bus import KafkaBus
+    from csqa_loop.backends.judge import EndpointJudge
     from csqa_loop.backends.ledger.publisher import AnalyticsPublisher
     from csqa_loop.backends.ledger.service import LedgerService
     from csqa_loop.backends.model_server import VllmServer
@@ -54,6 +55,13 @@ def build_model_server_at(urls: Sequence[str], adapters: Path) -> "VllmServer":
     from csqa_loop.settings import ModelServerSettings
 
     return VllmServer(urls, ModelServerSettings(), adapters=adapters)
+
+
+def build_judge(settings: Settings) -> "EndpointJudge | None":
+    """What compares answers; None where settings name no endpoint."""
+    from csqa_loop.backends.judge import EndpointJudge
+
+    return EndpointJudge(settings.judge) if settings.judge.url else None
 
 
 def build_trainer(settings: Settings, bus: Bus) -> "Trainer":

@@ -1,0 +1,133 @@
+"""One bad answer against what might have been said instead, before a judge.
+
+The champion is asked again first. Only where nothing that it says is better, the judge writes an answer itself, which must win like any other.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal
+
+from csqa_loop.cycle.ports import Generation, Judge, ModelServer
+from csqa_loop.domain.errors import CsqaError, PermanentError
+from csqa_loop.domain.events import ChatMessage, Sampling
+from csqa_loop.domain.judging import (
+    Candidate,
+    PositionBias,
+    Verdict,
+    agreed,
+    comparison,
+    parse_answer,
+    parse_verdict,
+    stands_on_policy,
+    writing,
+)
+from csqa_loop.domain.text import normalised
+from csqa_loop.settings import AnswerSettings, JudgeSettings
+
+_REPLY_TOKENS = 512
+"""Of the judge: a verdict with its reason, or an answer of two sentences."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """An answer that the judge prefers to the bad one in both orders."""
+
+    method: Literal["resample", "judge"]
+    text: str
+    adapter: str
+    """What said it; where the judge wrote it, what said the bad one."""
+
+
+class Contest:
+    """Holds contests, and keeps an eye on the judge."""
+
+    def __init__(self, server: ModelServer, judge: Judge, *, judging: JudgeSettings, answering: AnswerSettings) -> None:
+        self._server = server
+        self._judge = judge
+        self._judging = judging
+        self._answering = answering
+        self.bias = PositionBias()
+        self.counts: Counter[str] = Counter()
+        """`unreadable` replies and `judge_errors`, since the start."""
+
+    @property
+    def judge_model(self) -> str:
+        """Who judges."""
+        return self._judge.model
+
+    async def winner(self, case: Candidate, champion: str) -> Winner | None:
+        """The best of what beats the bad answer; None where nothing does.
+
+        Raises:
+            TransientError: model server or judge does not answer.
+            PermanentError: one of them refused the request, or the judge's reply is no verdict.
+        """
+        best: Generation | None = None
+        for sample in await self._samples(case, champion):
+            if await self._wins(case, sample.text, case.answer) and (best is None or await self._wins(case, sample.text, best.text)):
+                best = sample
+        if best is not None:
+            return Winner("resample", best.text.strip(), best.adapter)
+        written = await self._written(case)
+        if written and await self._wins(case, written, case.answer):
+            return Winner("judge", written, case.adapter)
+        return None
+
+    async def _samples(self, case: Candidate, champion: str) -> list[Generation]:
+        """What the champion says when it is asked again: whole answers, unlike the bad one and each other."""
+        kept: dict[str, Generation] = {}
+        for number in range(self._judging.samples):
+            sampling = Sampling(
+                temperature=self._judging.temperature,
+                top_p=self._answering.top_p,
+                max_tokens=self._answering.max_tokens,
+                seed=_seed(case.message_id, number),
+            )
+            said = await self._server.generate(champion, case.messages, sampling, fallback=champion)
+            # Cut off in the middle: it would teach to stop there.
+            if said.finish_reason != "length" and _worth_judging(said.text, case):
+                kept.setdefault(normalised(said.text), said)
+        return list(kept.values())
+
+    async def _written(self, case: Candidate) -> str | None:
+        """The judge's own answer; None where the policy does not say, or the judge states more than the policy."""
+        reply = await self._ask(writing(case))
+        answer = parse_answer(reply)
+        if answer is None:
+            raise self._unreadable(reply, 'an object with "answer"')
+        return answer if _worth_judging(answer, case) else None
+
+    async def _wins(self, case: Candidate, answer: str, other: str) -> bool:
+        """Whether the judge prefers `answer` to `other` in both orders."""
+        first, second = await self._verdict(case, answer, other), await self._verdict(case, other, answer)
+        self.bias = self.bias.after(first, second)
+        return agreed(first, second) == "A"
+
+    async def _verdict(self, case: Candidate, a: str, b: str) -> Verdict:
+        reply = await self._ask(comparison(case, a, b))
+        verdict = parse_verdict(reply)
+        if verdict is None:
+            raise self._unreadable(reply, 'an object with "winner"')
+        return verdict
+
+    async def _ask(self, messages: tuple[ChatMessage, ...]) -> str:
+        try:
+            return await self._judge.complete(messages, max_tokens=_REPLY_TOKENS, temperature=0.0)
+        except CsqaError:
+            self.counts["judge_errors"] += 1
+            raise
+
+    def _unreadable(self, reply: str, wanted: str) -> PermanentError:
+        self.counts["unreadable"] += 1
+        return PermanentError(f"the judge {self._judge.model} replied {reply[:80]!r}; {wanted} was asked for")
+
+
+def _worth_judging(answer: str, case: Candidate) -> bool:
+    """Whether it says something, something else than the bad answer, and no number that the policy does not state."""
+    said = normalised(answer)
+    return bool(said) and said != normalised(case.answer) and stands_on_policy(answer, case.messages)
+
+
+def _seed(message_id: str, number: int) -> int:
+    return int.from_bytes(sha256(f"{message_id}\n{number}".encode()).digest()[:4])
