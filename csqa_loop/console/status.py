@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from csqa_loop.backends.ledger import queries
+from csqa_loop.backends.ledger import pairs, queries
 from csqa_loop.bootstrap import LoopParts
 from csqa_loop.domain.events import now
 from csqa_loop.domain.rollout import Experiment, Run, in_flight
@@ -23,7 +23,7 @@ async def status(parts: LoopParts, *, caught_up: bool) -> dict[str, Any]:
         ),
         "run": state.run and run_status(state.run),
         "experiment": state.experiment and await experiment_status(parts, state.experiment, settled=not busy),
-        "pairs": await parts.ledger.ask(queries.pair_counts),
+        "pairs": await parts.ledger.ask(pairs.pair_counts),
         "recorded": await parts.ledger.ask(queries.recorded_counts),
     }
 

@@ -2,7 +2,17 @@
 
 from typing import TypeVar
 
-from csqa_loop.domain.events import AnswerGiven, ArmExposed, BadCaseReported, ChatMessage, Event, FeedbackGiven
+from csqa_loop.domain.events import (
+    AnswerGiven,
+    AnswerProposed,
+    ArmExposed,
+    BadCaseReported,
+    ChatMessage,
+    Event,
+    ExampleImported,
+    FeedbackGiven,
+    ReviewDecided,
+)
 from csqa_loop.domain.identity import pseudonym
 from csqa_loop.domain.privacy import mask
 
@@ -20,14 +30,26 @@ def guard(secret: bytes, event: Event) -> Event:
                 user=pseudonym(secret, event.user),
                 question=mask(event.question),
                 answer=mask(event.answer),
-                messages=tuple(m if m.role == "system" else ChatMessage(role=m.role, content=mask(m.content)) for m in event.messages),
+                messages=_masked(event.messages),
             )
         case FeedbackGiven():
             return _with(event, user=pseudonym(secret, event.user), comment=event.comment and mask(event.comment))
         case BadCaseReported():
             return _with(event, corrected_answer=event.corrected_answer and mask(event.corrected_answer))
+        case ReviewDecided():
+            return _with(event, corrected_answer=event.corrected_answer and mask(event.corrected_answer), note=mask(event.note))
+        case AnswerProposed():
+            return _with(event, answer=mask(event.answer))
+        case ExampleImported():
+            return _with(
+                event, messages=_masked(event.messages), answer=mask(event.answer), rejected=event.rejected and mask(event.rejected)
+            )
         case _:
             return event
+
+
+def _masked(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
+    return tuple(m if m.role == "system" else ChatMessage(role=m.role, content=mask(m.content)) for m in messages)
 
 
 def _with(event: E, **values: object) -> E:

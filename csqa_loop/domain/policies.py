@@ -17,6 +17,8 @@ class Document:
     body: str
     title: str = ""
     language: str = ""
+    category: str = ""
+    """What kind of matter it is, for reports and for the mix of training data; empty: not said."""
 
 
 def policy_version(text: str) -> str:
@@ -57,7 +59,7 @@ def read_document(text: str) -> Document:
         elif not _CONTINUATION.match(line):
             return Document(body=text)
     language = properties.get("language") or properties.get("lang") or ""
-    return Document(body="\n".join(rest[end + 1 :]), title=properties.get("title", ""), language=language)
+    return Document("\n".join(rest[end + 1 :]), properties.get("title", ""), language, properties.get("category", ""))
 
 
 def _unquoted(value: str) -> str:

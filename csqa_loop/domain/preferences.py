@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
@@ -30,14 +30,14 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
 class PairPolicy:
     """How pairs are made. Tables that rest on it are functions of the events and of this."""
 
-    weights: Mapping[str, float] = WEIGHTS
+    weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
     grounding: bool = True
     """Whether blame decides; without it every correction of what the model wrote becomes a pair."""
     min_raters: int = 2
     """Distinct users who must agree on each side before two rated answers make a pair."""
     chunk_characters: int = 700
     """As the indexer cuts policies."""
-    quality: QualityPolicy = QualityPolicy()
+    quality: QualityPolicy = field(default_factory=QualityPolicy)
 
 
 @dataclass(frozen=True)
@@ -175,18 +175,26 @@ def pair_from(answer: Answer, better: Better, policy: PairPolicy, *, category: s
     )
 
 
-def contradictions(pairs: Sequence[Pair]) -> dict[str, str]:
-    """pair_id -> another pair that answers the same question from the same policy version with other numbers. Both need a person."""
-    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Pair]] = {}
-    for pair in pairs:
-        groups.setdefault((pair.question_key, pair.quoted[:1]), []).append(pair)
+@dataclass(frozen=True)
+class Claim:
+    """What a pair's chosen answer states about a matter: a question and the policy version it was answered from."""
+
+    pair_id: str
+    matter: tuple[object, ...]
+    numbers: tuple[str, ...]
+
+
+def contradictions(claims: Sequence[Claim]) -> dict[str, str]:
+    """pair_id -> another pair that states other numbers about the same matter. Both wait for a person."""
+    groups: dict[tuple[object, ...], dict[tuple[str, ...], list[str]]] = {}
+    for claim in claims:
+        groups.setdefault(claim.matter, {}).setdefault(claim.numbers, []).append(claim.pair_id)
     found: dict[str, str] = {}
-    for group in groups.values():
-        first = {pair.numbers: pair.pair_id for pair in sorted(group, key=lambda pair: pair.pair_id, reverse=True)}
-        for pair in group:
-            rivals = sorted(rival for numbers, rival in first.items() if disagree(numbers, pair.numbers))
+    for stated in groups.values():
+        for numbers, pair_ids in stated.items():
+            rivals = [min(others) for other, others in stated.items() if disagree(other, numbers)]
             if rivals:
-                found[pair.pair_id] = rivals[0]
+                found |= dict.fromkeys(pair_ids, min(rivals))
     return found
 
 

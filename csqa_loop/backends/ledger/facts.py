@@ -13,7 +13,9 @@ _MOMENT = pa.timestamp("us", tz="UTC")
 _TYPES: dict[str, pa.DataType] = {
     "occurred_at": _MOMENT, "as_of": _MOMENT, "confidence": pa.float64(), "covered": pa.bool_(), "handoff": pa.bool_(), "latency_ms": pa.float64(),
     "prompt_tokens": pa.int32(), "completion_tokens": pa.int32(), "withdrawn": pa.bool_(), "attempt": pa.int32(), "revision": pa.int64(),
-    "share": pa.float64(), "held_out": pa.bool_(), "weight": pa.float64(), "offset": pa.int64(), "partition": pa.int32(), "value": pa.binary(), "original_key": pa.binary(),
+    "share": pa.float64(), "liked": pa.bool_(), "answered_at": _MOMENT, "corrected": pa.bool_(), "prompt_support": pa.float64(),
+    "best_support": pa.float64(), "missing_numbers": pa.list_(pa.string()), "numbers": pa.list_(pa.string()), "held": pa.list_(pa.string()),
+    "quoted": pa.list_(pa.list_(pa.string())), "signature": pa.binary(), "held_out": pa.bool_(), "weight": pa.float64(), "offset": pa.int64(), "partition": pa.int32(), "value": pa.binary(), "original_key": pa.binary(),
 }  # fmt: skip
 Row = dict[str, Any]
 
@@ -68,6 +70,29 @@ def _bad_case(event: e.BadCaseReported) -> Row:
     }  # fmt: skip
 
 
+def _review(event: e.ReviewDecided) -> Row:
+    return _head(event) | {
+        "conversation_id": event.conversation_id, "review_id": event.review_id, "kind": event.kind, "subject": event.subject,
+        "message_id": event.message_id, "action": event.action, "corrected_answer": event.corrected_answer, "reviewer": event.reviewer,
+        "note": event.note,
+    }  # fmt: skip
+
+
+def _proposal(event: e.AnswerProposed) -> Row:
+    return _head(event) | {
+        "conversation_id": event.conversation_id, "message_id": event.message_id, "method": event.method, "answer": event.answer,
+        "adapter": event.adapter, "judge_model": event.judge_model, "judge_prompt_version": event.judge_prompt_version,
+    }  # fmt: skip
+
+
+def _example(event: e.ExampleImported) -> Row:
+    return _head(event) | {
+        "conversation_id": event.conversation_id, "messages": _json([m.model_dump() for m in event.messages]), "answer": event.answer,
+        "rejected": event.rejected, "liked": event.liked, "category": event.category, "split": event.split, "origin": event.origin,
+        "generator": event.generator, "operator": event.operator,
+    }  # fmt: skip
+
+
 def _policy(event: e.PolicyPublished | e.PolicyWithdrawn) -> Row:
     published = event if isinstance(event, e.PolicyPublished) else None
     return _head(event) | {
@@ -96,13 +121,18 @@ _TABLES: tuple[tuple[tuple[type[e.Event], ...], str, Callable[[Any], Row]], ...]
     ((e.AnswerGiven,), "answers", _answer),
     ((e.FeedbackGiven,), "feedback", _feedback),
     ((e.BadCaseReported,), "bad_cases", _bad_case),
+    ((e.ReviewDecided,), "reviews", _review),
+    ((e.AnswerProposed,), "proposals", _proposal),
+    ((e.ExampleImported,), "examples", _example),
     ((e.PolicyPublished, e.PolicyWithdrawn), "policies", _policy),
     ((e.TrainingEvent,), "training_events", _training),
     ((e.DecisionEvent,), "decisions", _decision),
     ((e.DeploymentChanged,), "deployments", _deployment),
 )
-FACT_TABLES = ("events", *(table for _, table, _ in _TABLES), "pairs")
-"""What `csqa ledger hash` covers: functions of the set of events."""
+FACT_TABLES = ("events", *(table for _, table, _ in _TABLES))
+"""One row an event."""
+DERIVED_TABLES = ("pairs", "blames", "ratings")
+"""Functions of the set of events. `csqa ledger hash` covers both."""
 
 
 def rows_by_table(events: Iterable[e.Event]) -> dict[str, list[Row]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from csqa_loop.backends.ledger.facts import FACT_TABLES
+from csqa_loop.backends.ledger.facts import DERIVED_TABLES, FACT_TABLES
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _accepted(connection: duckdb.DuckDBPyConnection, accepted: Sequence[str]) ->
 
 
 def _once(connection: duckdb.DuckDBPyConnection) -> Finding:
-    union = " UNION ALL ".join(f"SELECT event_id FROM {table}" for table in FACT_TABLES if table not in {"events", "pairs"})  # noqa: S608
+    union = " UNION ALL ".join(f"SELECT event_id FROM {table}" for table in FACT_TABLES if table != "events")  # noqa: S608
     row = connection.execute(
         f"WITH rows AS ({union}) SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM rows), "  # noqa: S608
         "(SELECT count(*) FROM (SELECT event_id FROM rows GROUP BY event_id HAVING count(*) > 1)), "
@@ -86,14 +86,13 @@ def _offsets(connection: duckdb.DuckDBPyConnection, committed: Mapping[tuple[str
 def _pairs(connection: duckdb.DuckDBPyConnection) -> Finding:
     row = connection.execute(
         """
-        WITH claimed AS (
-            SELECT run_id, unnest(from_json(body->'pair_ids', '["VARCHAR"]')) AS pair_id FROM training_events WHERE type = 'TrainingRequested'
-        )
         SELECT (SELECT count(*) FROM pairs),
-            (SELECT count(*) FROM pairs p WHERE NOT EXISTS (SELECT 1 FROM answers a WHERE a.event_id = p.answer_event_id)
-                OR NOT EXISTS (SELECT 1 FROM bad_cases b WHERE b.event_id = p.evidence_event_id)),
-            (SELECT count(*) FROM claimed c JOIN pairs p USING (pair_id) WHERE p.held_out),
-            (SELECT count(*) FROM claimed c WHERE c.pair_id NOT IN (SELECT pair_id FROM pairs))
+            (SELECT count(*) FROM pairs WHERE answer_event_id NOT IN (SELECT event_id FROM events)
+                OR evidence_event_id NOT IN (SELECT event_id FROM events)),
+            (SELECT count(*) FROM claims JOIN pairs USING (pair_id) WHERE held_out),
+            (SELECT count(*) FROM claims WHERE pair_id NOT IN (SELECT pair_id FROM pairs)
+                AND pair_id NOT IN (SELECT pair_id FROM claimed_sources WHERE answer_event_id IN (SELECT event_id FROM events)
+                    AND evidence_event_id IN (SELECT event_id FROM events)))
         """
     ).fetchone()
     pairs, orphans, leaked, unknown = row or (0, 0, 0, 0)
@@ -107,7 +106,7 @@ def _pairs(connection: duckdb.DuckDBPyConnection) -> Finding:
 def ledger_hash(connection: duckdb.DuckDBPyConnection) -> str:
     """64 hex over the fact and decision tables, whatever the order the events arrived in."""
     digest = hashlib.sha256()
-    for table in FACT_TABLES:
+    for table in (*FACT_TABLES, *DERIVED_TABLES):
         digest.update(f"\n{table}\n".encode())
         order = "pair_id" if table == "pairs" else "event_id"
         cursor = connection.execute(f"SELECT * FROM {table} ORDER BY {order}")  # noqa: S608 - table names are ours

@@ -1,7 +1,6 @@
 """Questions the loop and the operator API ask the ledger."""
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +9,6 @@ import duckdb
 from csqa_loop.domain import events as e
 from csqa_loop.domain.experiment import ArmTotals, MetricTotals
 from csqa_loop.domain.intake import Letter, LogRecord
-from csqa_loop.domain.preferences import Pair
 from csqa_loop.domain.rollout import Experiment, LoopState, Run
 from csqa_loop.domain.wire import decode
 
@@ -69,51 +67,6 @@ def latest_experiment(connection: Connection, experiment_id: str | None = None) 
     shares = [json.loads(body)["share"] for name, body in rows if name == "ShareRaised"]
     verdicts = [e.VerdictReached.model_validate_json(body) for name, body in rows if name == "VerdictReached"]
     return Experiment(opened=opened, share=max([opened.share, *shares]), verdict=verdicts[0] if verdicts else None)
-
-
-# --- pairs ---------------------------------------------------------------------------------------------------------
-
-_PAIR_COLUMNS = (
-    "pair_id, message_id, policy_id, section, held_out, question, prompt, chosen, rejected, source, weight, adapter, "
-    "answer_event_id::VARCHAR, evidence_event_id::VARCHAR, occurred_at"
-)  # fmt: skip
-_CLAIMED = "SELECT unnest(from_json(body->'pair_ids', '[\"VARCHAR\"]')) FROM training_events WHERE type = 'TrainingRequested'"
-
-
-def fresh_pairs(connection: Connection) -> list[Pair]:
-    """Trainable pairs that no run has claimed, oldest first."""
-    rows = connection.execute(
-        f"SELECT {_PAIR_COLUMNS} FROM pairs WHERE NOT held_out AND pair_id NOT IN ({_CLAIMED}) ORDER BY occurred_at, pair_id"  # noqa: S608
-    ).fetchall()
-    return [_pair(row) for row in rows]
-
-
-def holdout_pairs(connection: Connection) -> list[Pair]:
-    """Every pair that only ever evaluates."""
-    query = f"SELECT {_PAIR_COLUMNS} FROM pairs WHERE held_out ORDER BY occurred_at, pair_id"  # noqa: S608 - columns are ours
-    return [_pair(row) for row in connection.execute(query).fetchall()]
-
-
-def pairs_by_id(connection: Connection, pair_ids: Sequence[str]) -> list[Pair]:
-    """The named pairs, oldest first."""
-    rows = connection.execute(
-        f"SELECT {_PAIR_COLUMNS} FROM pairs WHERE pair_id IN (SELECT unnest($1)) ORDER BY occurred_at, pair_id",  # noqa: S608
-        [list(pair_ids)],
-    ).fetchall()
-    return [_pair(row) for row in rows]
-
-
-def pair_counts(connection: Connection) -> dict[str, int]:
-    """total, fresh and held_out."""
-    row = connection.execute(
-        f"SELECT count(*), count(*) FILTER (NOT held_out AND pair_id NOT IN ({_CLAIMED})), count(*) FILTER (held_out) FROM pairs"  # noqa: S608
-    ).fetchone()
-    total, fresh, held = row or (0, 0, 0)
-    return {"total": total, "fresh": fresh, "held_out": held}
-
-
-def _pair(row: tuple[Any, ...]) -> Pair:
-    return Pair(*(*row[:14], row[14].astimezone(UTC)))
 
 
 # --- experiments ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from csqa_loop.backends.ledger import queries
+from csqa_loop.backends.ledger import pairs, queries
 from csqa_loop.backends.ledger.store import Ledger
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import DeadLettered, Event
@@ -123,15 +123,15 @@ class LedgerService:
 
     async def fresh_pairs(self) -> list[Pair]:
         """Trainable pairs that no run has claimed, oldest first."""
-        return await self.ask(queries.fresh_pairs)
+        return await self.ask(pairs.fresh_pairs)
 
     async def holdout_pairs(self) -> list[Pair]:
         """Pairs that only ever evaluate."""
-        return await self.ask(queries.holdout_pairs)
+        return await self.ask(pairs.holdout_pairs)
 
     async def pairs_of(self, pair_ids: Sequence[str]) -> list[Pair]:
         """The named pairs."""
-        return await self.ask(queries.pairs_by_id, pair_ids)
+        return await self.ask(pairs.pairs_by_id, pair_ids)
 
     async def totals(self, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
         """Sums over closed users: challenger, control."""

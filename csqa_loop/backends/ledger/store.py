@@ -12,11 +12,12 @@ from typing import IO, Any
 
 import duckdb
 
+from csqa_loop.backends.ledger.derive import Derivation
 from csqa_loop.backends.ledger.facts import arrow, body_sha, index_row, rows_by_table
 from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.events import AnswerGiven, BadCaseReported, Event
+from csqa_loop.domain.events import Event
 from csqa_loop.domain.intake import Batch, Letter
-from csqa_loop.domain.preferences import Answer, Correction, pair_from
+from csqa_loop.domain.preferences import PairPolicy
 
 # A COMMIT that the disk refuses is a TransactionException; what comes after it may be a FatalException.
 _DISK_REFUSES = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException, OSError)
@@ -28,10 +29,12 @@ class Ledger:
     Not thread-safe: the loop calls it from one writer thread. `reader()` gives other threads a cursor of their own.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, policy: PairPolicy | None = None) -> None:
         self.file = file
+        self._policy = policy or PairPolicy()
         self._lock: IO[bytes] | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._derivation: Derivation | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -62,6 +65,7 @@ class Ledger:
             self._connection = duckdb.connect(str(self.file))
             self._connection.execute("SET TimeZone = 'UTC'")
             self._migrate()
+            self._derive()
         except duckdb.IOException as error:
             msg = f"{self.file} cannot be opened: {error}"
             raise TransientError(msg) from error
@@ -89,6 +93,14 @@ class Ledger:
             msg = f"{self.file} is not open"
             raise PermanentError(msg)
         return self._connection
+
+    @property
+    def derivation(self) -> Derivation:
+        """What keeps pairs, blames and ratings up to date."""
+        if self._derivation is None:
+            msg = f"{self.file} is not open"
+            raise PermanentError(msg)
+        return self._derivation
 
     def reader(self) -> duckdb.DuckDBPyConnection:
         """A cursor for one other thread; it sees committed batches only."""
@@ -124,6 +136,14 @@ class Ledger:
                 self.connection.execute("INSERT INTO migrations VALUES (?, ?, now())", [script.name, sha])
         self.connection.execute("CHECKPOINT")
 
+    def _derive(self) -> None:
+        """Views as this code wants them; derived tables made anew where other code or settings made them."""
+        self.connection.execute(resources.files("csqa_loop.backends.ledger").joinpath("views.sql").read_text(encoding="utf-8"))
+        self._derivation = Derivation(self.connection, self._policy, self._append)
+        if not self._derivation.is_current():
+            with self._transaction():
+                self._derivation.rebuild()
+
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def take(self, batch: Batch) -> int:
@@ -139,7 +159,7 @@ class Ledger:
             with self._transaction():
                 fresh, conflicts = self._sift(batch)
                 self._insert_facts(fresh)
-                self._rebuild_pairs(fresh)
+                self.derivation.follow(fresh)
                 self._insert_letters([*batch.letters, *conflicts])
                 self._set_offsets([asdict(mark) for mark in batch.marks])
         except _DISK_REFUSES as error:
@@ -170,32 +190,6 @@ class Ledger:
             self._append("events", [index_row(event) for event in fresh])
             for table, rows in rows_by_table(fresh).items():
                 self._append(table, rows)
-
-    def _rebuild_pairs(self, fresh: Sequence[Event]) -> None:
-        touched = sorted({event.message_id for event in fresh if isinstance(event, AnswerGiven | BadCaseReported)})
-        if not touched:
-            return
-        rows = self.connection.execute(
-            """
-            SELECT a.event_id::VARCHAR, a.message_id, a.question, a.messages, a.answer, a.source, a.adapter, a.policy_id, a.section,
-                   b.event_id::VARCHAR, b.corrected_answer, b.occurred_at
-            FROM bad_cases b JOIN (
-                SELECT * FROM answers WHERE message_id IN (SELECT unnest($1))
-                QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
-            ) a USING (message_id)
-            """,
-            [touched],
-        ).fetchall()
-        pairs = [
-            pair_from(
-                Answer(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8]),
-                Correction(row[9], row[1], row[10], row[11].astimezone(UTC)),
-            )
-            for row in rows
-        ]
-        self.connection.execute("DELETE FROM pairs WHERE message_id IN (SELECT unnest($1))", [touched])
-        if made := [asdict(pair) for pair in pairs if pair is not None]:
-            self._append("pairs", made)
 
     def _insert_letters(self, letters: Sequence[Letter]) -> None:
         once = {letter.letter_id: letter for letter in letters}

@@ -25,6 +25,8 @@ class TrainingRequested(TrainingEvent):
     champion: AdapterName
     pair_ids: tuple[Id, ...]
     holdout_pair_ids: tuple[Id, ...] = ()
+    sources: tuple[tuple[Id, Id, Id], ...] = ()
+    """(pair id, event id of the answer, event id of what is better) of every pair."""
     data_hash: str
     recipe_hash: str = ""
 

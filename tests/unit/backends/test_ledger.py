@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csqa_loop.backends.ledger import Ledger, queries
+from csqa_loop.backends.ledger import Ledger, pairs, queries
 from csqa_loop.backends.ledger.invariants import check, ledger_hash
 from csqa_loop.cycle.record import sort_out
 from csqa_loop.domain import events as e
@@ -135,7 +135,7 @@ def test_tables_are_a_function_of_the_set_of_events(tmp_path_factory: pytest.Tem
 def test_held_out_pairs_are_never_offered_for_training(ledger: Ledger) -> None:
     for number in range(60):
         ledger.take(make.batch(make.answer(number, section=f"section {number}"), make.bad_case(number)))
-    fresh, kept = queries.fresh_pairs(ledger.connection), queries.holdout_pairs(ledger.connection)
+    fresh, kept = pairs.fresh_pairs(ledger.connection), pairs.holdout_pairs(ledger.connection)
     assert kept
     assert len(fresh) + len(kept) == 60
     assert all(held_out(pair.policy_id, pair.section) for pair in kept)
@@ -144,19 +144,19 @@ def test_held_out_pairs_are_never_offered_for_training(ledger: Ledger) -> None:
 
 def test_a_claimed_pair_is_not_fresh_any_more(ledger: Ledger) -> None:
     ledger.take(make.batch(make.answer(1, section=TRAINABLE), make.bad_case(1), make.answer(2, section=TRAINABLE), make.bad_case(2)))
-    first, second = queries.fresh_pairs(ledger.connection)
+    first, second = pairs.fresh_pairs(ledger.connection)
     request = e.TrainingRequested(
         occurred_at=make.at(9), run_id="r-1", attempt=1, reason="test", champion="base", pair_ids=(first.pair_id,), data_hash="x"
     )
     ledger.take(make.batch(request))
-    assert queries.fresh_pairs(ledger.connection) == [second]
+    assert pairs.fresh_pairs(ledger.connection) == [second]
     assert all(finding.holds for finding in check(ledger.connection, champion="base"))
 
 
 def test_training_on_held_out_pairs_breaks_i4(ledger: Ledger) -> None:
     section = next(name for name in map(str, range(100)) if held_out("returns", name))
     ledger.take(make.batch(make.answer(1, section=section), make.bad_case(1)))
-    (pair,) = queries.holdout_pairs(ledger.connection)
+    (pair,) = pairs.holdout_pairs(ledger.connection)
     ledger.take(
         make.batch(
             e.TrainingRequested(

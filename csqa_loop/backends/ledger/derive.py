@@ -1,0 +1,295 @@
+"""Pairs, blames and ratings out of the facts: rebuilt for whatever a batch touches, so that they never depend on the order of arrival."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import duckdb
+
+from csqa_loop.backends.ledger.timeline import Timeline
+from csqa_loop.domain.blame import Blame, Case, Fault, blame
+from csqa_loop.domain.events import (
+    BASE,
+    AnswerGiven,
+    AnswerProposed,
+    BadCaseReported,
+    Event,
+    ExampleImported,
+    FeedbackGiven,
+    PolicyPublished,
+    PolicyWithdrawn,
+    ReviewDecided,
+)
+from csqa_loop.domain.preferences import (
+    Answer,
+    Better,
+    Claim,
+    Pair,
+    PairPolicy,
+    Rating,
+    contradictions,
+    pair_from,
+    pair_of_rated,
+    review_id_of,
+)
+
+_VERSION = 1
+"""Raised when the same events must make other rows than before."""
+_PART = 5_000
+"""Messages that are derived at once when everything is."""
+Append = Callable[[str, list[dict[str, Any]]], None]
+_Row = dict[str, Any]
+
+_ANSWERS = """
+SELECT event_id::VARCHAR, message_id, conversation_id, "user", question, messages, answer, source, adapter, policy_id, section, citations, occurred_at
+FROM answers WHERE message_id IN (SELECT unnest($1)) QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
+"""
+_COMPLAINTS = """
+SELECT event_id::VARCHAR, message_id, reason, coalesce(corrected_answer, ''), reviewer, 'correction', occurred_at FROM bad_cases
+WHERE message_id IN (SELECT unnest($1))
+UNION ALL
+SELECT event_id::VARCHAR, message_id, 'review', corrected_answer, reviewer, 'review', occurred_at FROM reviews
+WHERE action = 'correct' AND corrected_answer IS NOT NULL AND message_id IN (SELECT unnest($1))
+UNION ALL
+SELECT event_id::VARCHAR, message_id, 'thumb', '', '', 'thumb', occurred_at FROM ratings
+WHERE thumb = 'down' AND message_id IN (SELECT unnest($1)) AND message_id NOT IN (SELECT message_id FROM bad_cases)
+"""
+_PROPOSALS = """
+SELECT event_id::VARCHAR, message_id, answer, method, judge_model, occurred_at FROM proposals WHERE message_id IN (SELECT unnest($1))
+"""
+_EXAMPLES = """
+SELECT event_id::VARCHAR, conversation_id, operator, messages, rejected, answer, category, split = 'holdout', occurred_at FROM examples
+WHERE rejected IS NOT NULL AND conversation_id IN (SELECT unnest($1))
+"""
+_RATINGS = """
+INSERT INTO ratings BY NAME
+SELECT a.message_id, a.conversation_id, f."user", f.thumb, f.event_id, f.occurred_at, a.event_id AS answer_event_id, a.policy_id, a.section,
+    left(md5(a.messages), 16) AS prompt_key
+FROM (
+    SELECT * FROM answers WHERE message_id IN (SELECT unnest($1)) QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
+) a JOIN (
+    SELECT * FROM feedback WHERE message_id IN (SELECT unnest($1)) QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at DESC, event_id DESC) = 1
+) f USING (message_id) WHERE a.source = 'model'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An answer and when it was given."""
+
+    answer: Answer
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Complaint:
+    """Somebody says that an answer was bad: a bad case, a review, or a thumb alone."""
+
+    event_id: str
+    message_id: str
+    reason: str
+    better: str
+    contributor: str
+    source: Literal["correction", "review", "thumb"]
+    occurred_at: datetime
+
+
+class Derivation:
+    """Keeps the derived tables of one connection; everything happens in the caller's transaction."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, policy: PairPolicy, append: Append) -> None:
+        self._connection = connection
+        self._policy = policy
+        self._append = append
+        self._timeline = Timeline(policy.chunk_characters)
+        self._timeline.load(connection)
+
+    def is_current(self) -> bool:
+        """Whether the tables were made by this code with these settings."""
+        row = self._connection.execute("SELECT sha FROM derivation").fetchone()
+        return row is not None and row[0] == self._sha()
+
+    def rebuild(self) -> None:
+        """Make everything anew from the facts."""
+        for table in ("pairs", "blames", "ratings", "derivation"):
+            self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+        rows = self._connection.execute(
+            "SELECT message_id FROM feedback UNION SELECT message_id FROM bad_cases UNION SELECT message_id FROM reviews "
+            "UNION SELECT message_id FROM proposals UNION SELECT conversation_id FROM examples ORDER BY 1"
+        ).fetchall()
+        names = [name for (name,) in rows]
+        for start in range(0, len(names), _PART):
+            self._derive(names[start : start + _PART])
+        self._connection.execute("INSERT INTO derivation VALUES (?)", [self._sha()])
+
+    def follow(self, fresh: Sequence[Event]) -> None:
+        """Bring the tables up to what `fresh` adds to the facts, which are inserted already."""
+        touched = {
+            event.message_id for event in fresh if isinstance(event, FeedbackGiven | BadCaseReported | ReviewDecided | AnswerProposed)
+        }
+        touched |= {event.conversation_id for event in fresh if isinstance(event, ExampleImported)}
+        touched |= self._waiting(event.message_id for event in fresh if isinstance(event, AnswerGiven))
+        since = self._timeline.take([event for event in fresh if isinstance(event, PolicyPublished | PolicyWithdrawn)])
+        if since is not None:
+            rows = self._connection.execute("SELECT DISTINCT message_id FROM blames WHERE answered_at >= ?", [since]).fetchall()
+            touched |= {name for (name,) in rows}
+        if touched:
+            self._derive(sorted(touched))
+
+    # --- what a set of messages comes to ----------------------------------------------------------------------------
+
+    def _waiting(self, answered: Iterable[str]) -> set[str]:
+        """Of the messages answered just now, those about which something was said before."""
+        names = list(answered)
+        if not names:
+            return set()
+        rows = self._connection.execute(
+            "SELECT message_id FROM feedback WHERE message_id IN (SELECT unnest($1)) UNION SELECT message_id FROM bad_cases WHERE message_id IN (SELECT unnest($1)) "
+            "UNION SELECT message_id FROM reviews WHERE message_id IN (SELECT unnest($1)) UNION SELECT message_id FROM proposals WHERE message_id IN (SELECT unnest($1))",
+            [names],
+        ).fetchall()
+        return {name for (name,) in rows}
+
+    def _derive(self, names: list[str]) -> None:
+        rated_before, asked_before = self._keys("ratings", "prompt_key", names), self._keys("pairs", "question_key", names)
+        for table in ("ratings", "blames"):
+            self._connection.execute(f"DELETE FROM {table} WHERE message_id IN (SELECT unnest($1))", [names])  # noqa: S608 - our own names
+        self._connection.execute("DELETE FROM pairs WHERE source <> 'rated' AND message_id IN (SELECT unnest($1))", [names])
+        self._connection.execute(_RATINGS, [names])
+        answers = self._answers(names)
+        blames, pairs = self._judge(answers, self._complaints(names))
+        pairs += self._proposed(answers, names) + self._imported(names)
+        if blames:
+            self._append("blames", blames)
+        if pairs:
+            self._append("pairs", [_pair_row(pair) for pair in pairs])
+        asked = asked_before | {pair.question_key for pair in pairs}
+        asked |= self._rate(rated_before | self._keys("ratings", "prompt_key", names))
+        self._contradict(asked)
+
+    def _judge(self, answers: dict[str, _Told], complaints: list[_Complaint]) -> tuple[list[_Row], list[Pair]]:
+        """Blame for every complaint about a known answer, and the pairs that follow from it."""
+        blames: list[_Row] = []
+        pairs: list[Pair] = []
+        for complaint in complaints:
+            told = answers.get(complaint.message_id)
+            if told is None:
+                continue
+            answer = told.answer
+            case = Case(answer.question, answer.answer, complaint.better, complaint.reason, answer.source, answer.given, answer.quoted)
+            found = blame(case, self._timeline.at(told.occurred_at))
+            category = found.category or self._category(answer)
+            blames.append(_blame_row(told, complaint, found, category))
+            if complaint.source != "thumb" and (found.fault is Fault.GENERATION or not self._policy.grounding):
+                better = Better(complaint.event_id, complaint.better, complaint.source, complaint.contributor, complaint.occurred_at)
+                pairs.append(pair_from(answer, better, self._policy, category=category))
+        return blames, [pair for pair in pairs if pair is not None]
+
+    def _proposed(self, answers: dict[str, _Told], names: list[str]) -> list[Pair]:
+        rows = self._connection.execute(_PROPOSALS, [names]).fetchall()
+        made = [
+            pair_from(answers[message].answer, Better(event_id, text, method, judge, _utc(moment)), self._policy,
+                      category=self._category(answers[message].answer))
+            for event_id, message, text, method, judge, moment in rows if message in answers
+        ]  # fmt: skip
+        return [pair for pair in made if pair is not None]
+
+    def _imported(self, names: list[str]) -> list[Pair]:
+        made = []
+        for event_id, name, operator, prompt, rejected, chosen, category, kept_back, moment in self._connection.execute(
+            _EXAMPLES, [names]
+        ).fetchall():
+            question = json.loads(prompt)[-1]["content"]
+            answer = Answer(event_id, name, name, name, question, prompt, rejected, "model", BASE, "", "")
+            pair = pair_from(answer, Better(event_id, chosen, "import", operator, _utc(moment)), self._policy, category=category)
+            made.append(pair and replace(pair, held_out=kept_back))
+        return [pair for pair in made if pair is not None]
+
+    def _rate(self, keys: set[str]) -> set[str]:
+        """Pairs of answers to the very same messages; the questions that are touched by them."""
+        if not keys:
+            return set()
+        gone = self._connection.execute(
+            "DELETE FROM pairs WHERE source = 'rated' AND prompt_key IN (SELECT unnest($1)) RETURNING question_key", [list(keys)]
+        ).fetchall()
+        rows = self._connection.execute(
+            'SELECT prompt_key, message_id, "user", thumb, event_id::VARCHAR, occurred_at FROM ratings WHERE prompt_key IN ('
+            "SELECT prompt_key FROM ratings WHERE prompt_key IN (SELECT unnest($1)) GROUP BY prompt_key HAVING count(DISTINCT thumb) > 1)",
+            [list(keys)],
+        ).fetchall()
+        answers = self._answers(sorted({row[1] for row in rows}))
+        groups: dict[str, list[Rating]] = {}
+        for key, message, user, thumb, event_id, moment in rows:
+            groups.setdefault(key, []).append(Rating(message, user, thumb, answers[message].answer, event_id, _utc(moment)))
+        made = {key: pair for key, group in groups.items() if (pair := self._rated(group)) is not None}
+        if made:
+            self._append("pairs", [_pair_row(pair, prompt_key=key) for key, pair in made.items()])
+        return {question for (question,) in gone} | {pair.question_key for pair in made.values()}
+
+    def _rated(self, group: Sequence[Rating]) -> Pair | None:
+        found = pair_of_rated(group, self._policy)
+        return found and pair_from(*found, self._policy, category=self._category(found[0]))
+
+    def _contradict(self, questions: set[str]) -> None:
+        """Find anew which pairs for these questions state different numbers; what a review has rejected contradicts nobody."""
+        names = list(questions)
+        self._connection.execute("UPDATE pairs SET rival = NULL WHERE rival IS NOT NULL AND question_key IN (SELECT unnest($1))", [names])
+        rows = self._connection.execute(
+            "SELECT pair_id, question_key, quoted, numbers FROM pair_states WHERE NOT withdrawn AND question_key IN ("
+            "SELECT question_key FROM pairs WHERE question_key IN (SELECT unnest($1)) GROUP BY question_key HAVING count(DISTINCT numbers) > 1)",
+            [names],
+        ).fetchall()
+        claims = [Claim(pair_id, (key, *map(tuple, quoted[:1])), tuple(numbers)) for pair_id, key, quoted, numbers in rows]
+        for pair_id, rival in contradictions(claims).items():
+            self._connection.execute("UPDATE pairs SET rival = ? WHERE pair_id = ?", [rival, pair_id])
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def _keys(self, table: str, column: str, names: list[str]) -> set[str]:
+        rows = self._connection.execute(
+            f"SELECT DISTINCT {column} FROM {table} WHERE message_id IN (SELECT unnest($1))",  # noqa: S608 - our own names
+            [names],
+        ).fetchall()
+        return {key for (key,) in rows}
+
+    def _answers(self, names: list[str]) -> dict[str, _Told]:
+        """The first answer of every message."""
+        told = {}
+        for *fields, citations, moment in self._connection.execute(_ANSWERS, [names]).fetchall():
+            quoted = tuple(dict.fromkeys((citation["policy_id"], citation["version"]) for citation in json.loads(citations)))
+            answer = Answer(*fields, quoted)
+            told[answer.message_id] = _Told(answer, _utc(moment))
+        return told
+
+    def _complaints(self, names: list[str]) -> list[_Complaint]:
+        rows = self._connection.execute(_COMPLAINTS, [names]).fetchall()
+        return [_Complaint(*row[:-1], _utc(row[-1])) for row in rows]
+
+    def _category(self, answer: Answer) -> str:
+        return self._timeline.category(*answer.quoted[0]) if answer.quoted else answer.policy_id
+
+    def _sha(self) -> str:
+        return hashlib.sha256(f"{_VERSION}\n{self._policy}".encode()).hexdigest()[:16]
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+def _pair_row(pair: Pair, *, prompt_key: str | None = None) -> _Row:
+    return asdict(pair) | {"quoted": [list(quote) for quote in pair.quoted], "prompt_key": prompt_key, "rival": None}
+
+
+def _blame_row(told: _Told, complaint: _Complaint, found: Blame, category: str) -> _Row:
+    answer = told.answer
+    return {
+        "event_id": complaint.event_id, "occurred_at": complaint.occurred_at, "message_id": answer.message_id,
+        "conversation_id": answer.conversation_id, "user": answer.user, "question": answer.question, "reason": complaint.reason,
+        "answered_at": told.occurred_at, "fault": str(found.fault), "basis": found.basis, "detail": found.detail, "policy_id": found.policy_id,
+        "version": found.version, "section": found.section, "category": category, "prompt_support": found.prompt_support,
+        "best_support": found.best_support, "missing_numbers": list(found.missing_numbers), "corrected": bool(complaint.better.strip()),
+        "review_id": review_id_of("answer", answer.message_id),
+    }  # fmt: skip

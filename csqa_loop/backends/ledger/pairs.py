@@ -1,0 +1,57 @@
+"""Questions about pairs: what may be trained on, what only evaluates, and where each came from."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import UTC
+from typing import Any
+
+import duckdb
+
+from csqa_loop.domain.preferences import Pair
+
+Connection = duckdb.DuckDBPyConnection
+_COLUMNS = ", ".join(
+    f"{field.name}::VARCHAR" if field.name.endswith("event_id") else f'"{field.name}"' for field in fields(Pair)
+)  # fmt: skip
+
+
+def fresh_pairs(connection: Connection) -> list[Pair]:
+    """Pairs that may be trained on and that no run has claimed, oldest first."""
+    return _pairs(connection, "state = 'fresh'")
+
+
+def holdout_pairs(connection: Connection) -> list[Pair]:
+    """Every pair that only ever evaluates."""
+    return _pairs(connection, "state = 'held_out'")
+
+
+def pairs_by_id(connection: Connection, pair_ids: Sequence[str]) -> list[Pair]:
+    """The named pairs, oldest first."""
+    return _pairs(connection, "pair_id IN (SELECT unnest($1))", [list(pair_ids)])
+
+
+def pair_counts(connection: Connection) -> dict[str, int]:
+    """`total`, and how many are in each state."""
+    counts = {"total": 0, "fresh": 0, "held_out": 0, "claimed": 0, "held": 0, "quarantined": 0, "withdrawn": 0}
+    for state, count in connection.execute("SELECT state, count(*) FROM pair_states GROUP BY state").fetchall():
+        counts[state] = count
+        counts["total"] += count
+    return counts
+
+
+def _pairs(connection: Connection, condition: str, values: Sequence[object] = ()) -> list[Pair]:
+    query = f"SELECT {_COLUMNS} FROM pair_states WHERE {condition} ORDER BY occurred_at, pair_id"  # noqa: S608 - our own names
+    return [_pair(row) for row in connection.execute(query, list(values)).fetchall()]
+
+
+def _pair(row: tuple[Any, ...]) -> Pair:
+    values = dict(zip((field.name for field in fields(Pair)), row, strict=True))
+    return Pair(
+        **values
+        | {
+            "occurred_at": values["occurred_at"].astimezone(UTC),
+            "quoted": tuple(map(tuple, values["quoted"])),
+            "numbers": tuple(values["numbers"]),
+            "held": tuple(values["held"]),
+        }
+    )
