@@ -24,7 +24,7 @@ define step
 	if ( $(2) ) >>var/logs/setup.log 2>&1; then echo "$$((SECONDS - began)) s"; else echo failed; tail -n 25 var/logs/setup.log; echo "more in var/logs/setup.log"; exit 1; fi
 endef
 
-.PHONY: help setup demo test lint up down clean bench docs lock
+.PHONY: help setup demo test lint up down clean bench docs lock chromium .chromium
 
 help:
 	@echo 'make demo [ARGS="--rounds 2"]   the whole cycle on a made-up shop'
@@ -82,8 +82,16 @@ lint: $(MAIN)
 	@$(RUN) mypy
 	@.venv/bin/lint-imports
 
-test: setup lint
+test: setup chromium lint
 	@$(RUN) pytest $(PYTEST)
+
+# For the tests of pages. Without one and without apt-get they are skipped, and say so.
+HAS_CHROMIUM := [ -n "$${CSQA_TEST_CHROMIUM:-}" ] || command -v chromium || command -v chromium-browser || command -v google-chrome
+chromium:
+	@if ! { $(HAS_CHROMIUM); } >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  $(MAKE) .chromium || echo 'going on without a browser'; fi
+.chromium:
+	$(call step,Chromium,apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium)
 
 # Every benchmark runs, also after one that missed its goal; the status tells.
 bench: setup

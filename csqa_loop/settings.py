@@ -119,6 +119,8 @@ class ConsoleSettings(HttpSettings):
     port: int = Field(default=8001, ge=0, le=65535)
     url: str = ""
     """Where other commands find the console. Empty: host and port above."""
+    agent_keys: dict[Annotated[str, Field(min_length=1, max_length=200)], Annotated[SecretStr, Field(min_length=1)]] = Field(default={})
+    """Agent's name -> key to the review queue, and to nothing else. The operator key opens it too, as `operator`."""
 
 
 class IndexerSettings(HttpSettings):
