@@ -5,6 +5,8 @@ from uuid import UUID
 
 from csqa_loop.domain import events as e
 from csqa_loop.domain.intake import Batch, LogRecord, marks_of
+from csqa_loop.domain.policies import policy_version
+from csqa_loop.domain.preferences import review_id_of
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 VERSION = "0123456789ab"
@@ -46,6 +48,22 @@ def bad_case(number: int, corrected: str | None = "14 days.", *, second: float =
     return e.BadCaseReported(
         event_id=event_id(40_000 + number), occurred_at=at(second), conversation_id=f"c{number}", message_id=f"m{number}",
         reason="wrong", corrected_answer=corrected, reviewer="ann",
+    )  # fmt: skip
+
+
+def policy(text: str, *, second: float = -60, policy_id: str = "returns", number: int = 0) -> e.PolicyPublished:
+    return e.PolicyPublished(
+        event_id=event_id(50_000 + number), occurred_at=at(second), policy_id=policy_id, version=policy_version(text), title=policy_id, text=text
+    )  # fmt: skip
+
+
+def review(number: int, action: str = "correct", corrected: str | None = None, *, second: float = 10, subject: str = "") -> e.ReviewDecided:
+    """A decision about message `number`, or about the pair named `subject`."""
+    kind = "pair" if subject else "answer"
+    return e.ReviewDecided(
+        event_id=event_id(60_000 + number * 100 + int(second)), occurred_at=at(second), conversation_id=f"c{number}", message_id=f"m{number}",
+        review_id=review_id_of(kind, subject or f"m{number}"), kind=kind, subject=subject or f"m{number}", action=action,
+        corrected_answer=corrected, reviewer="bea",
     )  # fmt: skip
 
 

@@ -234,11 +234,11 @@ class Derivation:
         return found and pair_from(*found, self._policy, category=self._category(found[0]))
 
     def _contradict(self, questions: set[str]) -> None:
-        """Find anew which pairs for these questions state different numbers; what a review has rejected contradicts nobody."""
+        """Find anew which pairs for these questions state different numbers. What a review rejected, or what is held anyway, contradicts nobody."""
         names = list(questions)
         self._connection.execute("UPDATE pairs SET rival = NULL WHERE rival IS NOT NULL AND question_key IN (SELECT unnest($1))", [names])
         rows = self._connection.execute(
-            "SELECT pair_id, question_key, quoted, numbers FROM pair_states WHERE NOT withdrawn AND question_key IN ("
+            "SELECT pair_id, question_key, quoted, numbers FROM pair_states WHERE NOT withdrawn AND (len(held) = 0 OR approved) AND question_key IN ("
             "SELECT question_key FROM pairs WHERE question_key IN (SELECT unnest($1)) GROUP BY question_key HAVING count(DISTINCT numbers) > 1)",
             [names],
         ).fetchall()

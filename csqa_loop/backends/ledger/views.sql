@@ -27,7 +27,7 @@ WITH outdated AS (
 ), judged AS (
     SELECT p.*, p.pair_id IN (SELECT pair_id FROM claims) AS claimed, p.pair_id IN (FROM outdated) AS outdated,
         p.evidence_event_id IN (FROM undone) OR coalesce(r.action IN ('reject', 'correct'), false) AS withdrawn,
-        (len(p.held) > 0 OR p.rival IS NOT NULL) AND r.action IS DISTINCT FROM 'approve' AS unsettled
+        coalesce(r.action = 'approve', false) AS approved, (len(p.held) > 0 OR p.rival IS NOT NULL) AND NOT approved AS unsettled
     FROM pairs p LEFT JOIN review_states r ON r.review_id = p.review_id
 )
 SELECT *, CASE
