@@ -61,7 +61,7 @@ class AnswerProposer:
         self._clock = clock
         self._champion = BASE
         self._settled: set[str] = set()
-        """Messages for which this champion has nothing better."""
+        """Messages that are done with as long as this champion serves: a better answer is on record, or it has none."""
         self._postponed: set[str] = set()
         """Messages that come again when all others have been tried."""
         self._strikes: Counter[str] = Counter()
@@ -188,6 +188,7 @@ class AnswerProposer:
             if not await self._ledger.wait_for(proposal.event_id, _RECORDED_WITHIN):
                 raise TransientError(f"the proposal for {message_id} is published and not yet back from the log")
             del self._owed[message_id]
+            self._settled.add(message_id)
             self._counts[proposal.method] += 1
 
     def _pause(self, reason: str) -> None:
