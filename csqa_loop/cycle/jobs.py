@@ -10,30 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 from csqa_loop.cycle.ports import Bus
 from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.cycle.run_results import Stage, evaluated, failed, keep, kept, trained
 from csqa_loop.domain.errors import CsqaError, PermanentError, TransientError
-from csqa_loop.domain.events import (
-    AdapterEvaluated,
-    AdapterTrained,
-    Event,
-    TrainingFailed,
-    TrainingProgress,
-    TrainingRequested,
-    derived_id,
-    type_name,
-)
-from csqa_loop.domain.topics import TRAINING
-from csqa_loop.domain.wire import decode
+from csqa_loop.domain.events import AdapterEvaluated, AdapterTrained, Event, TrainingFailed, TrainingProgress, TrainingRequested
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
-_MAX_REASON = 2000
-Stage = Literal["starting", "training", "evaluating"]
 Job = Literal["train_adapter", "evaluate_adapter"]
-_E = TypeVar("_E", bound=Event)
 
 
 class Child(Protocol):
@@ -118,7 +105,7 @@ class Trainer:
         except PermanentError as error:
             # Nowhere to keep results for such a run, and no job can work on it.
             _log.error("request refused: %s", error)
-            await self._publish_or_log(self._failure(event, "starting", str(error)))
+            await self._publish_or_log(failed(event, "starting", str(error), self._clock()))
             return
         self._request, self._stage = event, "starting"
         started = asyncio.Event()
@@ -144,16 +131,16 @@ class Trainer:
                 return
             self._stage = "training"
             await self._job("train_adapter", request, run, started)
-            await self._publish(run, self._trained(request, run))
+            await self._until_published(keep(run, trained(request, run, self._clock())))
             self._stage = "evaluating"
             await self._job("evaluate_adapter", request, run, started)
-            await self._publish(run, self._evaluated(request, run))
+            await self._until_published(keep(run, evaluated(request, run, self._clock())))
         except CsqaError as error:
             _log.error("run %s attempt %d failed while %s: %s", request.run_id, request.attempt, self._stage, error)
-            await self._publish(run, self._failure(request, self._stage, str(error)))
+            await self._until_published(keep(run, failed(request, self._stage, str(error), self._clock())))
         except Exception as error:
             _log.exception("run %s attempt %d ended in a way that nobody foresaw", request.run_id, request.attempt)
-            await self._publish(run, self._failure(request, self._stage, f"{type(error).__name__}: {error}"))
+            await self._until_published(keep(run, failed(request, self._stage, f"{type(error).__name__}: {error}", self._clock())))
 
     async def _job(self, job: Job, request: TrainingRequested, run: RunDirectory, started: asyncio.Event) -> None:
         """Run one child to its end, telling the log that it lives.
@@ -211,75 +198,15 @@ class Trainer:
             loss=step.loss,
         )
 
-    def _trained(self, request: TrainingRequested, run: RunDirectory) -> AdapterTrained:
-        manifest = run.manifest()
-        if manifest is None:
-            msg = f"train_adapter ended well but left no {run.path / 'manifest.json'}"
-            raise PermanentError(msg)
-        return AdapterTrained(
-            event_id=derived_id(request.run_id, "AdapterTrained", request.attempt),
-            occurred_at=self._clock(),
-            run_id=request.run_id,
-            attempt=request.attempt,
-            adapter=manifest.adapter,
-            parent=manifest.parent,
-            recipe_hash=manifest.recipe_hash,
-            data_hash=manifest.data_hash,
-            pairs=len(manifest.pairs),
-            seconds=manifest.seconds,
-            first_loss=manifest.first_loss,
-            metrics=manifest.metrics,
-        )
-
-    def _evaluated(self, request: TrainingRequested, run: RunDirectory) -> AdapterEvaluated:
-        evaluation = run.evaluation()
-        if evaluation is None:
-            msg = f"evaluate_adapter ended well but left no {run.path / 'evaluation.json'}"
-            raise PermanentError(msg)
-        return AdapterEvaluated(
-            event_id=derived_id(request.run_id, "AdapterEvaluated", request.attempt),
-            occurred_at=self._clock(),
-            run_id=request.run_id,
-            attempt=request.attempt,
-            adapter=evaluation.adapter,
-            champion=evaluation.champion,
-            passed=evaluation.passed,
-            checks=evaluation.checks,
-        )
-
-    def _failure(self, request: TrainingRequested, stage: Stage, reason: str) -> TrainingFailed:
-        return TrainingFailed(
-            event_id=derived_id(request.run_id, "TrainingFailed", request.attempt),
-            occurred_at=self._clock(),
-            run_id=request.run_id,
-            attempt=request.attempt,
-            stage=stage,
-            reason=reason[:_MAX_REASON],
-        )
-
     async def _publish_again(self, request: TrainingRequested, run: RunDirectory) -> bool:
         """Send the results of this very attempt once more; whether they end it."""
         ended = False
         for kind in (AdapterTrained, AdapterEvaluated, TrainingFailed):
-            kept = _kept(run, kind, request.attempt)
-            if kept is not None:
-                await self._until_published(kept)
+            event = kept(run, kind, request.attempt)
+            if event is not None:
+                await self._until_published(event)
                 ended = ended or kind is not AdapterTrained
         return ended
-
-    async def _publish(self, run: RunDirectory, event: Event) -> None:
-        """Keep, then send; where an attempt has kept this result before, that one is sent."""
-        assert isinstance(event, AdapterTrained | AdapterEvaluated | TrainingFailed)
-        kept = _kept(run, type(event), event.attempt)
-        if kept is None:
-            kept = event
-            try:
-                (run.path / "events").mkdir(parents=True, exist_ok=True)
-                run.write(_file_of(type(event), event.attempt), event.to_json())
-            except OSError as error:
-                # A full disk must not hide the failure that it caused.
-                _log.error("%s of run %s cannot be kept: %s", event.type, event.run_id, error)
-        await self._until_published(kept)
 
     async def _until_published(self, event: Event) -> None:
         while True:
@@ -295,18 +222,3 @@ class Trainer:
             await self._bus.publish(event)
         except CsqaError as error:
             _log.warning("%s was not published: %s", event.type, error)
-
-
-def _file_of(kind: type[Event], attempt: int) -> str:
-    return f"events/{type_name(kind)}-{attempt}.json"
-
-
-def _kept(run: RunDirectory, kind: type[_E], attempt: int) -> _E | None:
-    file = run.path / _file_of(kind, attempt)
-    if not file.exists():
-        return None
-    event = decode(TRAINING, file.read_bytes())
-    if not isinstance(event, kind):
-        msg = f"{file} holds a {event.type}; it must hold a {type_name(kind)}"
-        raise PermanentError(msg)
-    return event
