@@ -1,4 +1,5 @@
--- What the ledger's queries share. Made anew at every start: views hold nothing.
+-- What the ledger's queries and the analysts' share: no schema is named, so that it holds wherever the tables are. Made anew at every start:
+-- views hold nothing.
 CREATE OR REPLACE VIEW current_policies AS
 SELECT policy_id, version, withdrawn FROM policies
 QUALIFY row_number() OVER (PARTITION BY policy_id ORDER BY occurred_at DESC, event_id DESC) = 1;
@@ -6,6 +7,9 @@ QUALIFY row_number() OVER (PARTITION BY policy_id ORDER BY occurred_at DESC, eve
 CREATE OR REPLACE VIEW review_states AS
 SELECT review_id, action, reviewer, event_id, occurred_at FROM reviews
 QUALIFY row_number() OVER (PARTITION BY review_id ORDER BY occurred_at DESC, event_id DESC) = 1;
+
+CREATE OR REPLACE VIEW undone_reviews AS
+SELECT r.event_id FROM reviews r JOIN review_states s USING (review_id) WHERE r.event_id <> s.event_id;
 
 CREATE OR REPLACE VIEW claims AS
 SELECT unnest(from_json(body -> 'pair_ids', '["VARCHAR"]')) AS pair_id, run_id FROM training_events WHERE type = 'TrainingRequested';
@@ -22,11 +26,9 @@ CREATE OR REPLACE VIEW pair_states AS
 WITH outdated AS (
     SELECT DISTINCT q.pair_id FROM (SELECT pair_id, unnest(quoted) AS quote FROM pairs) q
     JOIN current_policies c ON c.policy_id = q.quote[1] WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote[2]
-), undone AS (
-    SELECT r.event_id FROM reviews r JOIN review_states s USING (review_id) WHERE r.event_id <> s.event_id
 ), judged AS (
     SELECT p.*, p.pair_id IN (SELECT pair_id FROM claims) AS claimed, p.pair_id IN (FROM outdated) AS outdated,
-        p.evidence_event_id IN (FROM undone) OR coalesce(r.action IN ('reject', 'correct'), false) AS withdrawn,
+        p.evidence_event_id IN (FROM undone_reviews) OR coalesce(r.action IN ('reject', 'correct'), false) AS withdrawn,
         coalesce(r.action = 'approve', false) AS approved, (len(p.held) > 0 OR p.rival IS NOT NULL) AND NOT approved AS unsettled
     FROM pairs p LEFT JOIN review_states r ON r.review_id = p.review_id
 )
@@ -35,16 +37,60 @@ SELECT *, CASE
     WHEN claimed THEN 'claimed' ELSE 'fresh' END AS state
 FROM judged;
 
--- One item for every answer that is known to be bad and has no better answer, and for every pair that waits.
-CREATE OR REPLACE VIEW review_items AS
-WITH answered AS (
-    SELECT message_id FROM blames WHERE corrected UNION SELECT message_id FROM pairs
+-- Thumbs on what the model wrote that no pair uses, and liked or disliked answers of imported files: for training without pairs.
+-- A thumb up on an answer that somebody complained about says nothing; a thumb down only counts where the model is to blame. The share of
+-- sections that are held out is `domain.preferences.HOLDOUT_SHARE`.
+CREATE OR REPLACE VIEW unpaired AS
+WITH told AS (
+    SELECT message_id, messages, question, answer, citations, "user" FROM answers
+    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
+), outdated AS (
+    SELECT DISTINCT message_id FROM (
+        SELECT message_id, unnest(from_json(citations, '[{"policy_id": "VARCHAR", "version": "VARCHAR"}]')) AS quote FROM told
+    ) q JOIN current_policies c ON c.policy_id = q.quote.policy_id WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote.version
+), paired AS (
+    SELECT message_id, evidence_event_id FROM pair_states WHERE NOT withdrawn
+), blamed AS (
+    SELECT message_id, bool_and(fault = 'generation') AS generation, any_value(category) AS category FROM blames
+    WHERE event_id NOT IN (FROM undone_reviews) GROUP BY message_id
 )
-SELECT b.review_id, 'answer' AS kind, b.message_id AS subject, b.message_id, arg_min(b.conversation_id, b.occurred_at) AS conversation_id,
-    min(b.occurred_at) AS opened_at, arg_min(b.event_id, b.occurred_at) AS event_id, arg_min(b.reason, b.occurred_at) AS reason,
-    arg_min(b.fault, b.occurred_at) AS fault, arg_min(b.detail, b.occurred_at) AS detail, NULL AS pair_id
-FROM blames b WHERE b.fault <> 'not_the_model' AND b.message_id NOT IN (FROM answered) GROUP BY b.review_id, b.message_id
+SELECT r.message_id, t.messages AS prompt, t.answer, r.thumb = 'up' AS liked, r.policy_id, r.section, t.citations -> 0 ->> 'version' AS version,
+    b.category, t.question, t."user", r.occurred_at
+FROM ratings r JOIN told t USING (message_id) LEFT JOIN blamed b USING (message_id)
+WHERE r.message_id NOT IN (SELECT message_id FROM paired) AND r.event_id NOT IN (SELECT evidence_event_id FROM paired)
+    AND r.message_id NOT IN (FROM outdated)
+    AND CASE r.thumb WHEN 'up' THEN b.message_id IS NULL ELSE coalesce(b.generation, false) END
+    AND ('0x' || left(sha256(r.policy_id || chr(10) || r.section), 16))::UBIGINT / 18446744073709551616.0 >= 0.15
 UNION ALL
-SELECT review_id, 'pair', pair_id, message_id, NULL, occurred_at, evidence_event_id, 'held', NULL,
-    array_to_string(list_concat(held, CASE WHEN rival IS NULL THEN [] ELSE ['contradiction: ' || rival || ' states other numbers'] END), '; '), pair_id
-FROM pair_states WHERE state = 'held';
+SELECT conversation_id, messages, answer, liked, '', '', NULL, category, messages -> -1 ->> 'content', '', occurred_at FROM examples
+WHERE liked IS NOT NULL AND rejected IS NULL AND split = 'train';
+
+-- What a person decides or has decided: answers known to be bad, and pairs that wait. `open`: there is no better answer yet (one that was
+-- undone is none), or the pair is held. `decided`: somebody decided and nobody undid it. An item that is neither is left out.
+CREATE OR REPLACE VIEW review_queue AS
+WITH undone AS (
+    SELECT r.event_id FROM reviews r JOIN review_states s USING (review_id) WHERE r.event_id <> s.event_id
+), answered AS (
+    SELECT message_id FROM blames WHERE corrected AND event_id NOT IN (FROM undone) UNION SELECT message_id FROM pair_states WHERE NOT withdrawn
+), complaints AS (
+    SELECT *, row(reason = 'review', occurred_at, event_id) AS place FROM blames WHERE fault <> 'not_the_model'
+), conversations AS (
+    SELECT message_id, min(conversation_id) AS conversation_id FROM answers GROUP BY message_id
+), matters AS (
+    SELECT review_id, 'answer' AS kind, message_id AS subject, message_id, arg_min(conversation_id, place) AS conversation_id,
+        arg_min(occurred_at, place) AS opened_at, arg_min(event_id, place) AS event_id, arg_min(reason, place) AS reason,
+        arg_min(fault, place) AS fault, arg_min(detail, place) AS detail, NULL AS pair_id, arg_min(policy_id, place) AS policy_id,
+        arg_min(question, place) AS question, message_id NOT IN (FROM answered) AND bool_or(reason <> 'review') AS waits
+    FROM complaints GROUP BY review_id, message_id
+    UNION ALL
+    SELECT p.review_id, 'pair', p.pair_id, p.message_id, coalesce(c.conversation_id, p.message_id), p.occurred_at, p.evidence_event_id, 'held', NULL,
+        array_to_string(list_concat(p.held, CASE WHEN p.rival IS NULL THEN [] ELSE ['contradiction: ' || p.rival || ' states other numbers'] END), '; '),
+        p.pair_id, p.policy_id, p.question, p.state = 'held'
+    FROM pair_states p LEFT JOIN conversations c USING (message_id)
+)
+SELECT m.* EXCLUDE (waits), CASE WHEN s.action <> 'reopen' THEN 'decided' ELSE 'open' END AS state,
+    CASE reason WHEN 'held' THEN 2 WHEN 'thumb' THEN 1 ELSE 0 END AS rank
+FROM matters m LEFT JOIN review_states s USING (review_id) WHERE s.action <> 'reopen' OR waits;
+
+CREATE OR REPLACE VIEW review_items AS
+SELECT review_id, kind, subject, message_id, conversation_id, opened_at, event_id, reason, fault, detail, pair_id FROM review_queue WHERE state = 'open';
