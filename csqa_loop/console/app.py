@@ -15,6 +15,8 @@ from csqa_loop.backends.ledger import queries
 from csqa_loop.backends.ledger.invariants import check, ledger_hash
 from csqa_loop.bootstrap import LoopParts
 from csqa_loop.console.agreement import disagreements
+from csqa_loop.console.bad_cases import bad_cases_router
+from csqa_loop.console.pairs import pairs_router
 from csqa_loop.console.status import experiment_status, run_status, status
 from csqa_loop.domain.events import now
 
@@ -98,5 +100,7 @@ def create_console(parts: LoopParts, position: Position, health: Callable[[], di
             raise problems.Problem(404, "Unknown experiment", f"no experiment {experiment_id!r} was ever opened")
         return await experiment_status(parts, experiment, settled=True)
 
+    router.include_router(bad_cases_router(parts))
+    router.include_router(pairs_router(parts))
     app.include_router(router)
     return app

@@ -40,7 +40,19 @@ def report(connection: duckdb.DuckDBPyConnection, since: datetime | None = None,
     """
     period = {"since": since, "until": until}
     cases = [
-        BadCase(event_id, opened_at.astimezone(UTC), message, question, reason, Fault(fault), detail, policy_id, section, category, tuple(numbers))
+        BadCase(
+            event_id,
+            opened_at.astimezone(UTC),
+            message,
+            question,
+            reason,
+            Fault(fault),
+            detail,
+            policy_id,
+            section,
+            category,
+            tuple(numbers),
+        )
         for event_id, opened_at, message, question, reason, fault, detail, policy_id, section, category, numbers in connection.execute(
             _CASES, period
         ).fetchall()

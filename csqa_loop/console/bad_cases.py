@@ -1,0 +1,22 @@
+"""What bad answers have in common."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import AwareDatetime
+
+from csqa_loop.backends.ledger import bad_cases
+from csqa_loop.bootstrap import LoopParts
+
+
+def bad_cases_router(parts: LoopParts) -> APIRouter:
+    """GET /bad-cases/report."""
+    router = APIRouter(prefix="/bad-cases")
+
+    @router.get("/report")
+    async def show_report(since: AwareDatetime | None = None, until: AwareDatetime | None = None) -> dict[str, Any]:
+        told = await parts.ledger.ask(bad_cases.report, since, until)
+        return {"since": since, "until": until} | asdict(told)
+
+    return router
