@@ -1,0 +1,159 @@
+"""Nearly equal texts: by their character trigrams, and among very many by the MinHash of those."""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csqa_loop.domain.text import normalised
+
+if TYPE_CHECKING:
+    from datasketch import MinHashLSH
+
+_NGRAM = 3
+_PERMUTATIONS = 64
+_SEED = 1
+_SCHEME = "affine32"
+_GRAMS_AT_ONCE = 200_000
+_NEAR_REPEAT = 0.8
+# 16 bands of 4 rows find 9,998 of 10,000 repeats at a similarity of 0.8 and all beyond: 1 - (1 - 0.8^4)^16.
+_PROTECTED_BANDS = (16, 4)
+# Four standard errors of a signature below.
+_POSSIBLE_REPEAT = 0.6
+
+
+def near_repeat(first: str, second: str) -> bool:
+    """Whether two questions are nearly the same: Jaccard similarity of their character trigrams, 0.8 or more."""
+    return _alike(_ngrams(first), _ngrams(second))
+
+
+class Protected:
+    """Questions that no training question may nearly repeat: MinHash finds those that could, their trigrams decide."""
+
+    def __init__(self, questions: Iterable[str]) -> None:
+        self._questions = sorted(question for question in set(questions) if normalised(question))
+        self._ngrams = [_ngrams(question) for question in self._questions]
+        self._rows = _rows(signatures(self._questions))
+        self._index = _index(params=_PROTECTED_BANDS)
+        for position, row in enumerate(self._rows):
+            self._index.insert(position, _sketch(row), check_duplication=False)
+
+    def repeated_by(self, questions: Iterable[str]) -> Mapping[str, str]:
+        """Of these questions, those that nearly repeat a protected one -> which."""
+        distinct = sorted(question for question in set(questions) if normalised(question))
+        repeats: dict[str, str] = {}
+        for question, row in zip(distinct, _rows(signatures(distinct)), strict=True):
+            candidates = np.sort(np.array(self._index.query(_sketch(row)), dtype=np.intp))
+            likely = candidates[np.mean(self._rows[candidates] == row, axis=1) >= _POSSIBLE_REPEAT]
+            own = _ngrams(question)
+            for position in likely:
+                if _alike(own, self._ngrams[position]):
+                    repeats[question] = self._questions[position]
+                    break
+        return repeats
+
+
+def signature(text: str) -> bytes:
+    """MinHash of the text's character trigrams: 64 little-endian uint32, equal in every process. Empty for a text without letters and digits."""
+    hashes = _hashes(normalised(text))
+    if not hashes.size:
+        return b""
+    factors, shifts = _permutations()
+    return (factors[:, None] * hashes + shifts[:, None]).min(axis=1).astype("<u4").tobytes()
+
+
+def signatures(texts: Sequence[str]) -> list[bytes]:
+    """The signature of every text; many at once cost a quarter of one by one."""
+    made = [b""] * len(texts)
+    batch: list[tuple[int, NDArray[np.uint32]]] = []
+    size = 0
+    for position, text in enumerate(texts):
+        hashes = _hashes(normalised(text))
+        if hashes.size:
+            batch.append((position, hashes))
+            size += hashes.size
+        if batch and (size > _GRAMS_AT_ONCE or position == len(texts) - 1):
+            starts = np.cumsum([0, *(each.size for _, each in batch[:-1])])
+            together = np.concatenate([each for _, each in batch])
+            columns = [np.minimum.reduceat(together * factor + shift, starts) for factor, shift in zip(*_permutations(), strict=True)]
+            for (signed, _), row in zip(batch, np.stack(columns, axis=1).astype("<u4"), strict=True):
+                made[signed] = row.tobytes()
+            batch, size = [], 0
+    return made
+
+
+def similarity(first: bytes, second: bytes) -> float:
+    """Estimated Jaccard similarity of the texts behind two signatures, in [0, 1], with a standard error of at most 1/16.
+
+    An empty signature is like nothing, itself included.
+    """
+    if not first or not second:
+        return 0.0
+    return float(np.mean(np.frombuffer(first, dtype="<u4") == np.frombuffer(second, dtype="<u4")))
+
+
+def near_duplicates(signatures: Sequence[bytes], threshold: float) -> Mapping[int, int]:
+    """Index -> the earliest index that it is like, by `threshold` or more, and that is itself no duplicate. Empty signatures are none."""
+    index = _index(threshold=threshold)
+    signed = [position for position, entry in enumerate(signatures) if entry]
+    rows = _rows([signatures[position] for position in signed])
+    duplicates: dict[int, int] = {}
+    for number, row in enumerate(rows):
+        sketch = _sketch(row)
+        like = (each for each in sorted(index.query(sketch)) if np.count_nonzero(rows[each] == row) >= threshold * _PERMUTATIONS)
+        first = next(like, None)
+        if first is None:
+            index.insert(number, sketch, check_duplication=False)
+        else:
+            duplicates[signed[number]] = signed[first]
+    return duplicates
+
+
+def _hashes(letters: str) -> NDArray[np.uint32]:
+    """A number for each trigram, mixed as datasketch mixes them (MurmurHash3's finaliser) before it permutes."""
+    codes = np.frombuffer(letters.encode("utf-32-le"), dtype="<u4").astype(np.uint64)
+    if 0 < codes.size < _NGRAM:
+        codes = np.pad(codes, (0, _NGRAM - codes.size))
+    # A code point has 21 bits: three of them are one number, which a multiplication spreads over its upper half (Knuth, volume 3, 6.4).
+    grams = codes[:-2] << np.uint64(42) | codes[1:-1] << np.uint64(21) | codes[2:]
+    mixed = ((grams * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)).astype(np.uint32)
+    mixed = (mixed ^ mixed >> np.uint32(16)) * np.uint32(0x85EBCA6B)
+    mixed = (mixed ^ mixed >> np.uint32(13)) * np.uint32(0xC2B2AE35)
+    return mixed ^ mixed >> np.uint32(16)
+
+
+# datasketch is imported where it is needed: it brings SciPy, and the gateway reads pairs without comparing them.
+
+
+@functools.cache
+def _permutations() -> Any:
+    from datasketch import MinHash
+
+    return MinHash(num_perm=_PERMUTATIONS, seed=_SEED, scheme=_SCHEME).permutations
+
+
+def _index(**shape: Any) -> "MinHashLSH":
+    from datasketch import MinHashLSH
+
+    return MinHashLSH(num_perm=_PERMUTATIONS, **shape)
+
+
+def _sketch(row: NDArray[np.uint32]) -> Any:
+    from datasketch import LeanMinHash
+
+    return LeanMinHash(seed=_SEED, hashvalues=row, scheme=_SCHEME)
+
+
+def _rows(signatures: Sequence[bytes]) -> NDArray[np.uint32]:
+    return np.frombuffer(b"".join(signatures), dtype="<u4").reshape(-1, _PERMUTATIONS)
+
+
+def _ngrams(text: str) -> frozenset[str]:
+    letters = normalised(text)
+    return frozenset(letters[start : start + _NGRAM] for start in range(max(1, len(letters) - _NGRAM + 1)))
+
+
+def _alike(left: frozenset[str], right: frozenset[str]) -> bool:
+    return len(left & right) >= _NEAR_REPEAT * len(left | right)
