@@ -61,7 +61,8 @@ def signature(text: str) -> bytes:
     if not hashes.size:
         return b""
     factors, shifts = _permutations()
-    return (factors[:, None] * hashes + shifts[:, None]).min(axis=1).astype("<u4").tobytes()
+    row: NDArray[np.uint32] = (factors[:, None] * hashes + shifts[:, None]).min(axis=1)
+    return row.astype("<u4").tobytes()
 
 
 def signatures(texts: Sequence[str]) -> list[bytes]:

@@ -14,7 +14,26 @@ from hypothesis import strategies as st
 
 from csqa_loop.domain.similarity import Protected, near_duplicates, near_repeat, signature, signatures, similarity
 
-WORDS = "return order parcel refund days working boots courier island charge voucher member points bank warranty repair lamp radio".split()
+WORDS = [
+    "return",
+    "order",
+    "parcel",
+    "refund",
+    "days",
+    "working",
+    "boots",
+    "courier",
+    "island",
+    "charge",
+    "voucher",
+    "member",
+    "points",
+    "bank",
+    "warranty",
+    "repair",
+    "lamp",
+    "radio",
+]
 
 
 def _texts(count: int, seed: int, words: int = 14) -> list[str]:
