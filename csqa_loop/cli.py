@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from csqa_loop.commands import demo, docs, knowledge, ledger, policies, processes
+from csqa_loop.commands import data, demo, docs, knowledge, ledger, pairs, policies, processes
 from csqa_loop.domain.errors import CsqaError
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ docs.register(app)
 app.add_typer(policies.app, name="policies")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(data.app, name="data")
+app.add_typer(pairs.app, name="pairs")
 
 
 def main() -> None:

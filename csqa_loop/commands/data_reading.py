@@ -1,0 +1,101 @@
+"""The file that a `csqa data` command reads: its options, and its examples."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from csqa_loop.backends.data_files import CONTAINERS, DataFile, open_data_file
+from csqa_loop.backends.seen import SeenBefore
+from csqa_loop.commands.data_view import bar, followed
+from csqa_loop.cycle.importing import ImportOptions, Intake
+from csqa_loop.domain.data.columns import parse_mapping
+from csqa_loop.domain.data.examples import Example
+from csqa_loop.domain.data.report import Tally
+from csqa_loop.domain.errors import PermanentError
+
+Format = Literal["auto", "csv", "json", "jsonl", "sqlite", "alpaca", "sharegpt"]
+_ALPACA = {"question": "instruction", "input": "input", "chosen": "output", "history": "history"}
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="CSV, TSV, JSON list, JSON lines or SQLite.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="auto looks at the file; alpaca and sharegpt ask for these columns.")]
+Table = Annotated[str, typer.Option(help="Table of an SQLite file; not needed where it has one.")]
+Mapped = Annotated[
+    str,
+    typer.Option(
+        "--columns", metavar="ROLE=COLUMN,...", help="question, chosen, rejected, liked, category, input, system, history, split."
+    ),
+]
+CategoryColumn = Annotated[str, typer.Option(metavar="NAME", help="Short for --columns category=NAME.")]
+Language = Annotated[str, typer.Option(help="en or zh: hold rows whose question is in another language.")]
+Report = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="FILE.json, FILE.html or a folder for PNG files; may be repeated.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+Out = Annotated[Path, typer.Option(metavar="FILE", help="JSON lines; - is stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file with the options that decide what its rows mean."""
+
+    source: DataFile
+    options: ImportOptions
+
+    @property
+    def key(self) -> str:
+        """Names an import: another file or another option is another one."""
+        said = [self.source.sha256, self.source.container, self.source.table, repr(self.options)]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:24]
+
+    @contextmanager
+    def examples(self, tally: Tally, what: str = "reading") -> Iterator[Iterator[tuple[int, Example]]]:
+        """The accepted examples with their lines, in one pass that a bar on stderr follows."""
+        with SeenBefore() as seen, bar(what, self.source.length) as (progress, task):
+            yield Intake(self.options, seen, tally).examples(followed(self.source.rows(), progress, task))
+
+    def report(self, tally: Tally, **more: object) -> dict[str, Any]:
+        """The tally's report, and which file it is about."""
+        about = {"file": str(self.source.path), "format": self.source.container, "encoding": self.source.encoding.removesuffix("-sig")}
+        return {**about, **more, **tally.report()}
+
+
+def reading_of(
+    file: Path,
+    format_: Format,
+    table: str,
+    columns: str,
+    category_column: str,
+    language: str,
+    train_share: float | None = None,
+    seed: int = 0,
+) -> Reading:
+    """Look at a file and take the options together.
+
+    Raises:
+        PermanentError: the file or an option is wrong; the message names it.
+    """
+    given = parse_mapping(columns) | ({"category": category_column} if category_column else {})
+    if format_ == "alpaca":
+        given = _ALPACA | given
+    source = open_data_file(file, container=format_ if format_ in CONTAINERS else None, table=table)
+    options = ImportOptions(columns=given, conversations=format_ == "sharegpt", language=language, train_share=train_share, seed=seed)
+    return Reading(source, options)
+
+
+def read_all(reading: Reading) -> tuple[list[tuple[int, Example]], Tally]:
+    """Every accepted example with its line.
+
+    Raises:
+        PermanentError: there is none.
+    """
+    tally = Tally()
+    with reading.examples(tally) as examples:
+        found = list(examples)
+    if not found:
+        raise PermanentError(f"{reading.source.path}: no row can be used; `csqa data report {reading.source.path}` says why")
+    return found, tally

@@ -1,0 +1,187 @@
+"""New examples by a judge model, one source row after the other; what is finished is on disk, so that a second run goes on."""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from csqa_loop.cycle.importing import Seen
+from csqa_loop.cycle.ports import Judge
+from csqa_loop.cycle.run_directory import write_atomically
+from csqa_loop.domain.data.candidates import Candidate, objection, parsed, source_of
+from csqa_loop.domain.data.columns import ColumnFinder
+from csqa_loop.domain.data.examples import Example, as_row
+from csqa_loop.domain.data.shapes import examples_of
+from csqa_loop.domain.errors import CsqaError, PermanentError, TransientError
+from csqa_loop.domain.events import ChatMessage
+from csqa_loop.domain.prompt import language_of
+from csqa_loop.domain.similarity import signature
+
+Method = Literal["back-translation", "self-instruct", "evol-instruct"]
+METHODS: tuple[Method, ...] = get_args(Method)
+_PAUSES = (1.0, 2.0, 4.0)
+"""Seconds before each further attempt."""
+_DOWN_ROWS = 3
+"""Rows in a row without any answer: then the judge is down, and going on would only refuse good rows."""
+_MAX_TOKENS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of one source row: a new example, or the reason why there is none. It is one line of the part file."""
+
+    line: int
+    example: Example | None = None
+    refused: str = ""
+
+
+class Generator:
+    """Asks the judge, filters what it says."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        prompts: Mapping[str, Any],
+        method: Method,
+        seen: Seen,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._judge = judge
+        self._prompts = prompts
+        self._method = method
+        self._seen = seen
+        self._sleep = sleep
+
+    def know(self, line: int, question: str) -> int | None:
+        """Remember a question; the line of an earlier one that it nearly repeats, where there is one."""
+        return self._seen.near(signature(question), line)
+
+    async def make(self, line: int, original: Example) -> Made:
+        """One new example from one source row.
+
+        Raises:
+            TransientError: the judge did not answer, not even after pauses.
+            PermanentError: the judge refused the request.
+        """
+        candidate = await self._candidate(original)
+        if candidate is None:
+            return Made(line, refused="the judge's reply holds no JSON object with question and answer")
+        reason = objection(candidate, original, self._prompts["evasions"])
+        if reason is None and (earlier := self.know(-line, candidate.question)) is not None:
+            reason = f"its question nearly repeats that of line {abs(earlier)}"
+        if reason is not None:
+            return Made(line, refused=reason)
+        return Made(line, self._example(original, candidate))
+
+    def _example(self, original: Example, candidate: Candidate) -> Example:
+        messages = (*original.messages[:-1], ChatMessage(role="user", content=candidate.question))
+        generator = f"{self._method}:{self._judge.model}"[:200]
+        if candidate.answer == original.answer:
+            return replace(original, messages=messages, generator=generator)
+        # The rejected answer, or a thumb, belongs to the question that it was given to.
+        return replace(original, messages=messages, answer=candidate.answer, rejected=None, liked=None, generator=generator)
+
+    async def _candidate(self, original: Example) -> Candidate | None:
+        language = language_of(original.question, "en")
+        names = self._prompts["languages"]
+        if self._method == "back-translation":
+            abroad = await self._ask(language=names[self._prompts["through"][language]], question=original.question)
+            return Candidate(await self._ask(language=names[language], question=abroad), original.answer)
+        reply = await self._ask(language=names[language], question=original.question, answer=original.answer, source=source_of(original))
+        return parsed(reply)
+
+    async def _ask(self, **words: str) -> str:
+        asked = self._prompts[self._method]
+        messages = [ChatMessage(role="user", content=asked["prompt"].format(**words))]
+        for pause in (*_PAUSES, None):
+            try:
+                return (await self._judge.complete(messages, max_tokens=_MAX_TOKENS, temperature=asked["temperature"])).strip()
+            except TransientError:
+                if pause is None:
+                    raise
+                await self._sleep(pause)
+        raise AssertionError  # the last attempt returns or raises
+
+
+async def generate(
+    generator: Generator,
+    sources: Sequence[tuple[int, Example]],
+    part: Path,
+    *,
+    wanted: int,
+    seed: int,
+    told: Callable[[Made], None],
+) -> list[Made]:
+    """Go through the sources in an order that the seed decides until `wanted` examples are made or there are no more.
+
+    `part` gets a line for each source as soon as it is finished; sources that it already names are not asked for again.
+
+    Raises:
+        TransientError: the judge is down: three rows in a row got no answer. What is finished stays in `part`.
+        PermanentError: it refused three rows in a row (a wrong key, say), or `part` is damaged.
+    """
+    finished = list(read_part(part))
+    made = {entry.line for entry in finished}
+    for line, example in sources:
+        generator.know(line, example.question)
+    for entry in finished:
+        if entry.example is not None:
+            generator.know(-entry.line, entry.example.question)
+        told(entry)
+    order = list(sources)
+    random.Random(seed).shuffle(order)  # noqa: S311  # a seeded draw, no secret
+    todo = [source for source in order if source[0] not in made]
+    down: list[Made] = []
+    with part.open("a", encoding="utf-8") as handle:
+        for line, example in todo:
+            if sum(entry.example is not None for entry in finished) >= wanted:
+                break
+            try:
+                fresh = [*down, await generator.make(line, example)]
+            except CsqaError as error:
+                down.append(Made(line, refused=str(error)))
+                if len(down) == _DOWN_ROWS:
+                    raise type(error)(f"{error}; what is finished lies in {part}: run the same command again to go on") from error
+                continue
+            down = []
+            _append(handle, fresh, finished, told)
+        _append(handle, down, finished, told)
+    return finished
+
+
+def _append(handle: Any, fresh: Iterable[Made], finished: list[Made], told: Callable[[Made], None]) -> None:
+    for entry in fresh:
+        handle.write(_line(entry) + "\n")
+        finished.append(entry)
+        told(entry)
+    handle.flush()
+
+
+def read_part(part: Path) -> Iterator[Made]:
+    """What an earlier run finished; nothing where there was none. A last line that was cut off is left out, and removed from the file.
+
+    Raises:
+        PermanentError: another line is damaged.
+    """
+    if not part.exists():
+        return
+    text = part.read_text(encoding="utf-8")
+    whole, _, cut = text.rpartition("\n")
+    if cut:
+        write_atomically(part, (whole + "\n" if whole else "").encode())
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            example = entry["example"]
+            yield Made(entry["line"], example and examples_of(example, ColumnFinder().find(tuple(example)))[0], entry["refused"])
+        except (ValueError, KeyError, TypeError, PermanentError) as error:
+            raise PermanentError(f"{part}, line {number} is damaged ({error}); remove the file to begin anew") from error
+
+
+def _line(entry: Made) -> str:
+    value = {"line": entry.line, "example": entry.example and as_row(entry.example), "refused": entry.refused}
+    return json.dumps(value, ensure_ascii=False)

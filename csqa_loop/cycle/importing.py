@@ -1,0 +1,190 @@
+"""A file of training data becomes events of the log: each row is accepted, held or refused, and an import that was interrupted goes on."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from csqa_loop.cycle.ports import Bus
+from csqa_loop.cycle.run_directory import write_atomically
+from csqa_loop.domain.data.columns import ColumnFinder
+from csqa_loop.domain.data.examples import Example, imported, masked
+from csqa_loop.domain.data.report import Outcome, Tally
+from csqa_loop.domain.data.rows import Broken, Row, RowRefusedError
+from csqa_loop.domain.data.shapes import examples_of
+from csqa_loop.domain.data.split import side_of
+from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.prompt import language_of
+from csqa_loop.domain.quality import QualityPolicy, findings
+from csqa_loop.domain.similarity import signature
+from csqa_loop.domain.text import normalised
+
+BATCH = 500
+"""Examples that are published, and acknowledged, together."""
+
+
+class Seen(Protocol):
+    """Memory for what came before; it may be larger than the process's."""
+
+    def first(self, key: bytes, line: int) -> int | None:
+        """None when the key is new; else the line where it came first."""
+        ...
+
+    def near(self, signature: bytes, line: int) -> int | None:
+        """The line of an earlier text that is nearly the same."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What decides how a file's rows are read; with the file's hash it names an import."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    conversations: bool = False
+    """Every row must be a list of turns."""
+    language: str = ""
+    """Rows whose question is in another language are held. Empty: all are taken."""
+    train_share: float | None = None
+    """Share of questions that go to training, the others to the holdout. None: what the file's split column says, else training."""
+    seed: int = 0
+
+
+class Intake:
+    """Rows to examples, in one pass. The tally tells what became of each row."""
+
+    def __init__(self, options: ImportOptions, seen: Seen, tally: Tally, quality: QualityPolicy | None = None) -> None:
+        self._options = options
+        self._finder = ColumnFinder(options.columns, conversations=options.conversations)
+        self._seen = seen
+        self._tally = tally
+        self._quality = quality or QualityPolicy()
+
+    def examples(self, rows: Iterable[Row | Broken]) -> Iterator[tuple[int, Example]]:
+        """The accepted examples with the line of their row, personal data masked.
+
+        Raises:
+            PermanentError: the first row lacks a column, so that none can be read. Later ones are refused by line.
+        """
+        columns_known = False
+        for row in rows:
+            self._tally.rows += 1
+            if isinstance(row, Broken):
+                self._tally.judge(Outcome(row.line, "refused", row.kind, row.reason))
+                continue
+            try:
+                columns = self._finder.find(tuple(row.values))
+            except PermanentError as error:
+                if not columns_known:
+                    raise
+                self._tally.judge(Outcome(row.line, "refused", "columns", str(error)))
+                continue
+            columns_known = True
+            try:
+                found = examples_of(row.values, columns)
+            except RowRefusedError as error:
+                self._tally.judge(Outcome(row.line, "refused", error.kind, str(error)))
+                continue
+            for example in found:
+                accepted = self._judged(row.line, masked(example))
+                if accepted is not None:
+                    yield row.line, accepted
+
+    def _judged(self, line: int, example: Example) -> Example | None:
+        earlier = self._seen.first(b"example" + example.content_id.encode(), line)
+        if earlier is not None:
+            self._tally.judge(Outcome(line, "refused", "duplicate", f"duplicate of line {earlier}"))
+            return None
+        if self._options.train_share is not None:
+            example = replace(example, split=side_of(example.question, self._options.train_share, self._options.seed))
+        outcome = self._held(line, example) or Outcome(line, "accepted")
+        self._tally.judge(outcome)
+        if outcome.verdict != "accepted":
+            return None
+        if self._seen.first(b"question" + normalised(example.question).encode(), line) is None:
+            self._tally.distinct_questions += 1
+            if (like := self._seen.near(signature(example.question), line)) is not None:
+                self._tally.add_near_duplicate(line, like)
+        self._tally.add(example)
+        return example
+
+    def _held(self, line: int, example: Example) -> Outcome | None:
+        """Readable, but a person should look first."""
+        spoken = language_of(example.question, self._options.language)
+        if self._options.language and spoken != self._options.language:
+            return Outcome(line, "held", "language", f"the question is in {spoken!r}, and --language asks for {self._options.language!r}")
+        prompt = json.dumps([message.model_dump() for message in example.messages], ensure_ascii=False)
+        found = findings(example.question, prompt, example.answer, example.rejected or "", self._quality)
+        return Outcome(line, "held", found[0], f"quality: {', '.join(found)}") if found else None
+
+
+class Progress(BaseModel):
+    """How far an import got: the sidecar beside which it can be interrupted at any time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    file: str
+    sha256: str
+    began_at: datetime
+    """Every event of this import has it, so that publishing one again changes nothing."""
+    published: int = 0
+    """Accepted examples, in the file's order, whose events the log acknowledged."""
+    finished: bool = False
+
+    @classmethod
+    def load(cls, sidecar: Path) -> Self | None:
+        """What an earlier run left; None where there was none.
+
+        Raises:
+            PermanentError: the file is damaged.
+        """
+        try:
+            return cls.model_validate_json(sidecar.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (ValidationError, OSError) as error:
+            raise PermanentError(f"{sidecar} is no import's progress ({error}); remove it to start this import anew") from error
+
+    def save(self, sidecar: Path) -> None:
+        """Whole or not at all."""
+        sidecar.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(sidecar, self.model_dump_json(indent=2).encode())
+
+
+async def publish(
+    examples: Iterable[tuple[int, Example]],
+    bus: Bus,
+    progress: Progress,
+    *,
+    operator: str,
+    save: Callable[[Progress], None],
+) -> Progress:
+    """Publish what `progress` lacks, batch by batch; after each acknowledged one `save` is called.
+
+    Raises:
+        TransientError: the log did not acknowledge a batch. What was acknowledged before is saved.
+    """
+    batch: list[Any] = []
+    skip = progress.published
+    for number, (line, example) in enumerate(examples):
+        if number < skip:
+            continue
+        origin = f"{progress.file} {progress.sha256[:12]} line {line}"
+        batch.append(imported(example, origin=origin, operator=operator, occurred_at=progress.began_at))
+        if len(batch) == BATCH:
+            progress = await _acknowledged(batch, bus, progress, save)
+            batch = []
+    if batch:
+        progress = await _acknowledged(batch, bus, progress, save)
+    progress = progress.model_copy(update={"finished": True})
+    save(progress)
+    return progress
+
+
+async def _acknowledged(batch: list[Any], bus: Bus, progress: Progress, save: Callable[[Progress], None]) -> Progress:
+    await bus.publish(*batch)
+    progress = progress.model_copy(update={"published": progress.published + len(batch)})
+    save(progress)
+    return progress
