@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
-from csqa_loop.cycle.ports import Generation, Judge, ModelServer
+from csqa_loop.cycle.ports import Judge, ModelServer
 from csqa_loop.domain.errors import CsqaError, PermanentError
 from csqa_loop.domain.events import ChatMessage, Sampling
 from csqa_loop.domain.judging import (
@@ -22,6 +22,7 @@ from csqa_loop.domain.judging import (
     stands_on_policy,
     writing,
 )
+from csqa_loop.domain.privacy import mask
 from csqa_loop.domain.text import normalised
 from csqa_loop.settings import AnswerSettings, JudgeSettings
 
@@ -30,8 +31,8 @@ _REPLY_TOKENS = 512
 
 
 @dataclass(frozen=True)
-class Winner:
-    """An answer that the judge prefers to the bad one in both orders."""
+class Contender:
+    """An answer that may be better than the bad one."""
 
     method: Literal["resample", "judge"]
     text: str
@@ -56,27 +57,25 @@ class Contest:
         """Who judges."""
         return self._judge.model
 
-    async def winner(self, case: Candidate, champion: str) -> Winner | None:
+    async def winner(self, case: Candidate, champion: str) -> Contender | None:
         """The best of what beats the bad answer; None where nothing does.
 
         Raises:
             TransientError: model server or judge does not answer.
             PermanentError: one of them refused the request, or the judge's reply is no verdict.
         """
-        best: Generation | None = None
+        best: Contender | None = None
         for sample in await self._samples(case, champion):
             if await self._wins(case, sample.text, case.answer) and (best is None or await self._wins(case, sample.text, best.text)):
                 best = sample
         if best is not None:
-            return Winner("resample", best.text.strip(), best.adapter)
+            return best
         written = await self._written(case)
-        if written and await self._wins(case, written, case.answer):
-            return Winner("judge", written, case.adapter)
-        return None
+        return written if written and await self._wins(case, written.text, case.answer) else None
 
-    async def _samples(self, case: Candidate, champion: str) -> list[Generation]:
+    async def _samples(self, case: Candidate, champion: str) -> list[Contender]:
         """What the champion says when it is asked again: whole answers, unlike the bad one and each other."""
-        kept: dict[str, Generation] = {}
+        kept: dict[str, Contender] = {}
         for number in range(self._judging.samples):
             sampling = Sampling(
                 temperature=self._judging.temperature,
@@ -85,18 +84,20 @@ class Contest:
                 seed=_seed(case.message_id, number),
             )
             said = await self._server.generate(champion, case.messages, sampling, fallback=champion)
+            text = _as_on_record(said.text)
             # Cut off in the middle: it would teach to stop there.
-            if said.finish_reason != "length" and _worth_judging(said.text, case):
-                kept.setdefault(normalised(said.text), said)
+            if said.finish_reason != "length" and _worth_judging(text, case):
+                kept.setdefault(normalised(text), Contender("resample", text, said.adapter))
         return list(kept.values())
 
-    async def _written(self, case: Candidate) -> str | None:
+    async def _written(self, case: Candidate) -> Contender | None:
         """The judge's own answer; None where the policy does not say, or the judge states more than the policy."""
         reply = await self._ask(writing(case))
         answer = parse_answer(reply)
         if answer is None:
             raise self._unreadable(reply, 'an object with "answer"')
-        return answer if _worth_judging(answer, case) else None
+        text = _as_on_record(answer)
+        return Contender("judge", text, case.adapter) if _worth_judging(text, case) else None
 
     async def _wins(self, case: Candidate, answer: str, other: str) -> bool:
         """Whether the judge prefers `answer` to `other` in both orders."""
@@ -121,6 +122,11 @@ class Contest:
     def _unreadable(self, reply: str, wanted: str) -> PermanentError:
         self.counts["unreadable"] += 1
         return PermanentError(f"the judge {self._judge.model} replied {reply[:80]!r}; {wanted} was asked for")
+
+
+def _as_on_record(text: str) -> str:
+    """As the bad answer lies in the ledger: what is masked in one only would decide the comparison."""
+    return mask(text).strip()
 
 
 def _worth_judging(answer: str, case: Candidate) -> bool:

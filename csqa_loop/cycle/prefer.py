@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from csqa_loop.cycle.contest import Contest, Winner
+from csqa_loop.cycle.contest import Contender, Contest
 from csqa_loop.cycle.ports import Bus
 from csqa_loop.domain.errors import PermanentError, TransientError
 from csqa_loop.domain.events import BASE, AnswerProposed, derived_id
@@ -168,7 +168,7 @@ class AnswerProposer:
             self._settled.add(case.message_id)
         return None
 
-    def _proposal(self, case: Candidate, winner: Winner) -> AnswerProposed:
+    def _proposal(self, case: Candidate, winner: Contender) -> AnswerProposed:
         return AnswerProposed(
             event_id=derived_id(case.message_id, "AnswerProposed", winner.method),
             occurred_at=self._clock(),

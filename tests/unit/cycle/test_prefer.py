@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -148,6 +148,15 @@ async def test_samples_that_state_other_numbers_than_the_policy_are_not_judged()
     desk = Desk(says=Says("You have 15 days.", "You have 14 to 20 days."), judge=FakeJudge(by_merit(lambda answer: answer != BAD)))
     await desk.proposer.beat()
     assert desk.proposals == []
+
+
+async def test_personal_data_is_masked_before_anybody_compares_it() -> None:
+    masked = replace(case(), answer="Write to [email].")
+    says = Says("Write to jane.roe@example.com.", "Write to jane.roe@example.com within 14 days.")
+    desk = Desk(cases=[masked], says=says, judge=FakeJudge(by_merit(len)))
+    await desk.proposer.beat()
+    assert [event.answer for event in desk.proposals] == ["Write to [email] within 14 days."]
+    assert not any("jane" in messages[1].content for messages in desk.judge.asked)
 
 
 async def test_samples_that_were_cut_off_are_not_judged() -> None:
