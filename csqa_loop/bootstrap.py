@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from csqa_loop.backends.secrets import Secrets, load_or_create
 from csqa_loop.cycle.ports import Bus, Encoder
+from csqa_loop.domain.preferences import PairPolicy
+from csqa_loop.domain.quality import QualityPolicy
 from csqa_loop.settings import Settings
 
 if TYPE_CHECKING:
@@ -84,6 +86,20 @@ def build_encoder(settings: Settings) -> Encoder:
     return load_encoder(settings.encoder)
 
 
+def pair_policy(settings: Settings) -> PairPolicy:
+    """How pairs are made: the ledger and a replay must agree on it."""
+    preferences = settings.preferences
+    return PairPolicy(
+        weights=preferences.weights,
+        grounding=preferences.grounding == "required",
+        min_raters=preferences.min_raters,
+        chunk_characters=settings.retrieval.chunk_characters,
+        quality=QualityPolicy(
+            min_characters=preferences.min_characters, max_tokens=settings.training.max_length, prohibited=preferences.prohibited
+        ),
+    )
+
+
 @dataclass(frozen=True)
 class LoopParts:
     """Everything the loop's process is made of."""
@@ -125,7 +141,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
 
     secrets = build_secrets(settings)
     bus, model_server = build_bus(settings), build_model_server(settings)
-    ledger = LedgerService(Ledger(settings.ledger_file))
+    ledger = LedgerService(Ledger(settings.ledger_file, pair_policy(settings)))
     config = RunConfig(
         base_model=base_model_path(settings),
         adapters=str(settings.adapters.resolve()),

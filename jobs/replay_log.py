@@ -8,7 +8,7 @@ from typing import Any
 from csqa_loop.backends.bus import read_to_end
 from csqa_loop.backends.ledger import Ledger, queries
 from csqa_loop.backends.ledger.invariants import ledger_hash
-from csqa_loop.bootstrap import build_secrets
+from csqa_loop.bootstrap import build_secrets, pair_policy
 from csqa_loop.cycle.guard import guard
 from csqa_loop.cycle.record import sort_out
 from csqa_loop.domain.intake import LogRecord
@@ -22,7 +22,7 @@ async def replay_log(settings: Settings, file: Path, progress: Callable[[int], N
     Raises:
         TransientError: Kafka does not answer, or the disk refuses.
     """
-    ledger = Ledger(file)
+    ledger = Ledger(file, pair_policy(settings))
     ledger.open()
     clean = partial(guard, build_secrets(settings).secret)
     batch: list[LogRecord] = []

@@ -57,7 +57,7 @@ def demo(
     file = scenario or packaged("harbour-shop/scenario.yaml")
     script = load_scenario(file)
     # For this process and for every one it starts: they read the same settings.
-    os.environ.update(demo_environment(script, file, placebo=placebo, gate=not no_gate, given=os.environ))
+    os.environ.update(demo_environment(script, file, placebo=placebo, sabotage=sabotage, gate=not no_gate, given=os.environ))
     settings = load_settings()
     with DemoView(f"csqa demo: {script.name}, {mode}, seed {seed}", sys.stderr if as_json else None) as view:
         try:

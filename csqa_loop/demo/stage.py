@@ -25,7 +25,7 @@ _GRACE_SECONDS = 40.0
 _STOP_SECONDS = _GRACE_SECONDS + 5.0
 
 
-def demo_environment(scenario: Scenario, scenario_file: Path, *, placebo: bool, gate: bool, given: Mapping[str, str]) -> dict[str, str]:
+def demo_environment(scenario: Scenario, scenario_file: Path, *, placebo: bool, sabotage: bool, gate: bool, given: Mapping[str, str]) -> dict[str, str]:
     """Variables to add: the demo's settings file and what the options mean. What the user has set (`given`) stays."""
     wanted = {"CSQA_CONFIG": str(packaged("demo.toml")), "CSQA_LANGUAGE": scenario.language}
     if scenario.regression:
@@ -38,6 +38,11 @@ def demo_environment(scenario: Scenario, scenario_file: Path, *, placebo: bool, 
     # An option on the command line was meant for this run: it wins over the environment.
     if placebo:
         wanted["CSQA_TRAINING__METHOD"] = "placebo"
+    if sabotage:
+        # Wrong corrections are blamed on the policies they contradict and never trained on, and customers' thumbs tell the truth. To see the
+        # later defences these first ones are lowered.
+        wanted["CSQA_PREFERENCES__GROUNDING"] = "off"
+        wanted["CSQA_PREFERENCES__MIN_RATERS"] = "1000000"
     if not gate:
         wanted["CSQA_GATE__ENABLED"] = "false"
     return wanted

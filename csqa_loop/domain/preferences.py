@@ -20,7 +20,7 @@ _NGRAM = 3
 
 Source = Literal["correction", "review", "rated", "resample", "judge", "import"]
 """Where a better answer came from."""
-WEIGHTS: Mapping[str, float] = MappingProxyType(
+WEIGHTS: Mapping[Source, float] = MappingProxyType(
     {"correction": 1.0, "review": 1.0, "rated": 0.5, "resample": 0.5, "judge": 0.3, "import": 0.5}
 )
 """How much a pair counts in training, by its source: a person's word is the unit."""
@@ -30,7 +30,7 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
 class PairPolicy:
     """How pairs are made. Tables that rest on it are functions of the events and of this."""
 
-    weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
+    weights: Mapping[Source, float] = field(default_factory=lambda: dict(WEIGHTS))
     grounding: bool = True
     """Whether blame decides; without it every correction of what the model wrote becomes a pair."""
     min_raters: int = 2

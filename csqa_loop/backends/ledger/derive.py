@@ -173,7 +173,7 @@ class Derivation:
     def _judge(self, answers: dict[str, _Told], complaints: list[_Complaint]) -> tuple[list[_Row], list[Pair]]:
         """Blame for every complaint about a known answer, and the pairs that follow from it."""
         blames: list[_Row] = []
-        pairs: list[Pair] = []
+        pairs: list[Pair | None] = []
         for complaint in complaints:
             told = answers.get(complaint.message_id)
             if told is None:
@@ -259,20 +259,23 @@ class Derivation:
         """The first answer of every message."""
         told = {}
         for *fields, citations, moment in self._connection.execute(_ANSWERS, [names]).fetchall():
-            quoted = tuple(dict.fromkeys((citation["policy_id"], citation["version"]) for citation in json.loads(citations)))
-            answer = Answer(*fields, quoted)
+            answer = replace(Answer(*fields), quoted=_quoted(citations))
             told[answer.message_id] = _Told(answer, _utc(moment))
         return told
 
     def _complaints(self, names: list[str]) -> list[_Complaint]:
         rows = self._connection.execute(_COMPLAINTS, [names]).fetchall()
-        return [_Complaint(*row[:-1], _utc(row[-1])) for row in rows]
+        return [replace(_Complaint(*row), occurred_at=_utc(row[-1])) for row in rows]
 
     def _category(self, answer: Answer) -> str:
         return self._timeline.category(*answer.quoted[0]) if answer.quoted else answer.policy_id
 
     def _sha(self) -> str:
         return hashlib.sha256(f"{_VERSION}\n{self._policy}".encode()).hexdigest()[:16]
+
+
+def _quoted(citations: str) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys((citation["policy_id"], citation["version"]) for citation in json.loads(citations)))
 
 
 def _utc(moment: datetime) -> datetime:

@@ -1,13 +1,17 @@
 """Questions about pairs: what may be trained on, what only evaluates, and where each came from."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import UTC
+from itertools import islice
 from typing import Any
 
 import duckdb
 
-from csqa_loop.domain.preferences import Pair
+from csqa_loop.domain.events import ChatMessage
+from csqa_loop.domain.judging import Candidate
+from csqa_loop.domain.preferences import Pair, held_out
 
 Connection = duckdb.DuckDBPyConnection
 _COLUMNS = ", ".join(
@@ -37,6 +41,27 @@ def pair_counts(connection: Connection) -> dict[str, int]:
         counts[state] = count
         counts["total"] += count
     return counts
+
+
+def proposal_candidates(connection: Connection, limit: int, skip: Collection[str]) -> list[Candidate]:
+    """Answers blamed on generation that nobody has bettered or rejected and that may be trained on, the oldest first; never one in `skip`."""
+    rows = connection.execute(
+        """
+        SELECT a.conversation_id, a.message_id, a.question, a.messages, a.answer, a.adapter, a.policy_id, a.section FROM (
+            SELECT message_id, min(occurred_at) AS since FROM blames
+            WHERE message_id NOT IN (SELECT message_id FROM pairs) AND message_id NOT IN (SELECT unnest($1))
+                AND review_id NOT IN (SELECT review_id FROM review_states WHERE action = 'reject')
+            GROUP BY message_id HAVING bool_and(fault = 'generation' AND NOT corrected)
+        ) b JOIN answers a USING (message_id)
+        QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY a.occurred_at, a.event_id) = 1 ORDER BY b.since, message_id
+        """,
+        [list(skip)],
+    ).fetchall()
+    chosen = islice((row for row in rows if not held_out(row[6], row[7])), limit)
+    return [
+        Candidate(conversation, message, question, tuple(ChatMessage(**said) for said in json.loads(messages)), answer, adapter)
+        for conversation, message, question, messages, answer, adapter, _, _ in chosen
+    ]
 
 
 def _pairs(connection: Connection, condition: str, values: Sequence[object] = ()) -> list[Pair]:

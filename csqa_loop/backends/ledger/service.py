@@ -1,7 +1,7 @@
 """The ledger for asyncio: one writer thread, two reader threads, and a bell that rings after every batch."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
@@ -13,6 +13,7 @@ from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import DeadLettered, Event
 from csqa_loop.domain.experiment import ArmTotals
 from csqa_loop.domain.intake import Batch
+from csqa_loop.domain.judging import Candidate
 from csqa_loop.domain.preferences import Pair
 from csqa_loop.domain.rollout import Experiment, LoopState
 
@@ -132,6 +133,10 @@ class LedgerService:
     async def pairs_of(self, pair_ids: Sequence[str]) -> list[Pair]:
         """The named pairs."""
         return await self.ask(pairs.pairs_by_id, pair_ids)
+
+    async def candidates(self, limit: int, skip: Collection[str]) -> list[Candidate]:
+        """At most `limit` answers for which a better one is looked for."""
+        return await self.ask(pairs.proposal_candidates, limit, skip)
 
     async def totals(self, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
         """Sums over closed users: challenger, control."""
