@@ -137,6 +137,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.cycle.run_writer import RunWriter
     from csqa_loop.cycle.train import RunPlanner
     from csqa_loop.domain.events import now
+    from csqa_loop.domain.selection import SelectionPolicy
     from csqa_loop.domain.trigger import TriggerPolicy
 
     secrets = build_secrets(settings)
@@ -149,8 +150,19 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         gate=settings.gate,
         model_server_urls=settings.model_server_urls,
     )
-    trigger = settings.trigger
-    planner = RunPlanner(ledger, RunWriter(settings.runs, config), TriggerPolicy(trigger.min_pairs, trigger.max_pairs))
+    trigger, preferences = settings.trigger, settings.preferences
+    planner = RunPlanner(
+        ledger,
+        RunWriter(settings.runs, config),
+        TriggerPolicy(trigger.min_pairs, preferences.min_users),
+        SelectionPolicy(
+            max_pairs=trigger.max_pairs,
+            user_share=preferences.user_share,
+            user_per_day=preferences.user_per_day,
+            contributor_per_day=preferences.contributor_per_day,
+            near_duplicate=preferences.near_duplicate,
+        ),
+    )
     examiner, reconciler = Examiner(ledger, settings.experiment.grace_seconds), Reconciler(model_server)
     decider = Decider(
         ledger,

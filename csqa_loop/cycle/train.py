@@ -1,32 +1,47 @@
 """Claiming a training run: deterministic id, complete run directory, then the request in the log."""
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 from csqa_loop.cycle.ports import LedgerReader, RunDirectories
 from csqa_loop.domain.events import TrainingRequested, derived_id
-from csqa_loop.domain.preferences import Pair, without_near_repeats
-from csqa_loop.domain.trigger import Backlog, TriggerPolicy, data_hash, due, run_id
+from csqa_loop.domain.preferences import Pair
+from csqa_loop.domain.selection import SelectionPolicy, select
+from csqa_loop.domain.trigger import Backlog, TrainingReason, TriggerPolicy, data_hash, due, run_id
 
 _log = logging.getLogger(__name__)
 
 
 class RunPlanner:
-    """Turns fresh pairs into one run, once there are enough."""
+    """Turns fresh pairs into one run, once there are enough that may be trained on together."""
 
-    def __init__(self, ledger: LedgerReader, runs: RunDirectories, policy: TriggerPolicy) -> None:
+    def __init__(self, ledger: LedgerReader, runs: RunDirectories, trigger: TriggerPolicy, selection: SelectionPolicy) -> None:
         self._ledger = ledger
         self._runs = runs
-        self._policy = policy
+        self._trigger = trigger
+        self._selection = selection
+        self._not_due: tuple[str, ...] = ()
 
     async def claim(self, champion: str, now: datetime) -> TrainingRequested | None:
         """A request whose run directory is complete, or None while no run is due."""
-        holdout = await self._ledger.holdout_pairs()
-        pairs = without_near_repeats(await self._ledger.fresh_pairs(), (pair.question for pair in holdout))
-        reason = due(Backlog(fresh_pairs=len(pairs), run_in_flight=False), self._policy)
-        if reason is None:
+        fresh = await self._ledger.fresh_pairs()
+        # A selection is never more than what is fresh, and this is asked every second.
+        if self._due(fresh) is None:
             return None
-        pairs = pairs[: self._policy.max_pairs]
+        holdout = await self._ledger.holdout_pairs()
+        offered = tuple(pair.pair_id for pair in (*fresh, *holdout))
+        if offered == self._not_due:
+            return None
+        # Seconds for 100,000 pairs: not on the loop's thread.
+        selection = await asyncio.to_thread(select, fresh, [pair.question for pair in holdout], self._selection)
+        pairs = selection.taken
+        reason = self._due(pairs)
+        if reason is None:
+            self._not_due = offered
+            _log.info("no run yet: of %d fresh pairs a training set could hold %s", len(fresh), selection)
+            return None
         pairs_hash = data_hash((p.pair_id, p.prompt, p.chosen, p.rejected) for p in pairs)
         run = run_id(champion, pairs_hash)
         request = TrainingRequested(
@@ -34,7 +49,7 @@ class RunPlanner:
             occurred_at=now,
             run_id=run,
             attempt=1,
-            reason=f"{reason}: {len(pairs)}",
+            reason=f"{reason}: {selection}",
             champion=champion,
             pair_ids=tuple(pair.pair_id for pair in pairs),
             holdout_pair_ids=tuple(pair.pair_id for pair in holdout),
@@ -54,3 +69,7 @@ class RunPlanner:
         pairs: list[Pair] = await self._ledger.pairs_of(request.pair_ids)
         await self._runs.prepare(again, pairs, await self._ledger.pairs_of(request.holdout_pair_ids))
         return again
+
+    def _due(self, pairs: Sequence[Pair]) -> TrainingReason | None:
+        users = {pair.user for pair in pairs} - {""}
+        return due(Backlog(fresh_pairs=len(pairs), users=len(users), run_in_flight=False), self._trigger)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -14,9 +14,6 @@ from csqa_loop.domain.similarity import signature
 from csqa_loop.domain.text import normalised
 
 HOLDOUT_SHARE = 0.15
-_NEAR_REPEAT = 0.8
-_NGRAM = 3
-
 
 Source = Literal["correction", "review", "rated", "resample", "judge", "import"]
 """Where a better answer came from."""
@@ -233,25 +230,3 @@ def _net(group: Sequence[Rating], min_raters: int) -> int:
     ups = len({rating.user for rating in group if rating.thumb == "up"})
     downs = len({rating.user for rating in group if rating.thumb == "down"})
     return ups - downs if max(ups, downs) >= min_raters else 0
-
-
-def near_repeat(first: str, second: str) -> bool:
-    """Whether two questions are nearly the same: Jaccard similarity of their character trigrams, 0.8 or more."""
-    left, right = _ngrams(first), _ngrams(second)
-    return len(left & right) >= _NEAR_REPEAT * len(left | right)
-
-
-def without_near_repeats(pairs: Sequence[Pair], protected: Iterable[str]) -> list[Pair]:
-    """The pairs whose question does not nearly repeat a protected (held-out) one."""
-    guarded = [_ngrams(question) for question in set(protected)]
-    kept = []
-    for pair in pairs:
-        own = _ngrams(pair.question)
-        if not any(len(own & other) >= _NEAR_REPEAT * len(own | other) for other in guarded):
-            kept.append(pair)
-    return kept
-
-
-def _ngrams(text: str) -> frozenset[str]:
-    letters = normalised(text)
-    return frozenset(letters[start : start + _NGRAM] for start in range(max(1, len(letters) - _NGRAM + 1)))

@@ -18,6 +18,8 @@ class Backlog:
 
     fresh_pairs: int
     """Trainable pairs that no run has claimed."""
+    users: int
+    """Distinct customers behind them."""
     run_in_flight: bool
     """A run or an experiment is open."""
 
@@ -27,14 +29,15 @@ class TriggerPolicy:
     """Thresholds."""
 
     min_pairs: int
-    max_pairs: int
+    min_users: int = 0
 
 
 def due(backlog: Backlog, policy: TriggerPolicy) -> TrainingReason | None:
     """The reason to start a run now, or None. One run or experiment at a time."""
     if backlog.run_in_flight:
         return None
-    return TrainingReason.ENOUGH_PAIRS if backlog.fresh_pairs >= policy.min_pairs else None
+    enough = backlog.fresh_pairs >= policy.min_pairs and backlog.users >= policy.min_users
+    return TrainingReason.ENOUGH_PAIRS if enough else None
 
 
 def data_hash(rows: Iterable[tuple[str, str, str, str]]) -> str:

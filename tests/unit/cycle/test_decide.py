@@ -1,8 +1,11 @@
 """The beat: one decision at a time, recorded before the next."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
+
+import pytest
 
 from csqa_loop.cycle.decide import Decider
 from csqa_loop.cycle.experiment import Examiner
@@ -12,6 +15,7 @@ from csqa_loop.domain import events as e
 from csqa_loop.domain.experiment import ArmTotals
 from csqa_loop.domain.preferences import Pair
 from csqa_loop.domain.rollout import Experiment, LoopState, Run
+from csqa_loop.domain.selection import Selection, SelectionPolicy, select
 from csqa_loop.domain.trigger import TriggerPolicy
 from tests import events as make
 from tests.fakes.bus import MemoryBus
@@ -88,7 +92,7 @@ def build(server: FakeModelServer | None = None) -> tuple[Decider, Board, Memory
     board = Board(bus)
     reconciler = Reconciler(server or FakeModelServer())
     decider = Decider(
-        board, bus, RunPlanner(board, NoRuns(), TriggerPolicy(min_pairs=2, max_pairs=5)), Examiner(board, 0), reconciler,
+        board, bus, RunPlanner(board, NoRuns(), TriggerPolicy(min_pairs=2, min_users=2), SelectionPolicy(max_pairs=5)), Examiner(board, 0), reconciler,
         contract=CONTRACT, progress_timeout=timedelta(minutes=5), max_attempts=2, clock=lambda: make.at(10), horizon=lambda: make.at(10),
     )  # fmt: skip
     return decider, board, bus, reconciler
@@ -96,8 +100,8 @@ def build(server: FakeModelServer | None = None) -> tuple[Decider, Board, Memory
 
 def pair(number: int) -> Pair:
     return Pair(
-        f"p-{number}", f"m{number}", "returns", "s", False, f"question {number} about something else {number * 7919}", "[]", "good", "bad", "bad_case", 1.0,
-        "base", "a", "b", make.at(number),
+        f"p-{number}", f"m{number}", "returns", "s", False, f"question {number} about something else {number * 7919}", "[]", "good", "bad", "correction", 1.0,
+        "base", "a", "b", make.at(number), user=f"u-{number}",
     )  # fmt: skip
 
 
@@ -117,6 +121,49 @@ async def test_enough_pairs_are_one_run() -> None:
     board.pairs = [pair(1), pair(2), pair(3)]
     for _ in range(3):
         await decider.beat()
+    assert kinds(bus) == ["DeploymentChanged", "TrainingRequested"]
+
+
+async def test_the_request_says_what_was_left_out_and_why() -> None:
+    decider, board, _, _ = build()
+    board.pairs = [pair(1), pair(2), replace(pair(3), question=pair(1).question), replace(pair(4), user="u-1")]
+    await decider.beat()
+    await decider.beat()
+    request = board._last(e.TrainingRequested)
+    assert isinstance(request, e.TrainingRequested)
+    assert request.pair_ids == ("p-1", "p-2")
+    assert request.reason == "enough fresh pairs: 2 pairs of 2 customers; left out: 1 near_duplicate, 1 user_share"
+
+
+async def test_no_run_rests_on_too_few_customers_or_on_one_pair_told_twice() -> None:
+    decider, board, bus, _ = build()
+    board.pairs = [replace(pair(number), user="u-1") for number in range(1, 5)]
+    await decider.beat()
+    await decider.beat()
+    board.pairs = [pair(1), replace(pair(2), question=pair(1).question)]
+    await decider.beat()
+    assert kinds(bus) == ["DeploymentChanged"]
+
+
+async def test_what_was_found_too_little_is_looked_at_again_when_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    selections: list[int] = []
+
+    def counted(pairs: list[Pair], protected: list[str], policy: SelectionPolicy) -> Selection:
+        selections.append(len(pairs))
+        return select(pairs, protected, policy)
+
+    monkeypatch.setattr("csqa_loop.cycle.train.select", counted)
+    decider, board, bus, _ = build()
+    board.pairs = [pair(1)]  # fewer than any selection could take
+    for _ in range(3):
+        await decider.beat()
+    board.pairs.append(replace(pair(2), question=pair(1).question))
+    for _ in range(3):
+        await decider.beat()
+    board.pairs.append(pair(3))
+    for _ in range(3):
+        await decider.beat()
+    assert selections == [2, 3]
     assert kinds(bus) == ["DeploymentChanged", "TrainingRequested"]
 
 

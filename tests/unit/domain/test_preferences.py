@@ -13,10 +13,8 @@ from csqa_loop.domain.preferences import (
     Correction,
     Pair,
     held_out,
-    near_repeat,
     normalised,
     pair_from,
-    without_near_repeats,
 )
 
 ANSWER = Answer(
@@ -86,33 +84,3 @@ def test_held_out_is_decided_once(policy: str, section: str):
 @given(st.text(max_size=60))
 def test_normalising_twice_changes_nothing(text: str):
     assert normalised(normalised(text)) == normalised(text)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "near"),
-    [
-        ("How long may I return a laptop?", "how long may I return a LAPTOP", True),
-        ("How long do I have to return a laptop?", "How long do I have to return a laptop, please?", True),
-        ("How long do I have to return a laptop?", "What does express shipping cost?", False),
-        ("电子产品多久可以退货？", "电子产品多久可以退货", True),
-        ("电子产品多久可以退货？", "快递要多少钱？", False),
-    ],
-)
-def test_near_repeats(first: str, second: str, near: bool):
-    assert near_repeat(first, second) is near
-    assert near_repeat(second, first) is near
-
-
-@given(st.text(max_size=40))
-def test_a_question_repeats_itself(text: str):
-    assert near_repeat(text, text)
-
-
-def test_training_drops_what_repeats_a_held_out_question():
-    pairs = [
-        replace(made(), pair_id=str(number), question=question)
-        for number, question in enumerate(["May I return a laptop?", "Who pays postage?"])
-    ]
-    assert [pair.pair_id for pair in without_near_repeats(pairs, ["may i return a laptop"])] == ["1"]
-    assert without_near_repeats(pairs, []) == pairs
-    assert without_near_repeats([], ["anything"]) == []

@@ -45,6 +45,8 @@ def _texts(count: int, seed: int, words: int = 14) -> list[str]:
     ("first", "second", "near"),
     [
         ("May I return a laptop?", "may i return a LAPTOP", True),
+        ("How long do I have to return a laptop?", "How long do I have to return a laptop, please?", True),
+        ("电子产品多久可以退货？", "快递要多少钱？", False),
         ("How long may I return an unused laptop computer?", "How long may I return the unused laptop computer?", False),
         (
             "May I return an unused laptop computer bought last week?",

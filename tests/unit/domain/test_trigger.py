@@ -6,23 +6,24 @@ from hypothesis import strategies as st
 
 from csqa_loop.domain.trigger import Backlog, TrainingReason, TriggerPolicy, data_hash, due, run_id
 
-POLICY = TriggerPolicy(min_pairs=20, max_pairs=24)
+POLICY = TriggerPolicy(min_pairs=20, min_users=5)
 ROWS = st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5), st.text(max_size=5), st.text(max_size=5)), max_size=6)
 
 
 @pytest.mark.parametrize(
-    ("fresh", "in_flight", "reason"),
+    ("fresh", "users", "in_flight", "reason"),
     [
-        (0, False, None),
-        (19, False, None),
-        (20, False, TrainingReason.ENOUGH_PAIRS),
-        (500, False, TrainingReason.ENOUGH_PAIRS),
-        (20, True, None),
-        (500, True, None),
+        (0, 0, False, None),
+        (19, 19, False, None),
+        (20, 4, False, None),
+        (20, 5, False, TrainingReason.ENOUGH_PAIRS),
+        (500, 300, False, TrainingReason.ENOUGH_PAIRS),
+        (20, 20, True, None),
+        (500, 300, True, None),
     ],
 )
-def test_enough_pairs_and_nothing_in_flight(fresh: int, in_flight: bool, reason: TrainingReason | None):
-    assert due(Backlog(fresh_pairs=fresh, run_in_flight=in_flight), POLICY) is reason
+def test_enough_pairs_of_enough_customers_and_nothing_in_flight(fresh: int, users: int, in_flight: bool, reason: TrainingReason | None):
+    assert due(Backlog(fresh_pairs=fresh, users=users, run_in_flight=in_flight), POLICY) is reason
 
 
 @given(rows=ROWS, data=st.data())

@@ -1,0 +1,149 @@
+"""Which pairs a training set holds: none twice, nothing held out, and nobody's word more than its share."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from enum import StrEnum
+
+from csqa_loop.domain.preferences import Pair
+from csqa_loop.domain.similarity import Protected, near_duplicates, signature
+
+
+class LeftOutReason(StrEnum):
+    """Why a pair is not in a training set. It stays fresh, and may be in a later one."""
+
+    NEAR_REPEAT_OF_HELD_OUT = "near_repeat_of_held_out"
+    NEAR_DUPLICATE = "near_duplicate"
+    USER_PER_DAY = "user_per_day"
+    CONTRIBUTOR_PER_DAY = "contributor_per_day"
+    USER_SHARE = "user_share"
+    CONTRIBUTOR_SHARE = "contributor_share"
+    BEYOND_MAX = "beyond_max"
+
+
+@dataclass(frozen=True)
+class SelectionPolicy:
+    """The caps. A user is a customer, a contributor who says what is better; a pair that names none is not capped by them."""
+
+    max_pairs: int
+    user_share: float = 0.02
+    """Largest part of the set from one user, and never less than one pair."""
+    contributor_share: float = 1.0
+    """The same for contributors: 1 caps nobody, as agents are few and have a key."""
+    user_per_day: int = 5
+    """Pairs of one user and UTC day."""
+    contributor_per_day: int = 500
+    near_duplicate: float = 0.85
+    """Estimated Jaccard similarity of the trigrams of question and chosen answer, from which two pairs are one."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A pair that is not in the set."""
+
+    pair_id: str
+    reason: LeftOutReason
+    detail: str
+    """What it repeats, or the cap that it is beyond."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Every pair offered is in one of both, oldest first."""
+
+    taken: tuple[Pair, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def users(self) -> int:
+        """Distinct customers of the pairs taken."""
+        return len({pair.user for pair in self.taken} - {""})
+
+    def __str__(self) -> str:
+        counts = Counter(entry.reason for entry in self.left_out)
+        reasons = ", ".join(f"{counts[reason]} {reason}" for reason in LeftOutReason if counts[reason])
+        return f"{len(self.taken)} pairs of {self.users} customers" + (f"; left out: {reasons}" if reasons else "")
+
+
+def select(pairs: Iterable[Pair], protected_questions: Iterable[str], policy: SelectionPolicy) -> Selection:
+    """The oldest pairs that may be trained on together, whatever order they come in. Their ids must be distinct."""
+    pairs = sorted(pairs, key=lambda pair: (pair.occurred_at, pair.pair_id))
+    left_out = _near_repeats(pairs, protected_questions)
+    left_out |= _near_duplicates([pair for pair in pairs if pair.pair_id not in left_out], policy.near_duplicate)
+    left_out |= _beyond_a_day([pair for pair in pairs if pair.pair_id not in left_out], policy)
+    left_out |= _beyond_shares([pair for pair in pairs if pair.pair_id not in left_out], policy)
+    return Selection(
+        taken=tuple(pair for pair in pairs if pair.pair_id not in left_out),
+        left_out=tuple(left_out[pair.pair_id] for pair in pairs if pair.pair_id in left_out),
+    )
+
+
+def _near_repeats(pairs: Sequence[Pair], protected_questions: Iterable[str]) -> dict[str, LeftOut]:
+    repeats = Protected(protected_questions).repeated_by(pair.question for pair in pairs)
+    return {
+        pair.pair_id: LeftOut(pair.pair_id, LeftOutReason.NEAR_REPEAT_OF_HELD_OUT, repeats[pair.question])
+        for pair in pairs
+        if pair.question in repeats
+    }
+
+
+def _near_duplicates(pairs: Sequence[Pair], threshold: float) -> dict[str, LeftOut]:
+    # The heaviest of its kind stays, the oldest among equals.
+    ranked = sorted(pairs, key=lambda pair: -pair.weight)
+    signatures = [pair.signature or signature(f"{pair.question}\n{pair.chosen}") for pair in ranked]
+    duplicates = near_duplicates(signatures, threshold)
+    return {
+        ranked[index].pair_id: LeftOut(ranked[index].pair_id, LeftOutReason.NEAR_DUPLICATE, ranked[kept].pair_id)
+        for index, kept in duplicates.items()
+    }
+
+
+def _beyond_a_day(pairs: Sequence[Pair], policy: SelectionPolicy) -> dict[str, LeftOut]:
+    counts: Counter[tuple[LeftOutReason, str, str]] = Counter()
+    left_out = {}
+    for pair in pairs:
+        day = pair.occurred_at.astimezone(UTC).date().isoformat()
+        caps = {
+            (LeftOutReason.USER_PER_DAY, pair.user, day): policy.user_per_day,
+            (LeftOutReason.CONTRIBUTOR_PER_DAY, pair.contributor, day): policy.contributor_per_day,
+        }
+        full = next((key for key, cap in caps.items() if key[1] and counts[key] >= cap), None)
+        if full is None:
+            counts.update(caps.keys())
+        else:
+            reason, who, _ = full
+            left_out[pair.pair_id] = LeftOut(pair.pair_id, reason, f"{who} has {caps[full]} on {day}")
+    return left_out
+
+
+def _beyond_shares(pairs: Sequence[Pair], policy: SelectionPolicy) -> dict[str, LeftOut]:
+    """A cap is a share of the set that it makes: the greatest size at which as many pairs as that are within their caps."""
+    size = min(len(pairs), policy.max_pairs)
+    while True:
+        left_out = _beyond_size(pairs, size, policy)
+        if len(pairs) - len(left_out) == size:
+            return left_out
+        # Smaller sets have no larger caps, so no greater size can do.
+        size = len(pairs) - len(left_out)
+
+
+def _beyond_size(pairs: Sequence[Pair], size: int, policy: SelectionPolicy) -> dict[str, LeftOut]:
+    shares = {LeftOutReason.USER_SHARE: policy.user_share, LeftOutReason.CONTRIBUTOR_SHARE: policy.contributor_share}
+    # 0.29 * 100 is 28.999...: no cap is one less for that.
+    caps = {reason: max(1, math.floor(share * size + 1e-9)) for reason, share in shares.items()}
+    counts: Counter[tuple[LeftOutReason, str]] = Counter()
+    taken = 0
+    left_out = {}
+    for pair in pairs:
+        names = {LeftOutReason.USER_SHARE: pair.user, LeftOutReason.CONTRIBUTOR_SHARE: pair.contributor}
+        full = next((reason for reason, name in names.items() if name and counts[reason, name] >= caps[reason]), None)
+        if full is not None:
+            left_out[pair.pair_id] = LeftOut(pair.pair_id, full, f"{names[full]} has {caps[full]} of {size}")
+        elif taken == size:
+            left_out[pair.pair_id] = LeftOut(pair.pair_id, LeftOutReason.BEYOND_MAX, f"the set holds {size}")
+        else:
+            taken += 1
+            counts.update(names.items())
+    return left_out
