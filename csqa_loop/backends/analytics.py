@@ -113,7 +113,12 @@ def _add_views(draft: Path, as_of: datetime, live: Sequence[LiveEstimate]) -> No
                     row.estimate, row.lower, row.upper,
                 ],
             )  # fmt: skip
-        published.execute(resources.files("csqa_loop.backends").joinpath("analytics_views.sql").read_text(encoding="utf-8"))
+        package = resources.files("csqa_loop.backends")
+        # The ledger's own views name no schema: here they read what lies in `facts`.
+        published.execute("SET schema = 'facts'")
+        published.execute(package.joinpath("ledger/views.sql").read_text(encoding="utf-8"))
+        published.execute("SET schema = 'main'")
+        published.execute(package.joinpath("analytics_views.sql").read_text(encoding="utf-8"))
         published.execute("COMMIT")
         published.execute("CHECKPOINT")
 

@@ -29,12 +29,42 @@ SELECT f.event_id, f.occurred_at, f.conversation_id, f.message_id, f."user", f.t
     a.policy_id, a.section, a.message_id IS NOT NULL AS answer_known
 FROM facts.feedback f LEFT JOIN answers a USING (message_id);
 
+-- `policy_id` and `section` are what the prompt quoted first; the nearest ones are what blame found to be about the matter.
 CREATE VIEW bad_cases AS
 SELECT b.event_id, b.occurred_at, b.conversation_id, b.message_id, b.reason, b.corrected_answer, b.reviewer, a.adapter, a.question, a.answer, a.source,
-    a.policy_id, a.section, p.pair_id IS NOT NULL AS became_pair
-FROM facts.bad_cases b LEFT JOIN answers a USING (message_id) LEFT JOIN facts.pairs p ON p.evidence_event_id = b.event_id;
+    a.policy_id, a.section, f.fault, f.detail, f.policy_id AS nearest_policy, f.section AS nearest_section, f.category, f.missing_numbers,
+    p.pair_id IS NOT NULL AS became_pair
+FROM facts.bad_cases b LEFT JOIN answers a USING (message_id) LEFT JOIN facts.blames f USING (event_id)
+    LEFT JOIN facts.pairs p ON p.evidence_event_id = b.event_id;
 
-CREATE VIEW pairs AS SELECT * FROM facts.pairs;
+-- What no training mends. One row an answer: the newest complaint that says what was right counts, and every one else.
+CREATE VIEW knowledge_faults AS
+WITH judged AS (
+    SELECT * FROM facts.blames WHERE event_id NOT IN (FROM facts.undone_reviews)
+    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY corrected DESC, occurred_at DESC, event_id DESC) = 1
+)
+SELECT occurred_at, fault, CASE fault
+        WHEN 'missing_policy' THEN 'write it' WHEN 'stale_policy' THEN 'bring it up to date' ELSE 'word it so that it is found' END AS to_do,
+    policy_id, section, category, detail, missing_numbers, question, message_id, event_id
+FROM judged WHERE fault IN ('missing_policy', 'stale_policy', 'retrieval_miss');
+
+CREATE VIEW pairs AS
+SELECT s.* EXCLUDE (signature, prompt_key, question_key), coalesce(c.runs, []) AS runs
+FROM facts.pair_states s LEFT JOIN (SELECT pair_id, list_sort(list_distinct(list(run_id))) AS runs FROM facts.claims GROUP BY pair_id) c USING (pair_id);
+
+CREATE VIEW unpaired AS SELECT * EXCLUDE (version) FROM facts.unpaired;
+
+-- `seconds_to_decide`: since the first complaint about the answer, or since the pair was made.
+CREATE VIEW reviews AS
+WITH opened AS (
+    SELECT review_id, min(occurred_at) AS opened_at FROM facts.blames WHERE reason <> 'review' GROUP BY review_id
+    UNION ALL
+    SELECT review_id, min(occurred_at) FROM facts.pairs GROUP BY review_id
+)
+SELECT r.event_id, r.occurred_at, r.review_id, r.kind, r.subject, r.message_id, r.action, r.corrected_answer, r.reviewer, r.note,
+    r.event_id IN (FROM facts.undone_reviews) AS undone, o.opened_at, epoch(r.occurred_at) - epoch(o.opened_at) AS seconds_to_decide,
+    p.pair_id IS NOT NULL AS became_pair
+FROM facts.reviews r LEFT JOIN opened o USING (review_id) LEFT JOIN facts.pairs p ON p.evidence_event_id = r.event_id;
 
 CREATE VIEW runs AS
 WITH last_attempt AS (SELECT run_id, max(attempt) AS attempt FROM facts.training_events GROUP BY run_id),

@@ -16,6 +16,7 @@ from csqa_loop.domain import events as e
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.experiment import ArmTotals, MetricTotals, analyse
 from csqa_loop.domain.intake import Batch, Letter, LogRecord
+from csqa_loop.domain.preferences import review_id_of
 
 START = datetime(2026, 5, 4, 23, 0, tzinfo=UTC)
 ADAPTER = "a-0123456789abcdef"
@@ -52,7 +53,7 @@ def chats(number: int, **more) -> list[e.Event]:
     citation = e.Citation(chunk_id="returns@0123456789ab#0", policy_id="returns", version="0123456789ab", section="Electronics", score=0.8)
     answer = e.AnswerGiven(
         occurred_at=at(60 * number + 1), question=f"May I return item {number % 7}?", answer="You have 30 days.",
-        messages=(e.ChatMessage(role="system", content="Policy."), e.ChatMessage(role="user", content=f"May I return item {number % 7}?")),
+        messages=(e.ChatMessage(role="system", content="Within 14 days."), e.ChatMessage(role="user", content=f"May I return item {number % 7}?")),
         citations=(citation,), covered=number % 10 != 0, handoff=number % 10 == 0, latency_ms=100.0 + number,
         tokens=e.Tokens(prompt=90, completion=8), **ids, **arm, **more,
     )  # fmt: skip
@@ -60,6 +61,18 @@ def chats(number: int, **more) -> list[e.Event]:
     if number % 5:
         made.append(e.FeedbackGiven(occurred_at=at(60 * number + 5), thumb="down" if number % 3 == 0 else "up", **ids))
     return made
+
+
+def decision(message: str, action: str) -> dict[str, str]:
+    subject = {"kind": "answer", "subject": message, "review_id": review_id_of("answer", message)}
+    return {"conversation_id": f"c{int(message[1:]) // 2}", "message_id": message, "action": action, "reviewer": "agent-3"} | subject
+
+
+def example(number: int, **more) -> e.ExampleImported:
+    return e.ExampleImported(
+        occurred_at=at(950), conversation_id=f"i-{number:016x}", messages=(e.ChatMessage(role="user", content="Do you repair oars?"),),
+        answer="Yes, every oar that is not broken in two.", category="repairs", origin="old.csv", operator="opal", **more,
+    )  # fmt: skip
 
 
 def history() -> list[e.Event]:
@@ -70,6 +83,15 @@ def history() -> list[e.Event]:
         e.FeedbackGiven(occurred_at=at(71), conversation_id="c9999", message_id="m9999", user="u-9", thumb="up"),
         e.BadCaseReported(occurred_at=at(300), conversation_id="c1", message_id="m3", corrected_answer="You have 14 days.", **bad),
         e.BadCaseReported(occurred_at=at(301), conversation_id="c2", message_id="m4", **bad),
+        e.BadCaseReported(
+            occurred_at=at(302), conversation_id="c3", message_id="m6", corrected_answer="Kayaks cost 90 pounds.", reviewer="agent-2", reason="incomplete"
+        ),
+        e.ReviewDecided(occurred_at=at(900), corrected_answer="You have 14 days.", **decision("m4", "correct")),
+        e.ReviewDecided(occurred_at=at(901), corrected_answer="Within 14 days.", **decision("m9", "correct")),
+        e.ReviewDecided(occurred_at=at(902), **decision("m9", "reopen")),
+        example(1, rejected="Nobody knows."),
+        example(2, liked=True),
+        example(3, liked=True, split="holdout"),
         e.PolicyPublished(occurred_at=at(1), policy_id="returns", version="0123456789ab", title="Returns", text="30 days"),
         e.PolicyPublished(occurred_at=at(2), policy_id="returns", version="ba9876543210", title="Returns 2", text="14 days"),
         e.PolicyPublished(occurred_at=at(3), policy_id="old", version="111111111111", title="Old", text="gone"),
@@ -135,8 +157,8 @@ def rows(analytics: duckdb.DuckDBPyConnection, query: str) -> list[dict]:
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-def test_there_are_ten_documented_queries():
-    assert len(QUERIES) == 10
+def test_there_are_thirteen_documented_queries():
+    assert len(QUERIES) == 13
 
 
 @pytest.mark.parametrize(("title", "query"), QUERIES, ids=[title for title, _ in QUERIES])
@@ -185,9 +207,46 @@ def test_conversations_count_the_last_thumb_of_each_answer(analytics: duckdb.Duc
 def test_feedback_and_bad_cases_know_their_answers(analytics: duckdb.DuckDBPyConnection):
     assert analytics.execute("SELECT count(*), count(*) FILTER (NOT answer_known) FROM feedback").fetchone() == (66, 1)
     found = rows(analytics, "SELECT * FROM bad_cases ORDER BY message_id")
-    assert [(row["message_id"], row["answer"], row["became_pair"]) for row in found] == [
-        ("m3", "You have 30 days.", True), ("m4", "You have 30 days.", False),
+    assert [(row["message_id"], row["answer"], row["fault"], row["became_pair"]) for row in found] == [
+        ("m3", "You have 30 days.", "generation", True),
+        ("m4", "You have 30 days.", "missing_policy", False),
+        ("m6", "You have 30 days.", "missing_policy", False),
+    ]
+    assert (found[2]["missing_numbers"], found[2]["category"]) == (["90"], "returns")
+
+
+def test_knowledge_faults_say_what_has_to_be_written(analytics: duckdb.DuckDBPyConnection):
+    (gap,) = rows(analytics, "SELECT * FROM knowledge_faults WHERE message_id = 'm6'")
+    assert (gap["fault"], gap["to_do"]) == ("missing_policy", "write it")
+    assert gap["detail"] == "no current policy states 90 on this matter"
+    # A review that says what was right overrules the complaint, and one that was undone does not.
+    assert rows(analytics, "SELECT * FROM knowledge_faults WHERE message_id = 'm4'") == []
+    assert [row["detail"] for row in rows(analytics, "SELECT * FROM knowledge_faults WHERE message_id = 'm9'")] == [
+        "no current policy is about this question"
+    ]
+
+
+def test_pairs_are_in_the_state_that_the_ledger_gives_them(ledger: Ledger, analytics: duckdb.DuckDBPyConnection):
+    states = dict(analytics.execute("SELECT message_id, state FROM pairs").fetchall())
+    assert states == {"m3": "quarantined", "m4": "quarantined", "m9": "withdrawn", f"i-{1:016x}": "fresh"}
+    assert states == dict(ledger.connection.execute("SELECT message_id, state FROM pair_states").fetchall())
+    claimed = analytics.execute("SELECT DISTINCT runs FROM pairs").fetchall()
+    assert claimed == [([],)]
+
+
+def test_unpaired_ratings_are_those_that_may_be_trained_on(analytics: duckdb.DuckDBPyConnection):
+    # The policy changed after every one of these answers: only the example is left, and not the one that is held out.
+    assert [(row["message_id"], row["liked"], row["question"]) for row in rows(analytics, "SELECT * FROM unpaired")] == [
+        (f"i-{2:016x}", True, "Do you repair oars?")
+    ]
+
+
+def test_reviews_tell_what_became_of_them(analytics: duckdb.DuckDBPyConnection):
+    found = rows(analytics, "SELECT * FROM reviews ORDER BY occurred_at")
+    assert [(row["message_id"], row["action"], row["undone"], row["became_pair"]) for row in found] == [
+        ("m4", "correct", False, True), ("m9", "correct", True, True), ("m9", "reopen", False, False),
     ]  # fmt: skip
+    assert [row["seconds_to_decide"] for row in found] == [599.0, 356.0, 357.0]
 
 
 def test_runs_speak_for_their_last_attempt(analytics: duckdb.DuckDBPyConnection):
@@ -230,8 +289,11 @@ def test_an_empty_ledger_publishes_empty_views(tmp_path: Path):
     publish_analytics(empty.reader(), tmp_path / "out" / "analytics.duckdb", at(0))
     empty.close()
     with duckdb.connect(str(tmp_path / "out" / "analytics.duckdb"), read_only=True) as analytics:
-        views = [name for (name,) in analytics.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()]
-        assert len(views) == 12
+        views = [
+            name
+            for (name,) in analytics.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main'").fetchall()
+        ]
+        assert len(views) == 15
         assert all(analytics.execute(f"SELECT count(*) FROM {view}").fetchone() == (0,) for view in views)
 
 
