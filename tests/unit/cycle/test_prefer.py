@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -329,15 +329,24 @@ async def test_a_log_that_is_down_loses_no_proposal() -> None:
     assert len(desk.proposals) == 1
 
 
+Run = Callable[[Desk, Callable[[], bool]], None]
+
+
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Desk, Callable[[], bool]], "asyncio.Task[None]"]:
+async def run(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Run]:
+    """Starts the task as the loop does; it is gone after the test."""
     monkeypatch.setattr(prefer, "_BEAT_SECONDS", 0)
-    return lambda desk, ready: asyncio.create_task(desk.proposer.run(ready))
+    tasks: list[asyncio.Task[None]] = []
+    yield lambda desk, ready: tasks.append(asyncio.create_task(desk.proposer.run(ready)))
+    for task in tasks:
+        assert not task.done(), "nothing may end it"
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_pauses_grow_while_the_judge_is_down_and_end_when_it_is_back(run: Callable[..., "asyncio.Task[None]"]) -> None:
+async def test_pauses_grow_while_the_judge_is_down_and_end_when_it_is_back(run: Run) -> None:
     desk = Desk(cases=[case(1)], judge=FakeJudge(by_merit(merit), mode="down"))
-    task = run(desk, lambda: True)
+    run(desk, lambda: True)
     waited = []
     for tries in (1, 2, 3, 4):
         await eventually(lambda tries=tries: len(desk.judge.asked) == tries and desk.proposer.status()["paused_until"], "a pause")
@@ -349,10 +358,9 @@ async def test_pauses_grow_while_the_judge_is_down_and_end_when_it_is_back(run: 
     desk.now += timedelta(minutes=10)
     await eventually(lambda: len(desk.proposals) == 1, "a proposal")
     assert desk.proposer.status()["paused_until"] is None
-    task.cancel()
 
 
-async def test_nothing_is_tried_before_the_loop_is_ready_and_nothing_ends_the_task(run: Callable[..., "asyncio.Task[None]"]) -> None:
+async def test_nothing_is_tried_before_the_loop_is_ready_and_nothing_ends_the_task(run: Run) -> None:
     ready, desk, broken = False, Desk(), True
     candidates = desk.candidates
 
@@ -362,7 +370,7 @@ async def test_nothing_is_tried_before_the_loop_is_ready_and_nothing_ends_the_ta
         return await candidates(limit, skip)
 
     desk.candidates = failing  # type: ignore[method-assign]
-    task = run(desk, lambda: ready)
+    run(desk, lambda: ready)
     for _ in range(20):
         await asyncio.sleep(0)
     assert desk.proposer.status()["last_error"] is None
@@ -372,7 +380,6 @@ async def test_nothing_is_tried_before_the_loop_is_ready_and_nothing_ends_the_ta
     broken = False
     desk.now += timedelta(minutes=1)
     await eventually(lambda: len(desk.proposals) == 1, "a proposal")
-    task.cancel()
 
 
 def test_the_status_is_json() -> None:
