@@ -132,13 +132,13 @@ def _beyond_shares(pairs: Sequence[Pair], policy: SelectionPolicy) -> dict[str, 
 def _beyond_size(pairs: Sequence[Pair], size: int, policy: SelectionPolicy) -> dict[str, LeftOut]:
     shares = {LeftOutReason.USER_SHARE: policy.user_share, LeftOutReason.CONTRIBUTOR_SHARE: policy.contributor_share}
     # 0.29 * 100 is 28.999...: no cap is one less for that.
-    caps = {reason: max(1, math.floor(share * size + 1e-9)) for reason, share in shares.items()}
+    caps = {reason: max(1, math.floor(share * size + 1e-9)) for reason, share in shares.items() if share < 1}
     counts: Counter[tuple[LeftOutReason, str]] = Counter()
     taken = 0
     left_out = {}
     for pair in pairs:
         names = {LeftOutReason.USER_SHARE: pair.user, LeftOutReason.CONTRIBUTOR_SHARE: pair.contributor}
-        full = next((reason for reason, name in names.items() if name and counts[reason, name] >= caps[reason]), None)
+        full = next((reason for reason, cap in caps.items() if names[reason] and counts[reason, names[reason]] >= cap), None)
         if full is not None:
             left_out[pair.pair_id] = LeftOut(pair.pair_id, full, f"{names[full]} has {caps[full]} of {size}")
         elif taken == size:
