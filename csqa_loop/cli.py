@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from csqa_loop.commands import data, demo, docs, knowledge, ledger, pairs, policies, processes
+from csqa_loop.commands import bad_cases, data, demo, docs, knowledge, ledger, pairs, policies, processes
 from csqa_loop.domain.errors import CsqaError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.add_typer(policies.app, name="policies")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(data.app, name="data")
+app.add_typer(bad_cases.app, name="bad-cases")
 app.add_typer(pairs.app, name="pairs")
 
 

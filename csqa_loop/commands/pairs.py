@@ -3,17 +3,25 @@
 import json
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from csqa_loop.backends.row_files import write_rows
 from csqa_loop.commands.console_client import ask_console
+from csqa_loop.commands.pair_tree import pair_tree
 from csqa_loop.domain.data.exports import Format, pair_rows, rated_row
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.settings import Settings, load_settings
+
+_PAGE = 500
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 app = typer.Typer(no_args_is_help=True, help="Preference pairs: what they say, and where they come from.")
 
@@ -44,6 +52,43 @@ def export(
     count = write_rows(out, _rows(settings, format_, state))
     if str(out) != "-":
         print(f"{count} rows in {out}", file=sys.stderr)
+
+
+@app.command("list")
+def show_list(
+    state: Annotated[str, typer.Option(metavar="STATE", help="fresh, held, held_out, claimed, quarantined or withdrawn.")] = "",
+    source: Annotated[str, typer.Option(metavar="SOURCE", help="correction, review, rated, resample, judge or import.")] = "",
+    category: Annotated[str, typer.Option(metavar="MATTER", help="As the policies' front matter calls it.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Of how many pairs, the oldest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List pairs with the state they are in. `csqa pairs show ID` tells why.
+
+    Example: csqa pairs list --state held
+    """
+    wanted = {name: value for name, value in (("state", state), ("source", source), ("category", category)) if value}
+    pairs = list(islice(_listed(load_settings(), "pairs", wanted | {"limit": str(min(limit, _PAGE))}), limit))
+    if as_json:
+        print(json.dumps(pairs, ensure_ascii=False, indent=2))
+        return
+    table = Table("pair", "state", "source", "matter", "question", "chosen")
+    for pair in pairs:
+        shown = (pair[name] for name in ("pair_id", "state", "source", "category", "question", "chosen"))
+        table.add_row(*map(escape, shown))
+    Console().print(table if pairs else "No pair is like that. `csqa status` counts the pairs of every state.")
+
+
+@app.command()
+def show(pair_id: Annotated[str, typer.Argument(metavar="ID", help="As `csqa pairs list` shows it.")], as_json: Json = False) -> None:
+    """Follow one pair from the customer's question to the adapter that was trained on it, event by event.
+
+    Example: csqa pairs show p-0123456789abcdef
+    """
+    trace = ask_console(load_settings(), "GET", f"/v1/pairs/{quote(pair_id, safe='')}")
+    if as_json:
+        print(json.dumps(trace, ensure_ascii=False, indent=2))
+    else:
+        Console().print(pair_tree(trace))
 
 
 def _rows(settings: Settings, format_: Format, state: str) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,146 @@
+"""`csqa bad-cases`: what went wrong, where it came from, and who can mend it."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from csqa_loop.backends import plots
+from csqa_loop.commands.console_client import ask_console
+from csqa_loop.cycle.run_directory import write_atomically
+from csqa_loop.domain.blame import Fault
+from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.events import now
+from csqa_loop.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True, help="Bad answers: how many, of what kind, and what the policies' owners have to write.")
+_AGO = re.compile(r"(\d+)([hdw])")
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_SECONDS = 300.0
+_TO_DO = {
+    Fault.MISSING_POLICY: "write it",
+    Fault.STALE_POLICY: "bring it up to date",
+    Fault.RETRIEVAL_MISS: "word it so that it is found",
+}
+_NO_POLICY = "(no policy)"
+
+
+@app.callback()
+def group() -> None:
+    """Bad answers: how many, of what kind, and what the policies' owners have to write."""
+
+
+@app.command()
+def report(
+    since: Annotated[str, typer.Option(metavar="AGO|DATE", help="12h, 7d, 4w, or a date (UTC) such as 2026-05-04.")] = "7d",
+    until: Annotated[str, typer.Option(metavar="AGO|DATE", help="Up to then, not including it. Default: now.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Rows of each table; --json is never cut.")] = 10,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Also draw how many cases each fault and each policy has.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")] = False,
+) -> None:
+    """Show the bad answers of a period: by fault, reason, matter and policy, in groups of similar questions.
+
+    A fault says who can mend an answer: `generation` is trained away, `retrieval_miss`, `stale_policy` and `missing_policy` are for the
+    policies' owners, `not_the_model` came from a cache, a tool or a refusal.
+
+    Example: csqa bad-cases report --since 30d --plot faults.png
+    """
+    moment = now()
+    period = {"since": moment_of("--since", since, moment)} | ({"until": moment_of("--until", until, moment)} if until else {})
+    if plot is not None:
+        _check_plot(plot)
+    asked = urlencode({name: value.isoformat() for name, value in period.items()})
+    told = ask_console(load_settings(), "GET", f"/v1/bad-cases/report?{asked}", timeout=_SECONDS)
+    if plot is not None:
+        write_atomically(plot, _plot(told))
+    if as_json:
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+    else:
+        _show(Console(), told, limit)
+
+
+def moment_of(option: str, text: str, moment: datetime) -> datetime:
+    """`7d` before `moment`, or a date or time, in UTC where it names no zone.
+
+    Raises:
+        PermanentError: it is neither.
+    """
+    if ago := _AGO.fullmatch(text):
+        try:
+            return moment - int(ago[1]) * _UNITS[ago[2]]
+        except OverflowError as error:
+            raise PermanentError(f"{option} {text} is before the first year") from error
+    try:
+        said = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise PermanentError(f"{option} {text!r} is neither a time ago (12h, 7d, 4w) nor a date (2026-05-04)") from error
+    return said if said.tzinfo else said.replace(tzinfo=UTC)
+
+
+def _check_plot(file: Path) -> None:
+    if file.suffix.lower() != ".png":
+        raise PermanentError(f"--plot {file} ends in {file.suffix!r}; name a .png file")
+    if not file.parent.is_dir():
+        raise PermanentError(f"--plot {file}: {file.parent} is not a folder")
+
+
+def _plot(told: dict[str, Any]) -> bytes:
+    """Faults above, policies below: each case is counted in both."""
+    counted = {f"fault: {count['name']}": count["cases"] for count in told["by_fault"]}
+    counted |= {f"policy: {count['name'] or _NO_POLICY}": count["cases"] for count in told["by_policy"]}
+    return plots.bars(counted, title=f"{told['cases']:,} bad cases", x_label="cases")
+
+
+def _show(console: Console, told: dict[str, Any], limit: int) -> None:
+    share = f" ({told['cases'] / told['answers']:.1%} of {told['answers']:,} answers)" if told["answers"] else ""
+    console.print(f"[bold]{told['cases']:,} bad cases[/bold]{share} since {_minute(told['since'])}", highlight=False)
+    counts = ("", "cases", "share")
+    for title, name in (("by fault", "by_fault"), ("by reason", "by_reason"), ("by matter", "by_category")):
+        _print(console, title, counts, [(row["name"], row["cases"], f"{row['share']:.0%}") for row in told[name]], limit)
+    faults = [count["name"] for count in told["by_fault"]]
+    crossed = [
+        (row["policy_id"] or _NO_POLICY, row["cases"], *(row["faults"].get(fault, 0) for fault in faults))
+        for row in told["faults_by_policy"]
+    ]
+    _print(console, "by policy and fault", ("policy", "cases", *faults), crossed, limit)
+    clusters = [
+        (row["size"], row["wordings"], row["question"], ", ".join(row["policies"]), _mixture(row["faults"])) for row in told["clusters"]
+    ]
+    _print(console, "similar questions", ("cases", "wordings", "for example", "policies", "faults"), clusters, limit)
+    gaps = [
+        (row["policy_id"] or _NO_POLICY, row["section"], _TO_DO[Fault(row["fault"])], row["missing"], row["cases"], row["question"])
+        for row in told["knowledge_faults"]
+    ]
+    _print(console, "for the policies' owners", ("policy", "section", "to do", "because", "cases", "for example"), gaps, limit)
+    asked = [(row["question"], row["answers"], row["thumbs_up"], row["thumbs_down"], row["bad_cases"]) for row in told["most_asked"]]
+    _print(console, "most asked, whatever was thought of it", ("question", "answers", "up", "down", "reported"), asked, limit)
+
+
+def _print(console: Console, title: str, columns: Sequence[str], rows: Sequence[tuple[str | int, ...]], limit: int) -> None:
+    """Nothing where there is no row; numbers to the right."""
+    if not rows:
+        return
+    more = f"{len(rows) - limit:,} more: --limit or --json shows them" if len(rows) > limit else None
+    table = Table(title=title, title_justify="left", title_style="bold", caption=more, caption_justify="left")
+    for column, value in zip(columns, rows[0], strict=True):
+        table.add_column(column, justify="right" if isinstance(value, int) else "left", overflow="fold")
+    for row in rows[:limit]:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else escape(value) for value in row))
+    console.print()
+    console.print(table)
+
+
+def _mixture(faults: Mapping[str, int]) -> str:
+    return ", ".join(f"{fault} {count}" if len(faults) > 1 else fault for fault, count in faults.items())
+
+
+def _minute(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
