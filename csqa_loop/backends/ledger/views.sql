@@ -68,10 +68,8 @@ WHERE liked IS NOT NULL AND rejected IS NULL AND split = 'train';
 -- What a person decides or has decided: answers known to be bad, and pairs that wait. `open`: there is no better answer yet (one that was
 -- undone is none), or the pair is held. `decided`: somebody decided and nobody undid it. An item that is neither is left out.
 CREATE OR REPLACE VIEW review_queue AS
-WITH undone AS (
-    SELECT r.event_id FROM reviews r JOIN review_states s USING (review_id) WHERE r.event_id <> s.event_id
-), answered AS (
-    SELECT message_id FROM blames WHERE corrected AND event_id NOT IN (FROM undone) UNION SELECT message_id FROM pair_states WHERE NOT withdrawn
+WITH answered AS (
+    SELECT message_id FROM blames WHERE corrected AND event_id NOT IN (FROM undone_reviews) UNION SELECT message_id FROM pair_states WHERE NOT withdrawn
 ), complaints AS (
     SELECT *, row(reason = 'review', occurred_at, event_id) AS place FROM blames WHERE fault <> 'not_the_model'
 ), conversations AS (
