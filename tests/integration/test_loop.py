@@ -18,7 +18,7 @@ from csqa_loop.console.status import status
 from csqa_loop.domain import events as e
 from csqa_loop.domain.preferences import held_out
 from csqa_loop.domain.wire import decode
-from csqa_loop.settings import ExperimentSettings, KafkaSettings, Settings, TriggerSettings
+from csqa_loop.settings import ExperimentSettings, KafkaSettings, PreferenceSettings, Settings, TriggerSettings
 from jobs.replay_log import replay_log
 from streams.loop import LoopStream
 from tests import events as make
@@ -42,6 +42,7 @@ def settings(tmp_path: Path, own_broker: Broker) -> Settings:
         var=tmp_path / "var",
         kafka=KafkaSettings(servers=own_broker.servers),
         trigger=TriggerSettings(min_pairs=3, max_pairs=10, progress_timeout_seconds=600),
+        preferences=PreferenceSettings(grounding="off", min_users=3, near_duplicate=1.0),
         experiment=ExperimentSettings(
             window_seconds=1,
             grace_seconds=0,
