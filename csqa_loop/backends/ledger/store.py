@@ -8,15 +8,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import duckdb
 
 from csqa_loop.backends.ledger.derive import Derivation
-from csqa_loop.backends.ledger.facts import arrow, body_sha, index_row, rows_by_table
+from csqa_loop.backends.ledger.facts import Fact, Row, arrow, fact_of, rows_by_table
 from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.events import Event
-from csqa_loop.domain.intake import Batch, Letter
+from csqa_loop.domain.intake import Batch, Letter, Mark
 from csqa_loop.domain.preferences import PairPolicy
 
 # A COMMIT that the disk refuses is a TransactionException; what comes after it may be a FatalException.
@@ -159,35 +158,42 @@ class Ledger:
             with self._transaction():
                 fresh, conflicts = self._sift(batch)
                 self._insert_facts(fresh)
-                self.derivation.follow(fresh)
+                self.derivation.follow([fact.event for fact in fresh])
                 self._insert_letters([*batch.letters, *conflicts])
-                self._set_offsets([asdict(mark) for mark in batch.marks])
+                self._set_offsets(batch.marks)
         except _DISK_REFUSES as error:
             msg = f"{self.file}: a batch of {len(batch.facts)} events could not be written: {error}"
             raise TransientError(msg) from error
         return len(fresh)
 
-    def _sift(self, batch: Batch) -> tuple[list[Event], list[Letter]]:
-        """New events, once each; a known id with another body is a dead letter."""
-        ids = [str(event.event_id) for event, _ in batch.facts]
-        known: dict[str, str] = {}
-        if ids:
-            query = "SELECT event_id::VARCHAR, body_sha FROM events WHERE event_id IN (SELECT unnest($1)::UUID)"
-            known = dict(self.connection.execute(query, [ids]).fetchall())
-        fresh: list[Event] = []
+    def _sift(self, batch: Batch) -> tuple[list[Fact], list[Letter]]:
+        """New facts, once each; a known id with another body is a dead letter."""
+        facts = [fact_of(event) for event, _ in batch.facts]
+        known = self._bodies_of([fact.event_id for fact in facts])
+        fresh: list[Fact] = []
         conflicts: list[Letter] = []
-        for event, record in batch.facts:
-            name, sha = str(event.event_id), body_sha(event)
-            if name not in known:
-                known[name] = sha
-                fresh.append(event)
-            elif known[name] != sha:
-                conflicts.append(Letter(record, f"{event.type} {name}: this event_id is known with another body", event_id=name))
+        for fact, (event, record) in zip(facts, batch.facts, strict=True):
+            if fact.event_id not in known:
+                known[fact.event_id] = fact.body_sha
+                fresh.append(fact)
+            elif known[fact.event_id] != fact.body_sha:
+                reason = f"{event.type} {fact.event_id}: this event_id is known with another body"
+                conflicts.append(Letter(record, reason, event_id=fact.event_id))
         return fresh, conflicts
 
-    def _insert_facts(self, fresh: Sequence[Event]) -> None:
+    def _bodies_of(self, event_ids: list[str]) -> dict[str, str]:
+        """event_id -> body_sha of those that the ledger holds."""
+        if not event_ids:
+            return {}
+        with self._incoming([{"event_id": event_id} for event_id in event_ids]):
+            return dict(
+                self.connection.execute(
+                    "SELECT event_id::VARCHAR, body_sha FROM events WHERE event_id IN (SELECT event_id::UUID FROM incoming)"
+                ).fetchall()
+            )
+
+    def _insert_facts(self, fresh: Sequence[Fact]) -> None:
         if fresh:
-            self._append("events", [index_row(event) for event in fresh])
             for table, rows in rows_by_table(fresh).items():
                 self._append(table, rows)
 
@@ -213,12 +219,12 @@ class Ledger:
                 ],
             )  # fmt: skip
 
-    def _set_offsets(self, marks: Sequence[dict[str, Any]]) -> None:
-        for mark in marks:
-            self.connection.execute(
-                "INSERT INTO offsets VALUES ($topic, $partition, $next_offset, $last_record_sha) "
+    def _set_offsets(self, marks: Sequence[Mark]) -> None:
+        if marks:
+            self._append(
+                "offsets",
+                [asdict(mark) for mark in marks],
                 "ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset, last_record_sha = excluded.last_record_sha",
-                mark,
             )
 
     def begin_epoch(self, partitions: Sequence[tuple[str, int]], reason: str) -> int:
@@ -239,11 +245,16 @@ class Ledger:
         """They are in `csqa.dead-letters`."""
         self.connection.execute("UPDATE dead_letters SET published = true WHERE letter_id IN (SELECT unnest($1))", [list(letter_ids)])
 
-    def _append(self, table: str, rows: list[dict[str, Any]]) -> None:
-        incoming = arrow(rows)
-        self.connection.register("incoming", incoming)
+    def _append(self, table: str, rows: list[Row], conflict: str = "") -> None:
+        with self._incoming(rows):
+            self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming {conflict}")  # noqa: S608 - table names are ours
+
+    @contextmanager
+    def _incoming(self, rows: list[Row]) -> Iterator[None]:
+        """Rows as a table called `incoming`: lists handed over as parameters cost DuckDB an object a value."""
+        self.connection.register("incoming", arrow(rows))
         try:
-            self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")  # noqa: S608 - table names are ours
+            yield
         finally:
             self.connection.unregister("incoming")
 

@@ -1,11 +1,11 @@
 """What customers saw: `csqa.chats`."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from csqa_loop.domain import topics
-from csqa_loop.domain.events.common import BASE, AdapterName, Arm, Event, Id, Moment, PolicyVersion, Text
+from csqa_loop.domain.events.common import BASE, AdapterName, Arm, Event, Id, Int32, Moment, PolicyVersion, Text
 
 
 class ChatMessage(BaseModel):
@@ -33,16 +33,16 @@ class Sampling(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
     temperature: float
     top_p: float
-    max_tokens: int
-    seed: int | None = None
+    max_tokens: Int32 = Field(ge=0)
+    seed: Annotated[int, Field(gt=-(2**63), lt=2**63)] | None = None
 
 
 class Tokens(BaseModel):
     """Token counts as the model server reports them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-    prompt: int = Field(ge=0)
-    completion: int = Field(ge=0)
+    prompt: Int32 = Field(ge=0)
+    completion: Int32 = Field(ge=0)
 
 
 class ArmExposed(Event):

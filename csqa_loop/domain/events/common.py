@@ -17,10 +17,15 @@ AdapterName = Annotated[str, StringConstraints(pattern=r"^(base|a-[0-9a-f]{16})$
 Arm = Literal["champion", "challenger", "control"]
 """`champion` is traffic outside the experiment; `control` sees the champion and is analysed."""
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Int32 = Annotated[int, Field(lt=2**31)]
+"""Whole numbers have limits: tables hold 32 bits, and a number that no column takes must be refused where it is read."""
 
 
 def _to_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it lies outside the years 1 to 9999 in UTC") from None
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
@@ -50,7 +55,7 @@ class Event(BaseModel):
 
     def to_json(self) -> bytes:
         """The record's value: UTF-8 JSON."""
-        return self.model_dump_json().encode()
+        return self.__pydantic_serializer__.to_json(self)
 
 
 def now() -> datetime:

@@ -2,8 +2,10 @@
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from csqa_loop.domain import topics
-from csqa_loop.domain.events.common import Event
+from csqa_loop.domain.events.common import Event, Int32
 
 
 class DeadLettered(Event):
@@ -15,8 +17,8 @@ class DeadLettered(Event):
     letter_id: str
     original_topic: str
     original_key: str
-    partition: int
-    offset: int
+    partition: Int32 = Field(ge=0)
+    offset: int = Field(ge=0, lt=2**63)
     value_base64: str
     reason: str
 

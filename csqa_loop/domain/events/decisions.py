@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from csqa_loop.domain import topics
-from csqa_loop.domain.events.common import AdapterName, Event, Id, Moment, Share
+from csqa_loop.domain.events.common import AdapterName, Event, Id, Int32, Moment, Share
 
 Verdict = Literal["CONTINUE", "PROMOTE", "ROLL_BACK", "INCONCLUSIVE", "INVALID"]
 
@@ -34,13 +34,13 @@ class ExperimentContract(BaseModel):
     guardrails: tuple[GuardrailContract, ...]
     alpha: float = Field(gt=0, lt=1)
     window_seconds: float = Field(gt=0)
-    burn_in_users: int = Field(ge=2)
+    burn_in_users: Int32 = Field(ge=2)
     """Users an arm before the primary may promote."""
-    max_users: int = Field(ge=2)
+    max_users: Int32 = Field(ge=2)
     """Closed users an arm after which the experiment ends INCONCLUSIVE."""
     max_seconds: float = Field(gt=0)
     ramp: tuple[Share, ...] = Field(min_length=1)
-    ramp_users: int = Field(ge=1)
+    ramp_users: Int32 = Field(ge=1)
     """Closed users an arm at the present share before it grows."""
 
 
@@ -69,7 +69,7 @@ class ArmEstimate(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
     metric: str
     arm: Literal["challenger", "control", "difference"]
-    users: int = Field(ge=0)
+    users: Int32 = Field(ge=0)
     numerator: float | None = None
     denominator: float | None = None
     estimate: float | None = None

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from csqa_loop.domain import topics
-from csqa_loop.domain.events.common import AdapterName, Event, Id, Share
+from csqa_loop.domain.events.common import AdapterName, Event, Id, Int32, Share
 
 
 class DeploymentChanged(Event):
@@ -15,7 +15,7 @@ class DeploymentChanged(Event):
     key_field: ClassVar[str] = "scope"
     type: Literal["DeploymentChanged"] = "DeploymentChanged"
     scope: Literal["default"] = "default"
-    revision: int = Field(ge=1)
+    revision: Int32 = Field(ge=1)
     champion: AdapterName
     challenger: AdapterName | None = None
     candidate: AdapterName | None = None

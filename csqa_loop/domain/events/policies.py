@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from csqa_loop.domain import topics
-from csqa_loop.domain.events.common import Event, Id, PolicyVersion
+from csqa_loop.domain.events.common import Event, Id, Int32, PolicyVersion
 
 
 def _within_policy_limit(text: str) -> str:
@@ -62,7 +62,7 @@ class PolicyIndexed(Event):
     version: PolicyVersion
     title: str = ""
     encoder: str
-    dimension: int = Field(gt=0)
+    dimension: Int32 = Field(ge=1)
     chunks: tuple[Chunk, ...]
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from csqa_loop.domain import topics
-from csqa_loop.domain.events.common import AdapterName, Event, Id
+from csqa_loop.domain.events.common import AdapterName, Event, Id, Int32
 
 
 class TrainingEvent(Event):
@@ -14,7 +14,7 @@ class TrainingEvent(Event):
     topic: ClassVar[str] = topics.TRAINING
     key_field: ClassVar[str] = "run_id"
     run_id: Id
-    attempt: int = Field(ge=1)
+    attempt: Int32 = Field(ge=1)
 
 
 class TrainingRequested(TrainingEvent):
@@ -36,8 +36,8 @@ class TrainingProgress(TrainingEvent):
 
     type: Literal["TrainingProgress"] = "TrainingProgress"
     stage: Literal["starting", "training", "evaluating"]
-    step: int = Field(default=0, ge=0)
-    steps: int = Field(default=0, ge=0)
+    step: Int32 = Field(default=0, ge=0)
+    steps: Int32 = Field(default=0, ge=0)
     loss: float | None = None
 
 
@@ -49,7 +49,7 @@ class AdapterTrained(TrainingEvent):
     parent: AdapterName
     recipe_hash: str
     data_hash: str
-    pairs: int = Field(ge=0)
+    pairs: Int32 = Field(ge=0)
     seconds: float = Field(ge=0.0)
     first_loss: float | None = None
     """The DPO term before step 1: ln 2 when policy and reference agree."""
@@ -73,7 +73,7 @@ class GateCheck(BaseModel):
     champion: float | None = None
     candidate: float | None = None
     margin: float = 0.0
-    n: int = Field(default=0, ge=0)
+    n: Int32 = Field(default=0, ge=0)
     detail: str = ""
 
 

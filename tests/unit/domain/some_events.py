@@ -59,6 +59,8 @@ def _drawn(annotation: Any, limits: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.one_of(*(_drawn(argument, limits) for argument in arguments))
     if origin is Literal:
         return st.sampled_from(arguments)
+    if origin is tuple and Ellipsis not in arguments:
+        return st.tuples(*(_drawn(argument, {}) for argument in arguments))
     if origin is tuple:
         return st.lists(_drawn(arguments[0], {}), min_size=limits.get("min_length", 0), max_size=3).map(tuple)
     if origin is dict:
@@ -73,7 +75,7 @@ def _drawn(annotation: Any, limits: dict[str, Any]) -> st.SearchStrategy[Any]:
         low, high = limits.get("ge", limits.get("gt", -1e12)), limits.get("le", limits.get("lt", 1e12))
         return st.floats(low, high, exclude_min="gt" in limits, exclude_max="lt" in limits)
     if annotation is int:
-        return st.integers(limits.get("ge", limits.get("gt", -1) + 1), 2**53)
+        return st.integers(limits.get("ge", limits.get("gt", -1) + 1), limits.get("lt", 2**53 + 1) - 1)
     plain = {bool: st.booleans(), UUID: st.uuids(), type(None): st.none(), AwareDatetime: _MOMENTS}
     return plain[annotation]
 
@@ -85,6 +87,8 @@ def _simple(annotation: Any, limits: dict[str, Any]) -> Any:
         return _simple(arguments[0], limits)
     if origin is Literal:
         return arguments[0]
+    if origin is tuple and Ellipsis not in arguments:
+        return tuple(_simple(argument, {}) for argument in arguments)
     if origin is tuple:
         return (_simple(arguments[0], {}),)
     if origin is dict:

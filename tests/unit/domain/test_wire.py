@@ -80,6 +80,9 @@ def test_every_missing_field_is_named(kind: type[Event]) -> None:
         (thumb(event_id="7"), r"FeedbackGiven\.event_id"),
         (thumb(occurred_at="2026-11-22T09:30:00"), r"FeedbackGiven\.occurred_at"),
         (thumb(occurred_at=None), r"FeedbackGiven\.occurred_at"),
+        (thumb(occurred_at="0001-01-01T00:00:00+14:00"), r"FeedbackGiven\.occurred_at .* outside the years"),
+        (thumb(occurred_at="9999-12-31T23:59:59-14:00"), r"FeedbackGiven\.occurred_at .* outside the years"),
+        (thumb()[:-1] + b', "later": 1e999}', "1e999 is no JSON number"),
         (thumb(schema_version=2), r"FeedbackGiven\.schema_version"),
         (thumb(thumb="sideways"), r"FeedbackGiven\.thumb is 'sideways'"),
         (thumb(conversation_id=""), r"FeedbackGiven\.conversation_id"),
@@ -94,6 +97,18 @@ def test_a_bad_record_is_refused_by_name(value: bytes | None, message: str) -> N
     assert topics.FEEDBACK in str(caught.value)
     assert len(str(caught.value)) < 500
     str(caught.value).encode()
+
+
+@pytest.mark.parametrize("number", [2**31, 2**64, 2**70 + 1, -1])
+def test_a_number_that_no_column_takes_is_refused(number: int) -> None:
+    body = EXAMPLES["AnswerGiven"] | {"tokens": {"prompt": number, "completion": 1}}
+    with pytest.raises(PermanentError, match=r"AnswerGiven\.tokens\.prompt"):
+        decode(topics.CHATS, json.dumps(body).encode())
+
+
+def test_the_last_of_two_equal_keys_counts_and_a_byte_order_mark_is_passed_over() -> None:
+    event = decode(topics.FEEDBACK, b"\xef\xbb\xbf" + thumb(thumb="up"))
+    assert decode(topics.FEEDBACK, thumb(thumb="down")[:-1] + b', "thumb": "up"}') == event
 
 
 def test_a_topic_with_one_event_needs_no_type() -> None:
