@@ -12,8 +12,9 @@ from csqa_loop.domain.blame import Fault
 from csqa_loop.domain.similarity import near_duplicates, signature
 from csqa_loop.domain.text import normalised
 
-ALIKE = 0.45
-"""Estimated similarity from which two questions count as wordings of one. Below it, `How long may I ...` alone would make questions alike."""
+_ALIKE = 0.45
+"""Estimated similarity from which two questions count as wordings of one. Of the packaged scenarios' questions, 9 of 36,180 pairs about
+different matters reach it."""
 _COMPARED = 5_000
 """Wordings without a section that are compared with each other, the most frequent first: a comparison takes about half a millisecond."""
 _MOST_ASKED = 10
@@ -185,7 +186,7 @@ def _groups(cases: Sequence[BadCase]) -> list[list[BadCase]]:
         else:
             worded.setdefault(normalised(case.question), []).append(case)
     wordings = sorted(worded, key=lambda wording: (-len(worded[wording]), wording))
-    leaders = near_duplicates([signature(wording) for wording in wordings[:_COMPARED]], ALIKE)
+    leaders = near_duplicates([signature(wording) for wording in wordings[:_COMPARED]], _ALIKE)
     for place, wording in enumerate(wordings):
         placed.setdefault(wordings[leaders.get(place, place)], []).extend(worded[wording])
     return list(placed.values())
