@@ -22,7 +22,8 @@ class SeenBefore:
         self._store.execute("PRAGMA synchronous = OFF")
         self._store.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._store.execute("CREATE TABLE seen (key BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
-        self._store.execute("CREATE TABLE texts (line INTEGER PRIMARY KEY, signature BLOB)")
+        self._store.execute("CREATE TABLE texts (id INTEGER PRIMARY KEY, line INTEGER, signature BLOB)")
+        self._store.execute("CREATE TABLE bands (band BLOB PRIMARY KEY, id INTEGER) WITHOUT ROWID")
         self._store.execute("BEGIN")
 
     def first(self, key: bytes, line: int) -> int | None:
@@ -33,15 +34,18 @@ class SeenBefore:
         return known[0]
 
     def near(self, signature: bytes, line: int) -> int | None:
-        """The line of an earlier text that is nearly the same (`similarity.signature`, 0.85 or more); None where there is none."""
+        """The line of an earlier text that is nearly the same (`similarity.signature`, 0.85 or more); None where there is none, and then
+        this text is remembered.
+        """
         bands = [bytes([start // _BAND]) + signature[start : start + _BAND] for start in range(0, len(signature), _BAND)]
-        candidates = sorted({earlier for band in bands if (earlier := self.first(b"band" + band, line)) not in {None, line}})
-        for earlier in candidates:
-            (known,) = self._store.execute("SELECT signature FROM texts WHERE line = ?", (earlier,)).fetchone()
+        marks = ", ".join("?" * len(bands))
+        query = f"SELECT DISTINCT id, line, signature FROM bands JOIN texts USING (id) WHERE band IN ({marks}) ORDER BY id"  # noqa: S608  # marks
+        for _, earlier, known in self._store.execute(query, bands):
             if similarity(signature, known) >= _NEAR:
-                return earlier
-        if signature:
-            self._store.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (line, signature))
+                return int(earlier)
+        if bands:
+            own = self._store.execute("INSERT INTO texts (line, signature) VALUES (?, ?)", (line, signature)).lastrowid
+            self._store.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?)", [(band, own) for band in bands])
         return None
 
     def close(self) -> None:

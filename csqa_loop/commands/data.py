@@ -104,13 +104,13 @@ def import_(
     _tell(told, tally, report, as_json=as_json)
     if not as_json:
         print(_summary(told, reading))
-    if not told["examples"]["accepted"]:
+    if not tally.kinds:
         raise PermanentError(f"{file}: no row can be used; the reasons are in {refusals}")
 
 
 def _summary(told: dict[str, Any], reading: Reading) -> str:
     if told["dry_run"]:
-        return f"{told['examples']['accepted']} examples can be imported; nothing was published (--dry-run)"
+        return f"{sum(told['kinds'].values())} examples can be imported; nothing was published (--dry-run)"
     earlier = f"; {told['published_before']} were published by an earlier run" if told["published_before"] else ""
     return (
         f"{told['published']} examples of {reading.source.path} published{earlier}. Every row that was not accepted: {told['refused_file']}"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from csqa_loop import bootstrap
 from csqa_loop.backends.data_files import CONTAINERS, DataFile, open_data_file
 from csqa_loop.backends.seen import SeenBefore
 from csqa_loop.commands.data_view import bar, followed
@@ -18,6 +19,8 @@ from csqa_loop.domain.data.columns import parse_mapping
 from csqa_loop.domain.data.examples import Example
 from csqa_loop.domain.data.report import Tally
 from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.quality import QualityPolicy
+from csqa_loop.settings import load_settings
 
 Format = Literal["auto", "csv", "json", "jsonl", "sqlite", "alpaca", "sharegpt"]
 _ALPACA = {"question": "instruction", "input": "input", "chosen": "output", "history": "history"}
@@ -32,7 +35,7 @@ Mapped = Annotated[
     ),
 ]
 CategoryColumn = Annotated[str, typer.Option(metavar="NAME", help="Short for --columns category=NAME.")]
-Language = Annotated[str, typer.Option(help="en or zh: hold rows whose question is in another language.")]
+Language = Annotated[str, typer.Option(help="en or zh: refuse rows whose question is in another language.")]
 Report = Annotated[list[Path] | None, typer.Option(metavar="PATH", help="FILE.json, FILE.html or a folder for PNG files; may be repeated.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="JSON lines; - is stdout.")]
@@ -45,6 +48,7 @@ class Reading:
 
     source: DataFile
     options: ImportOptions
+    quality: QualityPolicy
 
     @property
     def key(self) -> str:
@@ -54,9 +58,9 @@ class Reading:
 
     @contextmanager
     def examples(self, tally: Tally, what: str = "reading") -> Iterator[Iterator[tuple[int, Example]]]:
-        """The accepted examples with their lines, in one pass that a bar on stderr follows."""
+        """The examples that can be used with their lines, in one pass that a bar on stderr follows."""
         with SeenBefore() as seen, bar(what, self.source.length) as (progress, task):
-            yield Intake(self.options, seen, tally).examples(followed(self.source.rows(), progress, task))
+            yield Intake(self.options, seen, tally, self.quality).examples(followed(self.source.rows(), progress, task))
 
     def report(self, tally: Tally, **more: object) -> dict[str, Any]:
         """The tally's report, and which file it is about."""
@@ -84,11 +88,11 @@ def reading_of(
         given = _ALPACA | given
     source = open_data_file(file, container=format_ if format_ in CONTAINERS else None, table=table)
     options = ImportOptions(columns=given, conversations=format_ == "sharegpt", language=language, train_share=train_share, seed=seed)
-    return Reading(source, options)
+    return Reading(source, options, bootstrap.pair_policy(load_settings()).quality)
 
 
 def read_all(reading: Reading) -> tuple[list[tuple[int, Example]], Tally]:
-    """Every accepted example with its line.
+    """Every example that can be used, with its line.
 
     Raises:
         PermanentError: there is none.

@@ -34,6 +34,8 @@ class Made:
     """What came of one source row: a new example, or the reason why there is none. It is one line of the part file."""
 
     line: int
+    question: str
+    """The source's: a line with a conversation has several."""
     example: Example | None = None
     refused: str = ""
 
@@ -69,13 +71,13 @@ class Generator:
         """
         candidate = await self._candidate(original)
         if candidate is None:
-            return Made(line, refused="the judge's reply holds no JSON object with question and answer")
+            return Made(line, original.question, refused="the judge's reply holds no JSON object with question and answer")
         reason = objection(candidate, original, self._prompts["evasions"])
         if reason is None and (earlier := self.know(-line, candidate.question)) is not None:
             reason = f"its question nearly repeats that of line {abs(earlier)}"
         if reason is not None:
-            return Made(line, refused=reason)
-        return Made(line, self._example(original, candidate))
+            return Made(line, original.question, refused=reason)
+        return Made(line, original.question, self._example(original, candidate))
 
     def _example(self, original: Example, candidate: Candidate) -> Example:
         messages = (*original.messages[:-1], ChatMessage(role="user", content=candidate.question))
@@ -125,7 +127,7 @@ async def generate(
         PermanentError: it refused three rows in a row (a wrong key, say), or `part` is damaged.
     """
     finished = list(read_part(part))
-    made = {entry.line for entry in finished}
+    done = {(entry.line, entry.question) for entry in finished}
     for line, example in sources:
         generator.know(line, example.question)
     for entry in finished:
@@ -134,7 +136,7 @@ async def generate(
         told(entry)
     order = list(sources)
     random.Random(seed).shuffle(order)  # noqa: S311  # a seeded draw, no secret
-    todo = [source for source in order if source[0] not in made]
+    todo = [(line, example) for line, example in order if (line, example.question) not in done]
     down: list[Made] = []
     with part.open("a", encoding="utf-8") as handle:
         for line, example in todo:
@@ -143,7 +145,7 @@ async def generate(
             try:
                 fresh = [*down, await generator.make(line, example)]
             except CsqaError as error:
-                down.append(Made(line, refused=str(error)))
+                down.append(Made(line, example.question, refused=str(error)))
                 if len(down) == _DOWN_ROWS:
                     raise type(error)(f"{error}; what is finished lies in {part}: run the same command again to go on") from error
                 continue
@@ -177,11 +179,13 @@ def read_part(part: Path) -> Iterator[Made]:
         try:
             entry = json.loads(line)
             example = entry["example"]
-            yield Made(entry["line"], example and examples_of(example, ColumnFinder().find(tuple(example)))[0], entry["refused"])
+            yield Made(
+                entry["line"], entry["question"], example and examples_of(example, ColumnFinder().find(tuple(example)))[0], entry["refused"]
+            )
         except (ValueError, KeyError, TypeError, PermanentError) as error:
             raise PermanentError(f"{part}, line {number} is damaged ({error}); remove the file to begin anew") from error
 
 
 def _line(entry: Made) -> str:
-    value = {"line": entry.line, "example": entry.example and as_row(entry.example), "refused": entry.refused}
+    value = {"line": entry.line, "question": entry.question, "example": entry.example and as_row(entry.example), "refused": entry.refused}
     return json.dumps(value, ensure_ascii=False)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from csqa_loop.cycle.ports import Bus
 from csqa_loop.cycle.run_directory import write_atomically
 from csqa_loop.domain.data.columns import ColumnFinder
-from csqa_loop.domain.data.examples import Example, imported, masked
+from csqa_loop.domain.data.examples import Example, imported, prepared
 from csqa_loop.domain.data.report import Outcome, Tally
 from csqa_loop.domain.data.rows import Broken, Row, RowRefusedError
 from csqa_loop.domain.data.shapes import examples_of
@@ -47,7 +47,7 @@ class ImportOptions:
     conversations: bool = False
     """Every row must be a list of turns."""
     language: str = ""
-    """Rows whose question is in another language are held. Empty: all are taken."""
+    """Rows whose question is in another language are refused. Empty: all are taken."""
     train_share: float | None = None
     """Share of questions that go to training, the others to the holdout. None: what the file's split column says, else training."""
     seed: int = 0
@@ -56,15 +56,16 @@ class ImportOptions:
 class Intake:
     """Rows to examples, in one pass. The tally tells what became of each row."""
 
-    def __init__(self, options: ImportOptions, seen: Seen, tally: Tally, quality: QualityPolicy | None = None) -> None:
+    def __init__(self, options: ImportOptions, seen: Seen, tally: Tally, quality: QualityPolicy) -> None:
         self._options = options
         self._finder = ColumnFinder(options.columns, conversations=options.conversations)
         self._seen = seen
         self._tally = tally
-        self._quality = quality or QualityPolicy()
+        self._quality = quality
 
     def examples(self, rows: Iterable[Row | Broken]) -> Iterator[tuple[int, Example]]:
-        """The accepted examples with the line of their row, personal data masked.
+        """The examples that can be used with the line of their row, personal data masked. Those that are held are among them: the loop keeps
+        them out of training until a person has looked.
 
         Raises:
             PermanentError: the first row lacks a column, so that none can be read. Later ones are refused by line.
@@ -89,21 +90,19 @@ class Intake:
                 self._tally.judge(Outcome(row.line, "refused", error.kind, str(error)))
                 continue
             for example in found:
-                accepted = self._judged(row.line, masked(example))
-                if accepted is not None:
-                    yield row.line, accepted
+                usable = self._judged(row.line, prepared(example))
+                if usable is not None:
+                    yield row.line, usable
 
     def _judged(self, line: int, example: Example) -> Example | None:
-        earlier = self._seen.first(b"example" + example.content_id.encode(), line)
-        if earlier is not None:
-            self._tally.judge(Outcome(line, "refused", "duplicate", f"duplicate of line {earlier}"))
+        refusal = self._refusal(line, example)
+        if refusal is not None:
+            self._tally.judge(refusal)
             return None
         if self._options.train_share is not None:
             example = replace(example, split=side_of(example.question, self._options.train_share, self._options.seed))
-        outcome = self._held(line, example) or Outcome(line, "accepted")
-        self._tally.judge(outcome)
-        if outcome.verdict != "accepted":
-            return None
+        found = self._findings(example)
+        self._tally.judge(Outcome(line, "held", found[0].partition(":")[0], "; ".join(found)) if found else Outcome(line, "accepted"))
         if self._seen.first(b"question" + normalised(example.question).encode(), line) is None:
             self._tally.distinct_questions += 1
             if (like := self._seen.near(signature(example.question), line)) is not None:
@@ -111,14 +110,25 @@ class Intake:
         self._tally.add(example)
         return example
 
-    def _held(self, line: int, example: Example) -> Outcome | None:
-        """Readable, but a person should look first."""
+    def _refusal(self, line: int, example: Example) -> Outcome | None:
+        if not example.question or not example.answer or example.rejected == "":
+            return Outcome(line, "refused", "empty", "its question or an answer holds nothing that can be read")
+        earlier = self._seen.first(b"example" + example.content_id.encode(), line)
+        if earlier is not None:
+            return Outcome(line, "refused", "duplicate", f"duplicate of line {earlier}")
         spoken = language_of(example.question, self._options.language)
-        if self._options.language and spoken != self._options.language:
-            return Outcome(line, "held", "language", f"the question is in {spoken!r}, and --language asks for {self._options.language!r}")
+        if spoken != self._options.language and self._options.language:
+            return Outcome(
+                line, "refused", "language", f"the question is in {spoken!r}, and --language asks for {self._options.language!r}"
+            )
+        return None
+
+    def _findings(self, example: Example) -> tuple[str, ...]:
+        """What the loop will find too. A disliked answer may be anything."""
+        if example.liked is False:
+            return ()
         prompt = json.dumps([message.model_dump() for message in example.messages], ensure_ascii=False)
-        found = findings(example.question, prompt, example.answer, example.rejected or "", self._quality)
-        return Outcome(line, "held", found[0], f"quality: {', '.join(found)}") if found else None
+        return findings(example.question, prompt, example.answer, example.rejected or "", self._quality)
 
 
 class Progress(BaseModel):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from csqa_loop.domain.events import ChatMessage, ExampleImported, derived_id
 from csqa_loop.domain.privacy import mask
+from csqa_loop.domain.quality import cleaned
 
 Split = Literal["train", "holdout"]
 
@@ -45,14 +46,19 @@ class Example:
         return "i-" + hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
-def masked(example: Example) -> Example:
-    """The example without personal data. System messages are the company's own words. Doing it twice changes nothing."""
+def prepared(example: Example) -> Example:
+    """The example without hidden characters and personal data. System messages are the company's own words."""
     return replace(
         example,
-        messages=tuple(m if m.role == "system" else ChatMessage(role=m.role, content=mask(m.content)) for m in example.messages),
-        answer=mask(example.answer),
-        rejected=None if example.rejected is None else mask(example.rejected),
+        messages=tuple(m if m.role == "system" else ChatMessage(role=m.role, content=_plain(m.content)) for m in example.messages),
+        answer=_plain(example.answer),
+        rejected=None if example.rejected is None else _plain(example.rejected),
     )
+
+
+def _plain(text: str) -> str:
+    # First what cannot be seen: it would hide a number from the mask.
+    return mask(cleaned(text))
 
 
 def imported(example: Example, *, origin: str, operator: str, occurred_at: datetime) -> ExampleImported:

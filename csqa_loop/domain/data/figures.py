@@ -11,7 +11,7 @@ _HAN = re.compile(r"[\u4e00-\u9fff]")
 _TOKENS_A_HAN_CHARACTER = 0.7
 _CHARACTERS_A_TOKEN = 4.0
 _WINDOW = 1000
-DIVERSITY_TEXTS = 50_000
+DIVERSITY_TEXTS = 10_000
 """Diversity is measured on the first texts only: the set of word pairs would otherwise grow with the file."""
 
 

@@ -33,7 +33,7 @@ class Tally:
     """Counts while a file is read; its size grows by a few bytes a row."""
 
     listener: Callable[[Outcome], None] | None = None
-    """Told of every row that is not accepted: the tally itself lists only the first ones."""
+    """Told of every row that is not usable: the tally itself lists only the first ones."""
     rows: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -63,7 +63,7 @@ class Tally:
             self.listener(outcome)
 
     def add(self, example: Example) -> None:
-        """Take an accepted example into the figures."""
+        """Take an example that can be used, held or not, into the figures."""
         self.kinds[example.kind] += 1
         if example.liked is not None:
             self.labels["liked" if example.liked else "disliked"] += 1
@@ -80,14 +80,14 @@ class Tally:
         self.diversity["answer"].add(example.answer)
 
     def add_near_duplicate(self, line: int, earlier: int) -> None:
-        """An accepted example whose question nearly repeats that of an earlier line."""
+        """An example whose question nearly repeats that of an earlier line."""
         self.near_duplicates += 1
         if len(self.near_duplicate_lines) < _LISTED:
             self.near_duplicate_lines.append((line, earlier))
 
     def report(self) -> dict[str, Any]:
         """Everything as JSON values. Lengths are in characters and in estimated tokens."""
-        accepted = self.kinds.total()
+        usable = self.kinds.total()
         return {
             "rows": self.rows,
             "examples": {name: self.verdicts[name] for name in ("accepted", "held", "refused")},
@@ -102,7 +102,7 @@ class Tally:
             "tokens": {role: lengths.summary() for role, lengths in self.tokens.items() if lengths.values},
             "diversity": {role: diversity.summary() for role, diversity in self.diversity.items()},
             "distinct_questions": self.distinct_questions,
-            "largest_category_share": round(max(self.categories.values(), default=0) / accepted, 4) if accepted else None,
+            "largest_category_share": round(max(self.categories.values(), default=0) / usable, 4) if usable else None,
             "duplicates": {
                 "exact": self.reasons["refused: duplicate"],
                 "near": self.near_duplicates,
@@ -114,8 +114,8 @@ class Tally:
 
     def warnings(self) -> list[str]:
         """What a person should know before training on it."""
-        accepted, said = self.kinds.total(), []
-        if not accepted:
+        usable, said = self.kinds.total(), []
+        if not usable:
             return ["no row can be used"]
         if equal := self.reasons["refused: equal"]:
             said.append(f"rejected and chosen are equal in {_rows(equal)}")
@@ -123,24 +123,26 @@ class Tally:
             said.append(f"{_rows(twice)} repeat an earlier one and were left out")
         if self.near_duplicates:
             said.append(f"the questions of {_rows(self.near_duplicates)} nearly repeat an earlier one")
+        if held := self.verdicts["held"]:
+            said.append(f"{_rows(held)} will wait for a review before they train anything")
         unread = sum(self.reasons[f"refused: {kind}"] for kind in ("unreadable", "encoding"))
         if unread:
             said.append(f"{_rows(unread)} could not be read")
-        if accepted < _ENOUGH_ROWS:
-            return [*said, f"only {_rows(accepted)} can be used"]
-        if self.distinct_questions < min(_FEW_QUESTIONS, accepted):
-            said.append(f"only {self.distinct_questions} distinct questions in {_rows(accepted)}")
+        if usable < _ENOUGH_ROWS:
+            return [*said, f"only {_rows(usable)} can be used"]
+        if self.distinct_questions < min(_FEW_QUESTIONS, usable):
+            said.append(f"only {self.distinct_questions} distinct questions in {_rows(usable)}")
         for counts, what in ((self.categories, "of one category"), (self.languages, "in one language")):
-            said += _dominant(counts, accepted, what) if len(counts) > 1 else []
+            said += _dominant(counts, usable, what) if len(counts) > 1 else []
         if self.labels and (dominant := _dominant(self.labels, self.labels.total(), "rated alike")):
             said += dominant
-        if self.generators.total() > accepted / 2:
-            said.append(f"{_percent(self.generators.total(), accepted)} of rows were made by a machine")
+        if self.generators.total() > usable / 2:
+            said.append(f"{_percent(self.generators.total(), usable)} of rows were made by a machine")
         short = sum(length < 2 for length in self.characters["answer"].values)
         if short:
             said.append(f"{_rows(short)} have an answer of a single character")
-        if accepted > DIVERSITY_TEXTS:
-            said.append(f"diversity is measured on the first {DIVERSITY_TEXTS} of {accepted} rows")
+        if usable > DIVERSITY_TEXTS:
+            said.append(f"diversity is measured on the first {DIVERSITY_TEXTS} of {usable} rows")
         return said
 
 

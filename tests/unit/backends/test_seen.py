@@ -18,3 +18,10 @@ def test_nearly_the_same_text_is_found_and_another_is_not() -> None:
             "",
         )
         assert [seen.near(signature(text), line) for line, text in enumerate(texts, start=1)] == [None, None, 1, None]
+
+
+def test_a_line_may_hold_several_texts() -> None:
+    with SeenBefore() as seen:
+        for text in ("Which payment cards do you take when I order from abroad?", "How many days do I have to send back electronics?"):
+            assert seen.near(signature(text), 1) is None
+        assert seen.near(signature("How many days do I have to send back electronics"), 2) == 1

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from csqa_loop.domain.data.columns import ColumnFinder, parse_mapping
-from csqa_loop.domain.data.examples import Example, masked
+from csqa_loop.domain.data.examples import Example, prepared
 from csqa_loop.domain.data.rows import RowRefusedError
 from csqa_loop.domain.data.shapes import examples_of
 from csqa_loop.domain.errors import PermanentError
@@ -130,10 +130,10 @@ def test_a_mapping_is_checked() -> None:
 
 def test_personal_data_is_masked_once_and_for_all_but_not_in_system_messages() -> None:
     mail = "write to jane.doe@example.com"
-    example = masked(Example(said(("system", mail), ("user", mail)), mail, mail))
+    example = prepared(Example(said(("system", mail), ("user", mail)), mail, mail))
     assert [m.content for m in example.messages] == [mail, "write to [email]"]
     assert (example.answer, example.rejected) == ("write to [email]", "write to [email]")
-    assert masked(example) == example
+    assert prepared(example) == example
 
 
 def test_an_id_follows_from_what_a_model_learns_from() -> None:

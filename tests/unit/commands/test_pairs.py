@@ -1,0 +1,86 @@
+"""`csqa pairs export` against a console of the test's own, and back through `csqa data`."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from typer.testing import CliRunner
+
+from csqa_loop.backends.data_files import open_data_file
+from csqa_loop.commands import pairs
+from csqa_loop.commands.pairs import app
+from csqa_loop.domain.data.columns import ColumnFinder
+from csqa_loop.domain.data.rows import Row
+from csqa_loop.domain.data.shapes import examples_of
+from csqa_loop.domain.errors import PermanentError
+
+PROMPT = json.dumps([{"role": "system", "content": "政策"}, {"role": "user", "content": "多久？"}], ensure_ascii=False)
+PAIRS = [
+    {
+        "pair_id": f"p-{n}",
+        "prompt": PROMPT,
+        "question": "多久？",
+        "chosen": f"{n} 天",
+        "rejected": "不行",
+        "category": "退货" if n else None,
+    }
+    for n in range(5)
+]
+UNPAIRED = [{"message_id": "m", "prompt": PROMPT, "answer": "好的", "liked": True, "category": ""}]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A console that gives two rows a page; the queries it was asked."""
+    queries: list[str] = []
+
+    def console(settings: object, method: str, path: str) -> dict[str, Any]:
+        queries.append(path)
+        parts = urlsplit(path)
+        what = parts.path.rpartition("/")[2]
+        rows: list[Any] = {"pairs": PAIRS, "unpaired": UNPAIRED}[what]
+        after = int(dict(parse_qsl(parts.query)).get("after", 0))
+        return {what: rows[after : after + 2], "next": str(after + 2) if after + 2 < len(rows) else None}
+
+    monkeypatch.setattr(pairs, "ask_console", console)
+    monkeypatch.chdir(tmp_path)
+    return queries
+
+
+def export(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["export", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize(("format_", "rows"), [("dpo", 5), ("kto", 11), ("alpaca", 5), ("sharegpt", 5)])
+def test_every_page_is_exported_and_can_be_read_again(asked: list[str], format_: str, rows: int) -> None:
+    assert export("--format", format_, "--out", "pairs.jsonl") == ""
+    finder = ColumnFinder()
+    read = [row for row in open_data_file(Path("pairs.jsonl")).rows() if isinstance(row, Row)]
+    examples = [example for row in read for example in examples_of(row.values, finder.find(tuple(row.values)))]
+    assert len(read) == len(examples) == rows
+    assert examples[-1].category == ("退货" if format_ != "kto" else "")
+    assert {tuple(m.model_dump().values() for m in example.messages) for example in examples[:1]}
+    assert [m.content for m in examples[0].messages] == ["政策", "多久？"]
+    answers = {example.answer for example in examples}
+    assert {"0 天", "4 天"} <= answers
+    assert ("不行" in answers) == (format_ == "kto")
+    if format_ in {"dpo", "sharegpt"}:
+        assert {example.rejected for example in examples} == {"不行"}
+
+
+def test_a_state_is_asked_for_and_stdout_takes_it(asked: list[str]) -> None:
+    lines = export("--format", "kto", "--held-out").splitlines()
+    assert len(lines) == 10
+    assert asked == ["/v1/pairs?state=held_out", "/v1/pairs?state=held_out&after=2", "/v1/pairs?state=held_out&after=4"]
+
+
+def test_states_exclude_each_other_and_a_file_needs_a_folder(asked: list[str]) -> None:
+    with pytest.raises(PermanentError, match="exclude each other"):
+        export("--format", "dpo", "--fresh", "--all")
+    with pytest.raises(PermanentError, match="no/such/x.jsonl cannot be written"):
+        export("--format", "dpo", "--out", "no/such/x.jsonl")
+    assert asked == []
