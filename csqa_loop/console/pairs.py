@@ -1,21 +1,25 @@
-"""Pairs and what they come from."""
+"""Pairs, what they come from, and what the next training set would be."""
 
+import asyncio
+from collections import Counter
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 
-from csqa_loop import problems
 from csqa_loop.backends.ledger.pair_pages import pairs_page, unpaired_page
 from csqa_loop.backends.ledger.trace import pair_trace
-from csqa_loop.bootstrap import LoopParts
+from csqa_loop.bootstrap import LoopParts, selection_policy
 from csqa_loop.domain.preferences import Source
+from csqa_loop.domain.selection import Selection, select
+from csqa_loop.problems import Problem
 
 State = Literal["fresh", "held", "held_out", "claimed", "quarantined", "withdrawn"]
 Limit = Annotated[int, Query(ge=1, le=5000)]
 
 
 def pairs_router(parts: LoopParts) -> APIRouter:
-    """GET /pairs, /pairs/{pair_id} and /unpaired."""
+    """GET /pairs, /pairs/next-run, /pairs/{pair_id} and /unpaired."""
     router = APIRouter()
 
     @router.get("/pairs")
@@ -25,13 +29,20 @@ def pairs_router(parts: LoopParts) -> APIRouter:
         page = await parts.ledger.ask(pairs_page, state=state, source=source, category=category, after=after, limit=limit)
         return {"pairs": page.rows, "next": page.next}
 
+    # Before /pairs/{pair_id}, which would take it for a pair.
+    @router.get("/pairs/next-run")
+    async def show_next_run() -> dict[str, Any]:
+        fresh, holdout = await parts.ledger.fresh_pairs(), await parts.ledger.holdout_pairs()
+        # Seconds for 100,000 pairs: not on the loop's thread.
+        selection = await asyncio.to_thread(select, fresh, [pair.question for pair in holdout], selection_policy(parts.settings))
+        needed = {"min_pairs": parts.settings.trigger.min_pairs, "min_users": parts.settings.preferences.min_users}
+        return _next_run(selection) | needed | {"holdout_pairs": len(holdout)}
+
     @router.get("/pairs/{pair_id}")
     async def show_pair(pair_id: str) -> dict[str, Any]:
         trace = await parts.ledger.ask(pair_trace, pair_id)
         if trace is None:
-            raise problems.Problem(
-                404, "Unknown pair", f"no pair {pair_id!r} is made of what is recorded; `csqa pairs list` names those that are"
-            )
+            raise Problem(404, "Unknown pair", f"no pair {pair_id!r} is made of what is recorded; `csqa pairs list` names those that are")
         return trace
 
     @router.get("/unpaired")
@@ -40,3 +51,14 @@ def pairs_router(parts: LoopParts) -> APIRouter:
         return {"unpaired": page.rows, "next": page.next}
 
     return router
+
+
+def _next_run(selection: Selection) -> dict[str, Any]:
+    return {
+        "summary": str(selection),
+        "taken": [pair.pair_id for pair in selection.taken],
+        "users": selection.users,
+        "by_source": Counter(pair.source for pair in selection.taken),
+        "by_category": Counter(pair.category for pair in selection.taken),
+        "left_out": [asdict(entry) for entry in selection.left_out],
+    }

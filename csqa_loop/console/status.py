@@ -23,6 +23,7 @@ async def status(parts: LoopParts, *, caught_up: bool) -> dict[str, Any]:
         ),
         "run": state.run and run_status(state.run),
         "experiment": state.experiment and await experiment_status(parts, state.experiment, settled=not busy),
+        "proposals": parts.proposer.status() if parts.proposer else None,
         "pairs": await parts.ledger.ask(pairs.pair_counts),
         "recorded": await parts.ledger.ask(queries.recorded_counts),
     }

@@ -158,5 +158,6 @@ def _require_trainable(item: Item, correction: str | None, token_limit: int, tok
         raise DecisionRefusedError("corrected_answer", f"has {length} characters; at most {LONGEST_CORRECTION} are taken")
     if tokens > token_limit:
         raise DecisionRefusedError(
-            "corrected_answer", f"has about {tokens} tokens; training takes at most {token_limit} (training.max_length)"
+            "corrected_answer",
+            f"has about {tokens} tokens; training takes at most {token_limit} (training.max_length, else model_server.max_model_len)",
         )

@@ -1,8 +1,8 @@
 // What things look like. Everything that comes from the server becomes a text node, never HTML.
-import { language, words } from "./reviews.words.js";
+import { words } from "./reviews.words.js";
 
-const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
-const day = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(navigator.language, { hour: "2-digit", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(navigator.language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const policyFaults = new Set(["retrieval_miss", "stale_policy", "missing_policy"]);
 
 export const time = (moment) => clock.format(new Date(moment));
