@@ -2,6 +2,8 @@
 
 from typing import TypeVar
 
+from pydantic import BaseModel
+
 from csqa_loop.domain.events import (
     AnswerGiven,
     AnswerProposed,
@@ -16,7 +18,7 @@ from csqa_loop.domain.events import (
 from csqa_loop.domain.identity import pseudonym
 from csqa_loop.domain.privacy import mask
 
-E = TypeVar("E", bound=Event)
+M = TypeVar("M", bound=BaseModel)
 
 
 def guard(secret: bytes, event: Event) -> Event:
@@ -49,9 +51,9 @@ def guard(secret: bytes, event: Event) -> Event:
 
 
 def _masked(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
-    return tuple(m if m.role == "system" else ChatMessage(role=m.role, content=mask(m.content)) for m in messages)
+    return tuple(message if message.role == "system" else _with(message, content=mask(message.content)) for message in messages)
 
 
-def _with(event: E, **values: object) -> E:
-    changed = {name: value for name, value in values.items() if getattr(event, name) != value}
-    return event.model_copy(update=changed) if changed else event
+def _with(model: M, **values: object) -> M:
+    changed = {name: value for name, value in values.items() if getattr(model, name) != value}
+    return model.model_copy(update=changed) if changed else model
