@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from csqa_loop.domain.errors import PermanentError
+
 _INCHES = (8.0, 4.5)
 _DPI = 110
 _BINS = 40
@@ -44,7 +46,10 @@ def histogram(series: Mapping[str, Sequence[float]], *, title: str, x_label: str
 
 @contextmanager
 def _style() -> Iterator[None]:
-    from matplotlib import rc_context
+    try:
+        from matplotlib import rc_context
+    except ImportError as error:
+        raise PermanentError(f"figures need matplotlib ({error}); install it with pip install 'csqa-loop[reports]'") from error
 
     with rc_context({"font.family": [*_installed_chinese_fonts(), "DejaVu Sans"]}), warnings.catch_warnings():
         # Without a Chinese font its characters are boxes; the numbers are in the JSON report.

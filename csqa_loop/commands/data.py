@@ -81,11 +81,11 @@ def import_(
     folder.mkdir(parents=True, exist_ok=True)
     sidecar, refusals = folder / f"{reading.key}.json", folder / f"{reading.key}.refused.jsonl"
     before = Progress.load(sidecar)
-    progress = before or Progress(file=reading.source.path.name[:400], sha256=reading.source.sha256, began_at=now())
+    progress = before or Progress(file=reading.source.name, sha256=reading.source.sha256, began_at=now())
     with closing(refusals.open("w", encoding="utf-8")) as handle:
         tally = Tally(listener=lambda outcome: _write_outcome(handle, outcome))
         try:
-            progress = asyncio.run(_import(settings, reading, tally, progress, sidecar, operator or getpass.getuser(), dry_run=dry_run))
+            progress = asyncio.run(_import(settings, reading, tally, progress, sidecar, _operator(operator), dry_run=dry_run))
         except KeyboardInterrupt:
             done = Progress.load(sidecar)
             print(
@@ -106,6 +106,16 @@ def import_(
         print(_summary(told, reading))
     if not tally.kinds:
         raise PermanentError(f"{file}: no row can be used; the reasons are in {refusals}")
+
+
+def _operator(given: str) -> str:
+    try:
+        operator = given.strip() or getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        operator = ""
+    if not 0 < len(operator) <= 200:
+        raise PermanentError("--operator must name who imports, in at most 200 characters; this machine does not tell who is logged in")
+    return operator
 
 
 def _summary(told: dict[str, Any], reading: Reading) -> str:

@@ -23,6 +23,8 @@ from csqa_loop.domain.quality import QualityPolicy, findings
 from csqa_loop.domain.similarity import signature
 from csqa_loop.domain.text import normalised
 
+_LARGEST_CONTEXT = 1024 * 1024
+"""Bytes of all messages: escaped as JSON they still fit into a record of the log."""
 BATCH = 500
 """Examples that are published, and acknowledged, together."""
 
@@ -113,6 +115,9 @@ class Intake:
     def _refusal(self, line: int, example: Example) -> Outcome | None:
         if not example.question or not example.answer or example.rejected == "":
             return Outcome(line, "refused", "empty", "its question or an answer holds nothing that can be read")
+        size = sum(len(message.content.encode()) for message in example.messages)
+        if size > _LARGEST_CONTEXT:
+            return Outcome(line, "refused", "too long", f"its messages have {size} bytes together; at most {_LARGEST_CONTEXT} are taken")
         earlier = self._seen.first(b"example" + example.content_id.encode(), line)
         if earlier is not None:
             return Outcome(line, "refused", "duplicate", f"duplicate of line {earlier}")

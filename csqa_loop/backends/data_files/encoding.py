@@ -94,7 +94,10 @@ def _legacy(path: Path) -> str:
     decodable = [line for line in sample if _is(line, "gb18030")]
     if 2 * len(decodable) > len(sample) and _reads_as_chinese(b"".join(decodable).decode("gb18030")):
         return "gb18030"
-    from charset_normalizer import from_bytes
+    try:
+        from charset_normalizer import from_bytes
+    except ImportError as error:
+        raise PermanentError(f"{path} is neither UTF-8 nor GB 18030; save it as UTF-8, or pip install 'csqa-loop[reports]'") from error
 
     guess = from_bytes(text).best()
     if guess is None:

@@ -34,8 +34,8 @@ class DataFile:
 
     @property
     def name(self) -> str:
-        """File name and 12 hex of its content, for origins and messages."""
-        return f"{self.path.name[:400]} {self.sha256[:12]}"
+        """The file's name as text, at most 400 characters, for the origin of examples."""
+        return self.path.name.encode(errors="replace").decode()[:400]
 
     def rows(self) -> Iterator[Row | Broken]:
         """Every row, and every place where none could be read, in the file's order.

@@ -154,3 +154,10 @@ def test_a_damaged_sidecar_is_named(tmp_path: Path) -> None:
     sidecar.write_text("{")
     with pytest.raises(PermanentError, match="remove it"):
         Progress.load(sidecar)
+
+
+def test_a_conversation_that_no_record_would_hold_is_refused() -> None:
+    turns = [{"role": role, "content": f"{n} " + "x" * 150_000} for n in range(5) for role in ("user", "assistant")]
+    found, _, heard = take([Row(1, {"messages": turns})])
+    assert len(found) == 3
+    assert [(outcome.kind, outcome.line) for outcome in heard if outcome.verdict == "refused"] == [("too long", 1)] * 2
