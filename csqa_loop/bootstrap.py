@@ -11,6 +11,7 @@ from csqa_loop.backends.secrets import Secrets, load_or_create
 from csqa_loop.cycle.ports import Bus, Encoder
 from csqa_loop.domain.preferences import PairPolicy
 from csqa_loop.domain.quality import QualityPolicy
+from csqa_loop.domain.selection import SelectionPolicy
 from csqa_loop.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,6 +101,18 @@ def pair_policy(settings: Settings) -> PairPolicy:
     )
 
 
+def selection_policy(settings: Settings) -> SelectionPolicy:
+    """Which pairs may be trained on together: the planner of runs and what the console says of the next one must agree on it."""
+    preferences = settings.preferences
+    return SelectionPolicy(
+        max_pairs=settings.trigger.max_pairs,
+        user_share=preferences.user_share,
+        user_per_day=preferences.user_per_day,
+        contributor_per_day=preferences.contributor_per_day,
+        near_duplicate=preferences.near_duplicate,
+    )
+
+
 @dataclass(frozen=True)
 class LoopParts:
     """Everything the loop's process is made of."""
@@ -137,7 +150,6 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.cycle.run_writer import RunWriter
     from csqa_loop.cycle.train import RunPlanner
     from csqa_loop.domain.events import now
-    from csqa_loop.domain.selection import SelectionPolicy
     from csqa_loop.domain.trigger import TriggerPolicy
 
     secrets = build_secrets(settings)
@@ -155,13 +167,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         ledger,
         RunWriter(settings.runs, config),
         TriggerPolicy(trigger.min_pairs, preferences.min_users),
-        SelectionPolicy(
-            max_pairs=trigger.max_pairs,
-            user_share=preferences.user_share,
-            user_per_day=preferences.user_per_day,
-            contributor_per_day=preferences.contributor_per_day,
-            near_duplicate=preferences.near_duplicate,
-        ),
+        selection_policy(settings),
     )
     examiner, reconciler = Examiner(ledger, settings.experiment.grace_seconds), Reconciler(model_server)
     decider = Decider(
