@@ -1,5 +1,6 @@
 """What keeps a better answer out of training until a person has looked at it."""
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -9,19 +10,22 @@ from dataclasses import dataclass
 from csqa_loop.domain.prompt import language_of
 from csqa_loop.domain.text import normalised
 
+_IGNORE = r"(?:ignore|disregard|forget|override)"
+_RULES = r"(?:instructions?|prompts?|rules|guidelines)"
 _INSTRUCTIONS = tuple(
     re.compile(pattern, re.IGNORECASE | re.MULTILINE)
     for pattern in (
-        r"\b(?:ignore|disregard|forget|override)\b[^.!?\n]{0,50}\b(?:instructions?|prompts?|rules|guidelines)\b",
+        rf"\b{_IGNORE}\b[^.!?]{{0,30}}\b(?:previous|prior|above|earlier|preceding|your)\b[^.!?]{{0,20}}\b{_RULES}\b",
+        rf"\b{_IGNORE}\b[^.!?]{{0,30}}\b{_RULES}\b[^.!?]{{0,10}}\b(?:above|before)\b",
         r"\byou are now (?:an?|the|in|my|no longer)\b(?! (?:member|customer|guest|subscriber)\b)",
-        r"\b(?:system|developer) (?:prompt|message)\b",
+        r"\bsystem prompt\b",
         r"\bfrom now on,? (?:you (?:must|will|should|are)\b|(?:always |only |never )+(?:answer|reply|respond|say)\b)",
         r"\b(?:act|behave|respond) as (?:if you (?:are|were)|an? (?:ai|assistant|language model|unrestricted|jailbroken))\b",
         r"^\s*(?:system|assistant|user|human|developer)\s*[:：]",
         r"^\s*#+\s*(?:system|instructions?)\b",
         r"<\|[a-z_]+\|>|\[/?INST\]|<</?SYS>>|</?(?:system|assistant)>",
         r"(?:忽略|无视|忘记|忘掉|不要理会)[^。！？\n]{0,8}(?:以上|上面|之前|先前|前面|所有|你的)[^。！？\n]{0,8}(?:指示|指令|提示|规则|要求|设定)",
-        r"你现在(?:是|扮演)(?!我们的(?:会员|顾客))|系统提示词|从现在(?:开始|起)[，,]?(?:你|请)?(?:必须|只能|总是|一律|都)?(?:回答|回复|说)|请?扮演",
+        r"你现在(?:是|扮演)(?!我们的|会员|贵宾|顾客)|系统提示词|从现在(?:开始|起)[，,]?(?:你|请)?(?:必须|只能|总是|一律|都)?(?:回答|回复|说)|请?扮演",
         r"^\s*(?:系统|助手|用户)\s*[:：]",
     )
 )
@@ -51,7 +55,7 @@ def cleaned(text: str) -> str:
     """The text in NFC with Unix line ends: no control or zero-width characters, no trailing blanks, no more than one empty line in a row."""
     lines = re.sub(r"\r\n?|[\u2028\u2029\x0b\x0c\x85]", "\n", text).replace("\t", " ")
     visible = "".join(character for character in lines if character == "\n" or unicodedata.category(character) not in _NOT_TEXT)
-    trimmed = re.sub(r"[^\S\n]+(?=\n|$)", "", unicodedata.normalize("NFC", visible))
+    trimmed = "\n".join(line.rstrip() for line in unicodedata.normalize("NFC", visible).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", trimmed).strip()
 
 
@@ -66,7 +70,7 @@ def findings(question: str, prompt: str, chosen: str, rejected: str, policy: Qua
 def tokens_in(text: str) -> int:
     """An estimate on the generous side, for no tokenizer in particular: one for each CJK character, one for three of the others."""
     wide = len(text) - len(_WIDE.sub("", text))
-    return wide - (wide - len(text)) // _CHARACTERS_A_TOKEN
+    return wide + math.ceil((len(text) - wide) / _CHARACTERS_A_TOKEN)
 
 
 def _reasons(question: str, prompt: str, chosen: str, rejected: str, policy: QualityPolicy) -> Iterator[str]:
