@@ -30,6 +30,8 @@ _TO_DO = {
     Fault.STALE_POLICY: "bring it up to date",
     Fault.RETRIEVAL_MISS: "word it so that it is found",
 }
+_DRAWN = 20
+"""Policies with a bar of their own."""
 _NO_POLICY = "(no policy)"
 
 
@@ -95,7 +97,9 @@ def _check_plot(file: Path) -> None:
 def _plot(told: dict[str, Any]) -> bytes:
     """Faults above, policies below: each case is counted in both."""
     counted = {f"fault: {count['name']}": count["cases"] for count in told["by_fault"]}
-    counted |= {f"policy: {count['name'] or _NO_POLICY}": count["cases"] for count in told["by_policy"]}
+    counted |= {f"policy: {count['name'] or _NO_POLICY}": count["cases"] for count in told["by_policy"][:_DRAWN]}
+    if others := sum(count["cases"] for count in told["by_policy"][_DRAWN:]):
+        counted["policy: others"] = others
     return plots.bars(counted, title=f"{told['cases']:,} bad cases", x_label="cases")
 
 

@@ -25,7 +25,8 @@ def pair_tree(trace: dict[str, Any]) -> Tree:
     place.add(_line("chosen", pair["chosen"], style="green"))
     place.add(_line("rejected", pair["rejected"], style="red"))
     for reason in trace["because"]:
-        place.add(_line(reason["rule"], reason["detail"], reason["event_id"]))
+        if reason["rule"] != "claimed":  # the run that did is below, with its adapter
+            place.add(_line(reason["rule"], reason["detail"], reason["event_id"]))
     for run in trace["runs"]:
         _add_run(place, run)
     return tree
