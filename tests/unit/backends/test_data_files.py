@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from csqa_loop.backends.data_files import json_rows, open_data_file
+from csqa_loop.backends.data_files import json_rows, open_data_file, sqlite_rows
 from csqa_loop.domain.data.rows import Broken, Row
 from csqa_loop.domain.errors import PermanentError
 
@@ -157,6 +157,8 @@ def test_an_sqlite_table_is_read_and_nothing_is_written(tmp_path: Path) -> None:
         read(file)
     with pytest.raises(PermanentError, match="no table 'third'"):
         read(file, table="third")
+    with sqlite_rows._opened(file) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("CREATE TABLE third (q TEXT)")
     file.write_bytes(before)
     assert len(read(file)[0]) == 2
     assert file.read_bytes() == before

@@ -106,6 +106,15 @@ async def test_a_second_run_goes_on_and_ends_where_one_run_would(tmp_path: Path)
     assert len(judge.asked) == 6
 
 
+async def test_the_seed_decides_which_rows_come_first(tmp_path: Path) -> None:
+    sources = [source(number) for number in range(6)]
+    firsts = [
+        [entry.line for entry in await Run(tmp_path / f"{name}.part", FakeJudge(inventive))(sources, wanted=3, seed=seed)]
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert firsts[0] == firsts[1] != firsts[2]
+
+
 async def test_a_row_without_an_answer_is_refused_after_pauses_and_the_others_go_on(tmp_path: Path) -> None:
     def moody(messages: Sequence[ChatMessage]) -> str:
         if "shoes" in messages[-1].content:

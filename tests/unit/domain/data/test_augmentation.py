@@ -12,7 +12,7 @@ from csqa_loop.wording_files import augmentation_wording
 
 WORDING = augmentation_wording()
 _PIECES = st.sampled_from(
-    ["How long do I have to return", "electronics", "14 days", "a parcel", "Parcel Plus", "of £3.95", "for 2 items", "tonight?",
+    ["How long do I have to return", "electronics", "14 days", "a parcel", "Parcel Plus", "of £3.95", "for 2 items", "tonight?", "fourteen days", "twenty pounds",
      "我的快递", "多久能收到", "3天", "退货的运费", "帐户在哪", "需要20元吗？"]
 )  # fmt: skip
 
@@ -59,3 +59,9 @@ def test_a_slip_spares_first_letters_numbers_and_order_numbers() -> None:
 
 def test_where_nothing_can_be_said_otherwise_there_is_no_variant() -> None:
     assert list(Augmenter(WORDING, seed=1).variants(ask("ok"), ["synonyms", "typos"], 3)) == []
+
+
+def test_a_slip_leaves_numbers_in_words_alone() -> None:
+    for seed in range(20):
+        for variant in Augmenter(WORDING, seed=seed).variants(ask("Fourteen or twenty days for parcels?"), ["typos"], 3):
+            assert numbers_in(variant.question) == ("14", "20")

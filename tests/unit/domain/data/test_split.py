@@ -36,6 +36,12 @@ def test_every_category_gives_its_share(seed: int, share: float) -> None:
         assert abs(held - share * count) <= 1
 
 
+def test_two_spellings_in_two_categories_stay_together() -> None:
+    spellings = ("How long?", "how long", "HOW LONG", "How  long!")
+    for seed in range(20):
+        assert len(set(stratified(spellings, "abcd", 0.5, seed))) == 1
+
+
 def test_small_categories_together_hold_out_their_share() -> None:
     questions = [f"question {number}" for number in range(100)]
     sides = stratified(questions, list(range(100)), 0.1, seed=3)
