@@ -24,7 +24,7 @@ def pairs_router(parts: LoopParts) -> APIRouter:
 
     @router.get("/pairs")
     async def list_pairs(
-        state: State | None = None, source: Source | None = None, category: str | None = None, after: str | None = None, limit: Limit = 500
+        state: State | None = None, source: Source | None = None, category: str | None = None, after: str | None = None, limit: Limit = 1000
     ) -> dict[str, Any]:
         page = await parts.ledger.ask(pairs_page, state=state, source=source, category=category, after=after, limit=limit)
         return {"pairs": page.rows, "next": page.next}
@@ -46,7 +46,7 @@ def pairs_router(parts: LoopParts) -> APIRouter:
         return trace
 
     @router.get("/unpaired")
-    async def list_unpaired(after: str | None = None, limit: Limit = 500) -> dict[str, Any]:
+    async def list_unpaired(after: str | None = None, limit: Limit = 1000) -> dict[str, Any]:
         page = await parts.ledger.ask(unpaired_page, after=after, limit=limit)
         return {"unpaired": page.rows, "next": page.next}
 

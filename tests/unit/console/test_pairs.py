@@ -1,5 +1,6 @@
 """The console on a real ledger: pairs page by page, one pair's whole history, and what is in no pair."""
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from rich.console import Console
 
 from csqa_loop import problems
 from csqa_loop.backends.ledger import Ledger
 from csqa_loop.backends.ledger.service import LedgerService
+from csqa_loop.commands.pair_tree import pair_tree
 from csqa_loop.console.app import create_console
 from csqa_loop.console.bad_cases import bad_cases_router
 from csqa_loop.console.pairs import pairs_router
@@ -217,6 +220,29 @@ async def test_a_rated_pair_shows_the_answer_that_was_liked(tmp_path: Path) -> N
     assert trace["answer"]["body"]["message_id"] == pair["message_id"]
     assert pair["message_id"] not in left
     assert trace["liked_answer"]["body"]["message_id"] not in left
+
+
+async def test_proposals_and_imports_are_traced_to_their_event(tmp_path: Path) -> None:
+    proposed = e.AnswerProposed(
+        event_id=make.event_id(80_000), occurred_at=make.at(9), conversation_id="c1", message_id="m1", method="judge", answer=GOOD, adapter="base",
+        judge_model="judge-7b",
+    )  # fmt: skip
+    async with console(tmp_path, asked(1), make.thumb(1), proposed, example(1, rejected="Nobody knows.")) as client:
+        pairs = (await get(client, "/pairs"))["pairs"]
+        traces = [await get(client, f"/pairs/{pair['pair_id']}") for pair in pairs]
+    assert [trace["evidence"]["type"] for trace in traces] == ["AnswerProposed", "ExampleImported"]
+    assert traces[0]["evidence"]["body"]["judge_model"] == pairs[0]["contributor"] == "judge-7b"
+    assert traces[1]["answer"] == traces[1]["evidence"]
+    assert traces[1]["answer"]["body"]["messages"] == [{"role": "user", "content": "Do you mend oars?"}]
+    shown = [_shown(trace) for trace in traces]
+    assert "proposal  Boots may be returned within 45 days.  (judge, judged by judge-7b)" in shown[0]
+    assert "imported by opal from old.csv 0123456789ab 7" in shown[1]
+
+
+def _shown(trace: dict[str, Any]) -> str:
+    told = Console(width=200, file=io.StringIO())
+    told.print(pair_tree(trace))
+    return told.file.getvalue()
 
 
 async def test_unpaired_are_the_ratings_that_may_be_trained_on(tmp_path: Path) -> None:
