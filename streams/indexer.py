@@ -26,7 +26,7 @@ from csqa_loop.domain.events import ChunksWithdrawn, Event, PolicyIndexed, now
 from csqa_loop.domain.topics import CHUNKS, MAX_RECORD_BYTES, POLICIES
 from csqa_loop.domain.wire import decode
 from csqa_loop.settings import Settings
-from streams.raw import without_headers
+from streams.raw import undecoded, without_headers
 from streams.serving import health_app
 from streams.serving import serve as serve_http
 
@@ -96,6 +96,7 @@ class IndexerStream:
             ack_policy=AckPolicy.MANUAL,
             listener=self._assignments,
             parser=without_headers,
+            decoder=undecoded,
         )
         self._subscriber(self.take)
 

@@ -1,6 +1,7 @@
 """The loop's stream: the log into the ledger, and decisions out of it. One active; a standby waits for the ledger's lock."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -23,10 +24,10 @@ from csqa_loop.cycle.publish import Housekeeper
 from csqa_loop.cycle.record import Recorder
 from csqa_loop.domain.errors import CsqaError, TransientError
 from csqa_loop.domain.events import now
-from csqa_loop.domain.intake import LogRecord
+from csqa_loop.domain.intake import Batch, LogRecord
 from csqa_loop.domain.topics import FACT_TOPICS
 from csqa_loop.settings import Settings
-from streams.raw import without_headers
+from streams.raw import undecoded, without_headers
 from streams.serving import serve as serve_http
 
 _log = logging.getLogger(__name__)
@@ -36,14 +37,18 @@ _LONG_AGO = datetime.fromtimestamp(0, UTC)
 _BEAT_SECONDS = 1.0
 _STOP_SECONDS = 10.0
 _SHORTEST_BEAT_SECONDS = 0.5
+_GARBAGE_THRESHOLD = 500_000
 
 
 class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
     """Where the ledger stands in the log: seeks to it on assignment, notices another log, knows when it has caught up."""
 
-    def __init__(self, parts: bootstrap.LoopParts, consumer: Callable[[], AIOKafkaConsumer | None]) -> None:
+    def __init__(
+        self, parts: bootstrap.LoopParts, consumer: Callable[[], AIOKafkaConsumer | None], written: Callable[[], Awaitable[None]]
+    ) -> None:
         self._parts = parts
         self._consumer = consumer
+        self._written = written
         self._next: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._heard_ms: dict[TopicPartition, int] = {}
@@ -61,6 +66,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
         if not assigned or consumer is None:
             return
         settings = self._parts.settings
+        await self._written()  # what is being written moves the ledger's offsets
         known = await self._parts.ledger.known_offsets()
 
         async def compare() -> Bearings:
@@ -85,7 +91,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
 
     def taken(self, records: list[LogRecord]) -> None:
         """The ledger holds these."""
-        for record in records:
+        for record in {(record.topic, record.partition): record for record in records}.values():
             partition = TopicPartition(record.topic, record.partition)
             self._next[partition] = record.offset + 1
             self._heard_ms[partition] = record.timestamp_ms
@@ -125,11 +131,12 @@ class LoopStream:
 
     def __init__(self, settings: Settings) -> None:
         self.parts = bootstrap.build_loop(settings, horizon=self._horizon)
-        self.intake = Intake(self.parts, lambda: self._subscriber.consumer)
+        self.intake = Intake(self.parts, lambda: self._subscriber.consumer, self._written)
         self._recorder = Recorder(self.parts.ledger.take, self.parts.guard)
         self._housekeeper = Housekeeper(self.parts.ledger, self.parts.bus)
         self._phase = "starting"
         self._trouble: str | None = None
+        self._writing: asyncio.Task[None] | None = None
         self._broker = KafkaBroker(settings.kafka_servers, logger=None, allow_auto_create_topics=False)
         self._subscriber = self._broker.subscriber(
             *FACT_TOPICS,
@@ -143,6 +150,7 @@ class LoopStream:
             fetch_max_wait_ms=50,  # the embedded broker does not wake a waiting fetch: this is the latency
             listener=self.intake,
             parser=without_headers,
+            decoder=undecoded,
         )
         self._subscriber(self.take)
 
@@ -150,22 +158,41 @@ class LoopStream:
         return self.intake.horizon()
 
     async def take(self, message: KafkaMessage) -> None:
-        """At least once: the batch is durable in the ledger before Kafka may forget it."""
+        """One batch of raw records: decoded while the one before it is written, and written after that one is durable."""
         raw = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
         records = [to_record(record) for record in raw]
+        batch = await self._stop_on_error(self._recorder.sort_out(records))
+        if self._writing is not None:
+            await asyncio.shield(self._writing)  # raises where the loop is stopping: nothing may be written after a batch that was not
+        self._writing = asyncio.create_task(self._write(batch, records))
+
+    async def _write(self, batch: Batch, records: list[LogRecord]) -> None:
+        """At least once: the batch is durable in the ledger before Kafka may forget it."""
+        await self._stop_on_error(self._recorder.record(batch))
+        self.intake.taken(records)
+        consumer = self._subscriber.consumer
+        if consumer is None:
+            return
         try:
-            await self._recorder.record(records)
+            async with asyncio.timeout(self.parts.settings.kafka.request_timeout_seconds):
+                # By name: the consumer's own position is already that of the batch which is being decoded.
+                await consumer.commit({TopicPartition(mark.topic, mark.partition): mark.next_offset for mark in batch.marks})
+        except Exception as error:  # whatever it is: the ledger's offsets are the truth, Kafka's copy may lag
+            _log.warning("offsets are in the ledger but not yet in Kafka: %r", error)
+
+    async def _written(self) -> None:
+        """Return when no batch is being written."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+
+    async def _stop_on_error(self, work: Coroutine[Any, Any, R]) -> R:
+        try:
+            return await work
         except Exception:
             # Not foreseen: going on would skip these records. The supervisor starts the loop again at the ledger's offsets.
             _log.critical("a batch could not be taken; the loop stops", exc_info=True)
             os.kill(os.getpid(), signal.SIGTERM)
             raise
-        self.intake.taken(records)
-        try:
-            async with asyncio.timeout(self.parts.settings.kafka.request_timeout_seconds):
-                await message.ack()
-        except Exception as error:  # whatever it is: the ledger's offsets are the truth, Kafka's copy may lag
-            _log.warning("offsets are in the ledger but not yet in Kafka: %r", error)
 
     async def run(self) -> None:
         """Everything between start and stop."""
@@ -206,7 +233,8 @@ class LoopStream:
     async def _publish_analytics(self) -> None:
         while True:
             try:
-                await self.parts.analytics.beat()
+                if self.intake.caught_up:  # half of a log tells analysts nothing, and copying it slows down reading the other half
+                    await self.parts.analytics.beat()
             except CsqaError as error:
                 self._trouble = str(error)
                 _log.warning("analytics: %s", error)
@@ -215,6 +243,7 @@ class LoopStream:
     async def stop(self) -> None:
         """Leave the group, then let go of the ledger."""
         await _quietly(self._broker.stop())
+        await _quietly(self._written())
         if self._phase in {"reading", "deciding"}:
             await _quietly(self.parts.analytics.beat(last=True))
         await self.parts.close()
@@ -277,4 +306,7 @@ async def _or_stop(work: Coroutine[Any, Any, None]) -> None:
 
 def serve(settings: Settings) -> None:
     """Run until TERM or INT."""
+    # A batch is tens of thousands of objects without a cycle: looking for cycles among them takes longer than decoding them.
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD, 10, 10)
     serve_http(create_app(settings), settings.console.host, settings.console.port)

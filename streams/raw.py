@@ -10,12 +10,21 @@ R = TypeVar("R")
 
 
 async def without_headers(records: R, parse: Callable[[R], Awaitable[KafkaMessage]]) -> KafkaMessage:
-    """A parser for subscribers of raw records.
+    """A parser for subscribers of raw records; their decoder is `undecoded`.
 
     FastStream reads headers as UTF-8 and bodies as their content-type says: one foreign record would fail a whole batch.
     """
-    plain: Any = tuple(map(_plain, records)) if isinstance(records, tuple) else _plain(records)
-    return await parse(plain)
+    if not isinstance(records, tuple):
+        return await parse(_plain(records))
+    ends: Any = (_plain(records[0]), _plain(records[-1]))  # a message is named by its ends; the rest would be copied for nobody
+    message = await parse(ends)
+    message.raw_message = records
+    return message
+
+
+async def undecoded(_: KafkaMessage) -> tuple[()]:
+    """FastStream would read every record as JSON before the subscriber reads it itself."""
+    return ()
 
 
 def _plain(record: Any) -> Any:

@@ -38,9 +38,12 @@ class Recorder:
         self.trouble: str | None = None
         """Why the ledger takes nothing at present."""
 
-    async def record(self, records: Sequence[LogRecord]) -> int:
+    async def sort_out(self, records: Sequence[LogRecord]) -> Batch:
+        """As `sort_out`, on a thread: the event loop goes on, and the batch before this one is written meanwhile."""
+        return await asyncio.to_thread(sort_out, records, self._guard)
+
+    async def record(self, batch: Batch) -> int:
         """Return once the batch is durable; the number of new facts."""
-        batch = sort_out(records, self._guard)
         pause = 0.2
         while True:
             try:
