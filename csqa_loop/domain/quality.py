@@ -33,6 +33,8 @@ _NOT_TEXT = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？\n])\s*")
 _WORD = re.compile(r"[^\W_\u3400-\u9fff]+|[\u3400-\u9fff]")
 _WIDE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\U0010ffff]+")
+_HAN = re.compile(r"[\u4e00-\u9fff]")
+_LATIN = re.compile(r"[A-Za-z]")
 _LETTER = re.compile(r"[a-z0-9]")
 _CHARACTERS_A_TOKEN = 3
 
@@ -54,7 +56,10 @@ class QualityPolicy:
 def cleaned(text: str) -> str:
     """The text in NFC with Unix line ends: no control or zero-width characters, no trailing blanks, no more than one empty line in a row."""
     lines = re.sub(r"\r\n?|[\u2028\u2029\x0b\x0c\x85]", "\n", text).replace("\t", " ")
-    visible = "".join(character for character in lines if character == "\n" or unicodedata.category(character) not in _NOT_TEXT)
+    visible = lines
+    # Most texts hold nothing of the kind, and a pair is cleaned before anything else.
+    if not lines.replace("\n", "").isprintable():
+        visible = "".join(character for character in lines if character == "\n" or unicodedata.category(character) not in _NOT_TEXT)
     trimmed = "\n".join(line.rstrip() for line in unicodedata.normalize("NFC", visible).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", trimmed).strip()
 
@@ -96,8 +101,7 @@ def _reasons(question: str, prompt: str, chosen: str, rejected: str, policy: Qua
 
 def _language(text: str) -> str:
     """Empty where it cannot be told: digits alone, or a few Chinese characters among more letters ("Garmin GPSMAP 1223 保修")."""
-    han = sum("\u4e00" <= character <= "\u9fff" for character in text)
-    latin = sum(character.isascii() and character.isalpha() for character in text)
+    han, latin = len(_HAN.findall(text)), len(_LATIN.findall(text))
     return "" if 3 * han < latin and han else language_of(text, "")
 
 
