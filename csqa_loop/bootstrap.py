@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from csqa_loop.cycle.decide import Decider
     from csqa_loop.cycle.experiment import Examiner
     from csqa_loop.cycle.jobs import Trainer
+    from csqa_loop.cycle.prefer import AnswerProposer
     from csqa_loop.cycle.promote import Reconciler
     from csqa_loop.cycle.record import Guard
 
@@ -96,7 +97,7 @@ def pair_policy(settings: Settings) -> PairPolicy:
         min_raters=preferences.min_raters,
         chunk_characters=settings.retrieval.chunk_characters,
         quality=QualityPolicy(
-            min_characters=preferences.min_characters, max_tokens=settings.training.max_length, prohibited=preferences.prohibited
+            min_characters=preferences.min_characters, max_tokens=settings.longest_example, prohibited=preferences.prohibited
         ),
     )
 
@@ -127,10 +128,14 @@ class LoopParts:
     decider: "Decider"
     guard: "Guard"
     analytics: "AnalyticsPublisher"
+    judge: "EndpointJudge | None"
+    proposer: "AnswerProposer | None"
 
     async def close(self) -> None:
         """Let go of everything, the ledger last."""
         await self.bus.stop()
+        if self.judge:
+            await self.judge.stop()
         await self.model_server.stop()
         await self.ledger.close()
 
@@ -142,9 +147,11 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.backends.ledger.publisher import AnalyticsPublisher
     from csqa_loop.backends.ledger.service import LedgerService
     from csqa_loop.backends.local.base_model import base_model_path
+    from csqa_loop.cycle.contest import Contest
     from csqa_loop.cycle.decide import Decider
     from csqa_loop.cycle.experiment import Examiner, contract_of
     from csqa_loop.cycle.guard import guard
+    from csqa_loop.cycle.prefer import AnswerProposer
     from csqa_loop.cycle.promote import Reconciler
     from csqa_loop.cycle.run_directory import RunConfig
     from csqa_loop.cycle.run_writer import RunWriter
@@ -191,4 +198,9 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         return [LiveEstimate(experiment.opened.experiment_id, as_of, verdict, estimate) for estimate in estimates] if as_of else []
 
     analytics = AnalyticsPublisher(ledger, settings.analytics_file, live)
-    return LoopParts(settings, secrets, bus, model_server, ledger, examiner, reconciler, decider, partial(guard, secrets.secret), analytics)
+    judge = build_judge(settings)
+    contest = Contest(model_server, judge, judging=settings.judge, answering=settings.answer) if judge else None
+    proposer = AnswerProposer(ledger, contest, bus, settings.judge, now) if contest else None
+    return LoopParts(
+        settings, secrets, bus, model_server, ledger, examiner, reconciler, decider, partial(guard, secrets.secret), analytics, judge, proposer
+    )

@@ -151,6 +151,8 @@ class TriggerSettings(_Section):
     max_attempts: int = Field(default=3, ge=1)
 
 
+KTO_MIN_BATCH = 4
+
 PairSource = Literal["correction", "review", "rated", "resample", "judge", "import"]
 _WEIGHTS: dict[PairSource, float] = {"correction": 1.0, "review": 1.0, "rated": 0.5, "resample": 0.5, "judge": 0.3, "import": 0.5}
 
@@ -186,22 +188,92 @@ class PreferenceSettings(_Section):
 
 
 class TrainingSettings(_Section):
-    """DPO with an SFT term on a LoRA, from the champion."""
+    """How an adapter is trained: what from, on what, and how hard."""
 
-    method: Literal["dpo", "placebo"] = "dpo"
-    """`placebo` makes an adapter that answers like the champion: an A/A check of the gate and the experiment."""
-    epochs: float = Field(default=3.0, gt=0)
-    learning_rate: float = Field(default=2e-4, gt=0)
-    beta: float = Field(default=0.1, gt=0)
-    sft_weight: float = Field(default=1.0, ge=0)
-    rank: int = Field(default=8, ge=1)
-    alpha: int = Field(default=32, ge=1)
+    method: Literal["auto", "dpo", "kto", "sft", "placebo"] = "dpo"
+    """`auto` decides by what data there is. `placebo` makes an adapter that answers like the champion: an A/A check of gate and experiment."""
+    mode: Literal["incremental", "anchored"] = "incremental"
+    """Incremental continues the champion's adapter, and the champion is the reference; anchored trains a fresh one from the base on everything."""
+    epochs: float = Field(default=3.0, gt=0, le=100)
+    learning_rate: float = Field(default=2e-4, gt=0, le=0.1)
+    beta: float = Field(default=0.1, gt=0, le=10)
+    sft_weight: float = Field(default=1.0, ge=0, le=100)
+    rank_limit: int = Field(default=16, ge=1, le=256)
+    """As model_server.max_lora_rank: vLLM refuses more."""
+    rank: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 8
+    """`auto`: by the number of examples, at most `rank_limit`. An adapter that is continued keeps its own."""
+    rank_pattern: dict[str, Annotated[int, Field(ge=1, le=256)]] = Field(default={})
+    """Other ranks for single modules: the end of their names, or a pattern -> rank."""
+    alpha: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 32
+    """`auto`: four times the rank."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank) instead of alpha / rank, for large ranks."""
+    target_modules: tuple[str, ...] | Literal["auto", "all-linear"] = "all-linear"
+    """`auto`: every linear layer, or the attention's alone where the model is large for the memory."""
+    modules_to_save: tuple[str, ...] = ()
+    """Always empty: vLLM serves no whole modules beside a LoRA."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    batch_size: int = Field(default=4, ge=1)
-    max_length: int = Field(default=1024, ge=64)
-    seed: int = 0
+    batch_size: int = Field(default=4, ge=1, le=1024)
+    max_length: Annotated[int, Field(ge=64, le=1_048_576)] | Literal["auto"] = "auto"
+    """Tokens of prompt and answer. `auto`: those of the longest example; with a number an example that is longer stops the run."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto`: bfloat16 on a GPU, float32 on a CPU."""
+    quantization: Literal["none", "4bit"] = "none"
+    """`4bit` is QLoRA: it needs a GPU and bitsandbytes."""
+    gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
+    """Less memory for more time. `auto`: on a GPU."""
+    group_by_length: bool = False
+    """Batches of examples that are nearly equally long: less padding. KTO keeps its order all the same."""
+    replay_share: float = Field(default=0.3, ge=0, lt=1)
+    """Part of an incremental training set that repeats earlier pairs."""
+    sft_mix: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default={})
+    """Category -> share of the demonstrations, such as knowledge 0.6, dialogue 0.3, exceptions 0.1. Empty: all as they are."""
+    order: Literal["shuffled", "easy_first"] = "shuffled"
+    """`easy_first` starts with short demonstrations. For SFT alone."""
+    validation_share: float = Field(default=0.1, gt=0, le=0.5)
+    """Part of the examples that early stopping watches instead of training on it."""
+    patience: int = Field(default=0, ge=0)
+    """Epochs without a better validation loss after which training stops and the best checkpoint is kept. 0: no early stopping."""
+    collapse_nats: float = Field(default=1.0, gt=0)
+    """Loss of log-probability a token of the chosen answers, against the reference, that stops a run."""
+    checkpoint_steps: int = Field(default=0, ge=0)
+    """Steps between checkpoints, from which a killed run continues. 0: one an epoch."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
     threads: int = Field(default=0, ge=0)
     """CPU threads; 0 lets torch choose."""
+
+    @field_validator("rank", "rank_pattern")
+    @classmethod
+    def _can_be_served(cls, value: int | str | dict[str, int], info: ValidationInfo) -> int | str | dict[str, int]:
+        limit = info.data.get("rank_limit")
+        ranks = value.values() if isinstance(value, dict) else [value]
+        if limit is not None and any(rank != "auto" and int(rank) > limit for rank in ranks):
+            msg = f"vLLM serves ranks up to rank_limit = {limit}; lower it, or raise rank_limit and model_server.max_lora_rank"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("modules_to_save")
+    @classmethod
+    def _is_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value:
+            raise ValueError("vLLM cannot serve modules_to_save; leave it empty and raise the rank instead")
+        return value
+
+    @field_validator("batch_size")
+    @classmethod
+    def _enough_for_kto(cls, value: int, info: ValidationInfo) -> int:
+        if info.data.get("method") == "kto" and value < KTO_MIN_BATCH:
+            msg = f"KTO estimates a divergence within each batch and needs at least {KTO_MIN_BATCH} examples in it"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("sft_mix")
+    @classmethod
+    def _sums_to_one(cls, value: dict[str, float]) -> dict[str, float]:
+        if value and abs(sum(value.values()) - 1) > 1e-6:
+            msg = f"the shares must add up to 1, not to {sum(value.values()):g}"
+            raise ValueError(msg)
+        return value
 
 
 class GateSettings(_Section):
@@ -323,6 +395,12 @@ class Settings(BaseSettings):
     def console_url(self) -> str:
         """Where other commands find the operator API."""
         return self.console.url or f"http://{self.console.host}:{self.console.port}"
+
+    @property
+    def longest_example(self) -> int:
+        """Tokens of prompt and answer together that can be trained on."""
+        length = self.training.max_length
+        return self.model_server.max_model_len if length == "auto" else length
 
     @property
     def ledger_file(self) -> Path:

@@ -204,7 +204,10 @@ class LoopStream:
         await _until_answered(parts.bus.ensure_topics, "creating topics")
         self._phase = "reading"
         await _until_answered(self._start_consuming, "joining the consumer group")
-        await asyncio.gather(self._decide(), self._publish_analytics())
+        work = [self._decide(), self._publish_analytics()]
+        if self.parts.proposer:
+            work.append(self.parts.proposer.run(lambda: self._phase == "deciding"))
+        await asyncio.gather(*work)
 
     async def _start_consuming(self) -> None:
         try:

@@ -41,10 +41,7 @@ class ImportBody(BaseModel):
 def review_router(parts: LoopParts, caught_up: Callable[[], bool]) -> APIRouter:
     """Everything under /v1/reviews."""
     agents = Agents(parts)
-    longest = parts.settings.longest_example
-    # Without a length of training's own, what no model can read cannot be trained on either.
-    limit = longest if isinstance(longest, int) else parts.settings.model_server.max_model_len
-    desk = Desk(parts.ledger, parts.bus, now, token_limit=limit, tokens_in=tokens_in)
+    desk = Desk(parts.ledger, parts.bus, now, token_limit=parts.settings.longest_example, tokens_in=tokens_in)
 
     async def agent(authorization: Annotated[str, Header()] = "") -> str:
         return agents.named_by(authorization)

@@ -53,6 +53,7 @@ class RunPlanner:
             champion=champion,
             pair_ids=tuple(pair.pair_id for pair in pairs),
             holdout_pair_ids=tuple(pair.pair_id for pair in holdout),
+            sources=tuple((pair.pair_id, pair.answer_event_id, pair.evidence_event_id) for pair in pairs),
             data_hash=pairs_hash,
             recipe_hash=self._runs.recipe_hash(champion, pairs_hash),
         )

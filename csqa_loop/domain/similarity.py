@@ -20,6 +20,9 @@ _GRAMS_AT_ONCE = 200_000
 _NEAR_REPEAT = 0.8
 # 16 bands of 4 rows find 9,998 of 10,000 repeats at a similarity of 0.8 and all beyond: 1 - (1 - 0.8^4)^16.
 _PROTECTED_BANDS = (16, 4)
+# 8 bands of 8 rows find 92 % of duplicates at a similarity of 0.85 and 99 % at 0.9, and 3 % of what is half alike: 1 - (1 - s^8)^8.
+_DUPLICATE_BANDS = (8, 8)
+_BANDS_FROM = 0.8
 # Four standard errors of a signature below.
 _POSSIBLE_REPEAT = 0.6
 
@@ -97,7 +100,8 @@ def similarity(first: bytes, second: bytes) -> float:
 
 def near_duplicates(signatures: Sequence[bytes], threshold: float) -> Mapping[int, int]:
     """Index -> the earliest index that it is like, by `threshold` or more, and that is itself no duplicate. Empty signatures are none."""
-    index = _index(threshold=threshold)
+    # Who is found is compared in full, so missing a duplicate is what counts; where the library chooses, it misses two of three at 0.85.
+    index = _index(params=_DUPLICATE_BANDS) if threshold >= _BANDS_FROM else _index(threshold=threshold, weights=(0.1, 0.9))
     signed = [position for position, entry in enumerate(signatures) if entry]
     rows = _rows([signatures[position] for position in signed])
     duplicates: dict[int, int] = {}

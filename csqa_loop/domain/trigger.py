@@ -36,7 +36,8 @@ def due(backlog: Backlog, policy: TriggerPolicy) -> TrainingReason | None:
     """The reason to start a run now, or None. One run or experiment at a time."""
     if backlog.run_in_flight:
         return None
-    enough = backlog.fresh_pairs >= policy.min_pairs and backlog.users >= policy.min_users
+    # No set of n pairs has more than n customers.
+    enough = backlog.fresh_pairs >= policy.min_pairs and backlog.users >= min(policy.min_users, policy.min_pairs)
     return TrainingReason.ENOUGH_PAIRS if enough else None
 
 

@@ -203,7 +203,7 @@ class Derivation:
             _EXAMPLES, [names]
         ).fetchall():
             question = json.loads(prompt)[-1]["content"]
-            answer = Answer(event_id, name, name, name, question, prompt, rejected, "model", BASE, "", "")
+            answer = Answer(event_id, name, name, "", question, prompt, rejected, "model", BASE, "", "")
             pair = pair_from(answer, Better(event_id, chosen, "import", operator, _utc(moment)), self._policy, category=category)
             made.append(pair and replace(pair, held_out=kept_back))
         return [pair for pair in made if pair is not None]

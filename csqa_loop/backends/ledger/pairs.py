@@ -4,7 +4,6 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import UTC
-from itertools import islice
 from typing import Any
 
 import duckdb
@@ -45,23 +44,25 @@ def pair_counts(connection: Connection) -> dict[str, int]:
 
 def proposal_candidates(connection: Connection, limit: int, skip: Collection[str]) -> list[Candidate]:
     """Answers blamed on generation that nobody has bettered or rejected and that may be trained on, the oldest first; never one in `skip`."""
-    rows = connection.execute(
+    cursor = connection.execute(
         """
         SELECT a.conversation_id, a.message_id, a.question, a.messages, a.answer, a.adapter, a.policy_id, a.section FROM (
             SELECT message_id, min(occurred_at) AS since FROM blames
-            WHERE message_id NOT IN (SELECT message_id FROM pairs) AND message_id NOT IN (SELECT unnest($1))
-                AND review_id NOT IN (SELECT review_id FROM review_states WHERE action = 'reject')
+            WHERE message_id NOT IN (SELECT message_id FROM pairs) AND message_id NOT IN (SELECT message_id FROM proposals)
+                AND message_id NOT IN (SELECT unnest($1)) AND review_id NOT IN (SELECT review_id FROM review_states WHERE action = 'reject')
             GROUP BY message_id HAVING bool_and(fault = 'generation' AND NOT corrected)
         ) b JOIN answers a USING (message_id)
         QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY a.occurred_at, a.event_id) = 1 ORDER BY b.since, message_id
         """,
         [list(skip)],
-    ).fetchall()
-    chosen = islice((row for row in rows if not held_out(row[6], row[7])), limit)
-    return [
-        Candidate(conversation, message, question, tuple(ChatMessage(**said) for said in json.loads(messages)), answer, adapter)
-        for conversation, message, question, messages, answer, adapter, _, _ in chosen
-    ]
+    )
+    found: list[Candidate] = []
+    while len(found) < limit and (row := cursor.fetchone()) is not None:
+        conversation, message, question, messages, answer, adapter, policy_id, section = row
+        if not held_out(policy_id, section):
+            said = tuple(ChatMessage(**one) for one in json.loads(messages))
+            found.append(Candidate(conversation, message, question, said, answer, adapter))
+    return found
 
 
 def _pairs(connection: Connection, condition: str, values: Sequence[object] = ()) -> list[Pair]:
