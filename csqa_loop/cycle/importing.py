@@ -92,12 +92,15 @@ class Intake:
                 self._tally.judge(Outcome(row.line, "refused", error.kind, str(error)))
                 continue
             for example in found:
-                usable = self._judged(row.line, prepared(example))
+                usable = self._judged(row.line, example)
                 if usable is not None:
                     yield row.line, usable
 
-    def _judged(self, line: int, example: Example) -> Example | None:
-        refusal = self._refusal(line, example)
+    def _judged(self, line: int, read: Example) -> Example | None:
+        # First as it was read, before anything that takes time: some files hold one row a hundred thousand times.
+        refusal = self._repeats(b"as read", line, read)
+        example = prepared(read) if refusal is None else read
+        refusal = refusal or self._refusal(line, example) or self._repeats(b"prepared", line, example)
         if refusal is not None:
             self._tally.judge(refusal)
             return None
@@ -112,15 +115,16 @@ class Intake:
         self._tally.add(example)
         return example
 
+    def _repeats(self, form: bytes, line: int, example: Example) -> Outcome | None:
+        earlier = self._seen.first(form + example.content_id.encode(), line)
+        return None if earlier is None else Outcome(line, "refused", "duplicate", f"duplicate of line {earlier}")
+
     def _refusal(self, line: int, example: Example) -> Outcome | None:
         if not example.question or not example.answer or example.rejected == "":
             return Outcome(line, "refused", "empty", "its question or an answer holds nothing that can be read")
         size = sum(len(message.content.encode()) for message in example.messages)
         if size > _LARGEST_CONTEXT:
             return Outcome(line, "refused", "too long", f"its messages have {size} bytes together; at most {_LARGEST_CONTEXT} are taken")
-        earlier = self._seen.first(b"example" + example.content_id.encode(), line)
-        if earlier is not None:
-            return Outcome(line, "refused", "duplicate", f"duplicate of line {earlier}")
         spoken = language_of(example.question, self._options.language)
         if spoken != self._options.language and self._options.language:
             return Outcome(

@@ -161,3 +161,8 @@ def test_a_conversation_that_no_record_would_hold_is_refused() -> None:
     found, _, heard = take([Row(1, {"messages": turns})])
     assert len(found) == 3
     assert [(outcome.kind, outcome.line) for outcome in heard if outcome.verdict == "refused"] == [("too long", 1)] * 2
+
+
+def test_rows_that_differ_in_hidden_characters_alone_are_duplicates() -> None:
+    _, _, heard = take([row(1, "How long?", "14 days."), row(2, "How\u200b long?", "14 days.\r\n"), row(3, "How long?", "15 days.")])
+    assert [(outcome.line, outcome.reason) for outcome in heard] == [(2, "duplicate of line 1")]
