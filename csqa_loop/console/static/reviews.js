@@ -17,6 +17,7 @@ let current = null; // the item at the right, whole
 let mine = false; // whether its lease is this agent's
 let opening = 0; // a slow answer about an item that was left meanwhile is dropped
 let busy = false;
+const drafts = new Map(); // corrections begun and not sent, so that looking at another item loses none
 const decided = JSON.parse(sessionStorage.getItem("csqa-decided") ?? "[]");
 
 class Refused extends Error {
@@ -49,6 +50,7 @@ function leave(reason = "") {
   giveBack();
   for (const name of ["csqa-agent-key", "csqa-decided"]) sessionStorage.removeItem(name);
   decided.length = 0;
+  drafts.clear();
   [key, current, items] = [null, null, []];
   $("desk").hidden = true;
   $("door").hidden = false;
@@ -107,6 +109,7 @@ function show(item) {
     return;
   }
   $("item").replaceChildren(matter(item), decision(item, { send, approve: () => decide("approve"), reject: () => decide("reject"), undo, undoThis }));
+  if (drafts.has(item.review_id) && $("correction")) $("correction").value = drafts.get(item.review_id);
 }
 
 function giveBack() {
@@ -157,7 +160,7 @@ async function lease(turn = opening) {
 
 function send() {
   const correction = $("correction")?.value.trim();
-  if (correction === undefined) return;
+  if (!current || correction === undefined) return;
   if (!correction) { say(words.empty_correction, true); $("correction").focus(); return; }
   if (correction === current.pair?.chosen.trim()) { say(words.unchanged, true); return; }
   decide("correct", correction);
@@ -166,18 +169,21 @@ function send() {
 async function decide(action, correction) {
   if (!current || !mine || busy || (action === "approve" && current.kind !== "pair")) return;
   busy = true;
-  const id = current.review_id;
+  const [id, turn] = [current.review_id, opening];
   const place = items.findIndex((item) => item.review_id === id);
   try {
     const told = await ask("POST", `/${id}`, { action, note: $("note").value.trim(), ...(correction && { corrected_answer: correction }) });
     decided.push(id);
+    drafts.delete(id);
     sessionStorage.setItem("csqa-decided", JSON.stringify(decided));
     mine = !told.in_ledger; // until the ledger has it, nobody else shall take it
     const done = { correct: words.sent, approve: words.approved, reject: words.rejected_done }[action];
     say(told.in_ledger ? `${done} ${action === "correct" ? await outcome(id, told.event_id) : ""}` : `${done} ${words.on_its_way}`);
+    if (turn !== opening) return; // the agent went elsewhere meanwhile
     items = items.filter((item) => item.review_id !== id);
     [current, mine] = [null, false];
     await load();
+    if (turn !== opening) return;
     const next = items.filter((item) => item.review_id !== id)[Math.max(0, Math.min(place, items.length - 1))];
     if (next) { await open(next.review_id); focusEntry(); } else { list(); $("item").focus(); }
   } catch (error) {
@@ -242,6 +248,7 @@ addEventListener("keydown", (event) => {
   if (event.isComposing || $("desk").hidden || $("keys").open) return;
   const typing = event.target.matches("input, textarea, select");
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    if (event.target.closest("#filters")) return;
     event.preventDefault();
     send();
   } else if (event.key === "Escape" && typing) {
@@ -271,10 +278,12 @@ async function restart() {
   giveBack();
   [items, current] = [[], null];
   opening++;
+  $("item").replaceChildren();
   try { await load(); } catch (error) { complain(error); }
 }
+$("item").addEventListener("input", (event) => { if (event.target.id === "correction") drafts.set(current.review_id, event.target.value); });
 $("search").addEventListener("input", () => { clearTimeout(typed); typed = setTimeout(restart, 250); });
-$("filters").addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typed); restart().then(() => step(1)); });
+$("filters").addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typed); $("search").blur(); restart().then(() => step(1)); });
 $("more").addEventListener("click", () => load(true).catch(complain));
 $("show-keys").addEventListener("click", () => $("keys").showModal());
 $("sign-out").addEventListener("click", () => leave());
