@@ -57,6 +57,8 @@ def test_a_case_belongs_to_the_period_of_its_first_complaint(ledger: Ledger) -> 
     take(ledger, make.review(1, corrected=WRONG, second=250))
     periods = {(0, 100): 0, (0, 101): 1, (100, 200): 1, (200, 300): 1, (0, 300): 2}
     assert {period: report(ledger.connection, make.at(period[0]), make.at(period[1])).cases for period in periods} == periods
+    # What became known after the period is still the best evidence.
+    assert [count.name for count in report(ledger.connection, make.at(0), make.at(101)).by_fault] == ["stale_policy"]
 
 
 def test_what_was_asked_counts_all_answers_and_the_last_thumb(ledger: Ledger) -> None:
