@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from csqa_loop.cycle.knowledge import publication
 from csqa_loop.domain import events as e
 from csqa_loop.domain.chunking import Passage, chunk_markdown
 from csqa_loop.domain.prompt import PROMPT_VERSION, build_messages
+from csqa_loop.domain.scenario import ScenarioQuestion
 from csqa_loop.scenario_files import load_scenario, packaged, policy_folder
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -18,8 +20,8 @@ RESTATED = 0.0002
 """Share of records that reuse an event_id for another body."""
 BROKEN = 0.001
 """Share of records that are no event."""
-_RATED = 0.4
-_CORRECTED = 0.02
+_RATED = 0.15
+_CORRECTED = 0.01
 _UNMASKED = 0.02
 """Share of questions in which a frontend left personal data."""
 _PERSONAL = ("Mail me at jane.doe@mail.example.com.", "My number is 07911 123456.", "我的手机是13800138000。", "Card 4111 1111 1111 1111.")
@@ -62,9 +64,8 @@ class Shop:
         file = packaged("harbour-shop/scenario.yaml")
         scenario = load_scenario(file)
         folder = policy_folder(file, scenario)
-        self._passages: list[tuple[str, Passage]] = [
-            (path.stem, passage) for path in sorted(folder.glob("*.md")) for passage in chunk_markdown(path.read_text(), 600)
-        ]
+        self.policies = [publication(path.stem, path.read_text(), now=START) for path in sorted(folder.glob("*.md"))]
+        self._passages = [(policy, passage) for policy in self.policies for passage in chunk_markdown(policy.text, 600)]
         self._questions = scenario.trainable
         self.tally = Tally()
 
@@ -93,18 +94,18 @@ class Shop:
         message_id = f"{conversation}.{chance.getrandbits(80):020x}"
         ids = {"message_id": message_id, "conversation_id": conversation, "user": f"u-{chance.randrange(50_000):016x}"}
         shown = ids | {"experiment": "x-000000000001", "arm": chance.choice(("challenger", "control")), "adapter": e.BASE}
-        passages = chance.sample(self._passages, 3)
+        passages = [self._answering(question), *chance.sample(self._passages, 2)]
         citations = tuple(
             e.Citation(
-                chunk_id=f"{policy}@0123456789ab#{place}", policy_id=policy, version="0123456789ab", section=passage.section,
-                score=round(chance.uniform(0.3, 0.9), 4),
+                chunk_id=f"{policy.policy_id}@{policy.version}#{place}", policy_id=policy.policy_id, version=policy.version,
+                section=passage.section, score=round(chance.uniform(0.3, 0.9), 4),
             )
             for place, (policy, passage) in enumerate(passages)
         )  # fmt: skip
         answer = e.AnswerGiven(
             event_id=self._id(), occurred_at=moment + timedelta(milliseconds=900), **shown, question=text,
-            messages=build_messages([e.ChatMessage(role="user", content=text)], [passage.text for _, passage in passages[:2]]),
-            answer=f"{chance.choice(passages)[1].text[:160]} (case {number})", citations=citations, index_version="0123456789abcdef",
+            messages=build_messages([e.ChatMessage(role="user", content=text)], [passage.text for _, passage in passages[: chance.choice((1, 2, 2))]]),
+            answer=f"It takes {chance.randint(2, 400)} days, {chance.choice(passages)[1].body[:120]} (case {number})", citations=citations, index_version="0123456789abcdef",
             as_of=moment, prompt_version=PROMPT_VERSION, sampling=e.Sampling(temperature=0.2, top_p=0.9, max_tokens=256, seed=number),
             confidence=round(chance.random(), 4), latency_ms=round(chance.lognormvariate(6, 0.5), 2), tokens=e.Tokens(prompt=310, completion=42),
         )  # fmt: skip
@@ -124,6 +125,14 @@ class Shop:
                 )
             )  # fmt: skip
         return events
+
+    def _answering(self, question: ScenarioQuestion) -> tuple[e.PolicyPublished, Passage]:
+        """The passage that holds the right answer, as retrieval should find it."""
+        return next(
+            (policy, passage)
+            for policy, passage in self._passages
+            if f"{policy.policy_id}.md" == question.policy and all(phrase in passage.text for phrase in question.expect)
+        )
 
     def _disturbances(self, recent: list[Record]) -> Iterator[Record]:
         draw = self._chance.random()
