@@ -58,6 +58,8 @@ class Outcome:
     """Seconds."""
     selecting: float
     """Seconds."""
+    cpu: float
+    """Seconds of processor time for both, on all threads."""
     fresh: int
     held_out: int
     selected: int
@@ -124,17 +126,17 @@ def _sentence(thing: str, days: int) -> str:
     return f"Every {thing} may be returned within {days} days of delivery."
 
 
-def take(ledger: Ledger, events: Sequence[e.Event]) -> float:
-    """Seconds to take them in batches; making the records is not timed."""
-    seconds = 0.0
+def take(ledger: Ledger, events: Sequence[e.Event]) -> tuple[float, float]:
+    """Seconds, and seconds of processor time, to take them in batches; making the records is not timed."""
+    seconds = cpu = 0.0
     for start in range(0, len(events), _BATCH):
         some = events[start : start + _BATCH]
         records = [LogRecord(event.topic, 0, start + place, event.key.encode(), event.to_json()) for place, event in enumerate(some)]
         batch = Batch(list(zip(some, records, strict=True)), [], marks_of(records))
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         ledger.take(batch)
-        seconds += time.perf_counter() - began
-    return seconds
+        seconds, cpu = seconds + time.perf_counter() - began, cpu + time.process_time() - busy
+    return seconds, cpu
 
 
 def measure(number: int, seed: int, *, plain: bool) -> Outcome:
@@ -154,17 +156,17 @@ def measure(number: int, seed: int, *, plain: bool) -> Outcome:
         try:
             take(ledger, policies)
             take(ledger, answers)
-            taking = take(ledger, feedback)
-            began = time.perf_counter()
+            taking, cpu = take(ledger, feedback)
+            began, busy = time.perf_counter(), time.process_time()
             cursor = ledger.reader()
             fresh, held_out = pairs.fresh_pairs(cursor), pairs.holdout_pairs(cursor)
             selection = select(fresh, [pair.question for pair in held_out], SelectionPolicy(max_pairs=number))
-            selecting = time.perf_counter() - began
+            selecting, cpu = time.perf_counter() - began, cpu + time.process_time() - busy
         finally:
             ledger.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{'plain' if plain else 'whole'}: {selection}", file=sys.stderr)
-    return Outcome(taking, selecting, len(fresh), len(held_out), len(selection.taken), peak)
+    return Outcome(taking, selecting, cpu, len(fresh), len(held_out), len(selection.taken), peak)
 
 
 def figures(number: int, seed: int) -> list[Figure]:
@@ -180,6 +182,7 @@ def figures(number: int, seed: int) -> list[Figure]:
         figure("pair_building.seconds", seconds, "s", goal=SECONDS, baseline=baseline, **told),
         figure("pair_building.seconds_taking", whole.taking, "s", baseline=plain.taking, **told),
         figure("pair_building.seconds_selecting", whole.selecting, "s", baseline=plain.selecting, **told),
+        figure("pair_building.seconds_cpu", whole.cpu, "CPU s", baseline=plain.cpu, **told),
         figure("pair_building.memory_peak", whole.peak, "MiB", baseline=plain.peak, **told),
         figure("pair_building.pairs", whole.fresh + whole.held_out, "pairs", baseline=plain.fresh + plain.held_out, **told),
         figure("pair_building.pairs_selected", whole.selected, "pairs", baseline=plain.selected, **told),
