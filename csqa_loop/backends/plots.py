@@ -24,6 +24,8 @@ def bars(values: Mapping[str, float], *, title: str, x_label: str) -> bytes:
         axes.invert_yaxis()
         axes.margins(x=0.12)
         axes.set_xlabel(x_label)
+        if all(float(value).is_integer() for value in values.values()):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         return _png(figure)
 
 

@@ -23,7 +23,7 @@ from csqa_loop.domain.quality import QualityPolicy
 from csqa_loop.settings import load_settings
 
 Format = Literal["auto", "csv", "json", "jsonl", "sqlite", "alpaca", "sharegpt"]
-_ALPACA = {"question": "instruction", "input": "input", "chosen": "output", "history": "history"}
+_ALPACA = {"question": "instruction", "chosen": "output"}
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="CSV, TSV, JSON list, JSON lines or SQLite.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="auto looks at the file; alpaca and sharegpt ask for these columns.")]
@@ -87,7 +87,14 @@ def reading_of(
     if format_ == "alpaca":
         given = _ALPACA | given
     source = open_data_file(file, container=format_ if format_ in CONTAINERS else None, table=table)
-    options = ImportOptions(columns=given, conversations=format_ == "sharegpt", language=language, train_share=train_share, seed=seed)
+    options = ImportOptions(
+        columns=given,
+        conversations=format_ == "sharegpt",
+        fixed_columns=source.container in {"csv", "sqlite"},
+        language=language,
+        train_share=train_share,
+        seed=seed,
+    )
     return Reading(source, options, bootstrap.pair_policy(load_settings()).quality)
 
 

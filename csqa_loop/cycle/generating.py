@@ -180,7 +180,7 @@ def read_part(part: Path) -> Iterator[Made]:
             entry = json.loads(line)
             example = entry["example"]
             yield Made(
-                entry["line"], entry["question"], example and examples_of(example, ColumnFinder().find(tuple(example)))[0], entry["refused"]
+                entry["line"], entry["question"], example and examples_of(example, ColumnFinder().find(example))[0], entry["refused"]
             )
         except (ValueError, KeyError, TypeError, PermanentError) as error:
             raise PermanentError(f"{part}, line {number} is damaged ({error}); remove the file to begin anew") from error

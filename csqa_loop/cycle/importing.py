@@ -48,6 +48,8 @@ class ImportOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     conversations: bool = False
     """Every row must be a list of turns."""
+    fixed_columns: bool = False
+    """All rows have the same columns."""
     language: str = ""
     """Rows whose question is in another language are refused. Empty: all are taken."""
     train_share: float | None = None
@@ -60,7 +62,7 @@ class Intake:
 
     def __init__(self, options: ImportOptions, seen: Seen, tally: Tally, quality: QualityPolicy) -> None:
         self._options = options
-        self._finder = ColumnFinder(options.columns, conversations=options.conversations)
+        self._finder = ColumnFinder(options.columns, conversations=options.conversations, fixed=options.fixed_columns)
         self._seen = seen
         self._tally = tally
         self._quality = quality
@@ -79,7 +81,7 @@ class Intake:
                 self._tally.judge(Outcome(row.line, "refused", row.kind, row.reason))
                 continue
             try:
-                columns = self._finder.find(tuple(row.values))
+                columns = self._finder.find(row.values)
             except PermanentError as error:
                 if not columns_known:
                     raise

@@ -1,8 +1,9 @@
 """Which column holds what: the names that files use, and those that a person gives."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from csqa_loop.domain.errors import PermanentError
 
@@ -60,24 +61,26 @@ def parse_mapping(text: str) -> dict[str, str]:
 class ColumnFinder:
     """Finds the columns of rows; rows of one file may differ in what they leave out."""
 
-    def __init__(self, given: Mapping[str, str] | None = None, *, conversations: bool = False) -> None:
-        """With `conversations` every row must have a list of turns."""
+    def __init__(self, given: Mapping[str, str] | None = None, *, conversations: bool = False, fixed: bool = False) -> None:
+        """With `conversations` every row must have a list of turns; with `fixed` all have the same columns, as in a table."""
         self._given = dict(given or {})
         self._conversations = conversations
-        self._known: dict[tuple[str, ...], Columns] = {}
+        self._fixed = fixed
+        self._known: dict[tuple[tuple[str, bool], ...], Columns] = {}
 
-    def find(self, names: Sequence[str]) -> Columns:
-        """The columns among `names`.
+    def find(self, values: Mapping[str, Any]) -> Columns:
+        """The columns of a row.
 
         Raises:
             PermanentError: names the columns found, and what is needed.
         """
-        key = tuple(names)
+        key = tuple((name, isinstance(value, list)) for name, value in values.items())
         if key not in self._known:
-            self._known[key] = self._resolve(key)
+            self._known[key] = self._resolve(values)
         return self._known[key]
 
-    def _resolve(self, names: tuple[str, ...]) -> Columns:
+    def _resolve(self, values: Mapping[str, Any]) -> Columns:
+        names = tuple(values)
         by_plain_name = {_plain(name): name for name in reversed(names)}
         conversation = next((by_plain_name[name] for name in _CONVERSATIONS if name in by_plain_name), "")
         if self._conversations and not conversation:
@@ -86,8 +89,12 @@ class ColumnFinder:
         # ShareGPT's preference variant calls them chosen and rejected too; an `answer` beside a conversation belongs to something else.
         missing = [role for role in ("question", "chosen") if not found[role] and not conversation]
         # A prompt may stand inside the two lists of messages that are compared.
-        if missing == ["question"] and found["rejected"]:
+        if missing == ["question"] and isinstance(values[found["chosen"]], list):
             missing = []
+        absent = [f"{role}={column}" for role, column in self._given.items() if column not in names]
+        # Rows of JSON may leave out what only some of them have.
+        if absent and (missing or self._fixed):
+            raise PermanentError(f"--columns {absent[0]}: there is no such column; columns found: {_listed(names)}")
         if missing:
             wanted = "; ".join(f"{role} (or {', '.join(_NAMES[role][1:6])})" for role in missing)
             raise PermanentError(
@@ -106,5 +113,5 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().casefold())
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Collection[str]) -> str:
     return ", ".join(repr(name) for name in names) or "none"

@@ -139,6 +139,9 @@ def test_a_file_without_anything_usable_is_an_error(bus: CommandBus, tmp_path: P
     with pytest.raises(PermanentError, match=r"a\.csv.*|columns found") as caught:
         run("import", file)
     assert "'id', 'text'" in str(caught.value)
+    with pytest.raises(PermanentError, match="category=Tpoic: there is no such column; columns found: 'Ticket'"):
+        run("import", tickets(tmp_path), *COLUMNS[:2], "--category-column", "Tpoic")
+    assert bus.records == []
     file.write_text("question,answer\n,\nq,\n")
     with pytest.raises(PermanentError, match="no row can be used"):
         run("import", file)

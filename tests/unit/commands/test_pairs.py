@@ -60,7 +60,7 @@ def test_every_page_is_exported_and_can_be_read_again(asked: list[str], format_:
     assert export("--format", format_, "--out", "pairs.jsonl") == ""
     finder = ColumnFinder()
     read = [row for row in open_data_file(Path("pairs.jsonl")).rows() if isinstance(row, Row)]
-    examples = [example for row in read for example in examples_of(row.values, finder.find(tuple(row.values)))]
+    examples = [example for row in read for example in examples_of(row.values, finder.find(row.values))]
     assert len(read) == len(examples) == rows
     assert examples[-1].category == ("退货" if format_ != "kto" else "")
     assert {tuple(m.model_dump().values() for m in example.messages) for example in examples[:1]}

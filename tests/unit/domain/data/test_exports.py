@@ -30,7 +30,7 @@ def pairs(draw: st.DrawFn) -> Example:
 
 def read_back(rows: Sequence[dict[str, object]]) -> list[Example]:
     finder = ColumnFinder()
-    return [example for row in rows for example in examples_of(row, finder.find(tuple(row)))]
+    return [example for row in rows for example in examples_of(row, finder.find(row))]
 
 
 def exported(format_: Format, pair: Example) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from csqa_loop.domain.events import ChatMessage
 
 
 def examples(values: dict[str, object], **given: str) -> list[Example]:
-    return examples_of(values, ColumnFinder(given).find(tuple(values)))
+    return examples_of(values, ColumnFinder(given).find(values))
 
 
 def said(*turns: tuple[str, str]) -> tuple[ChatMessage, ...]:
@@ -112,13 +112,15 @@ def test_named_columns_win_over_guessed_ones() -> None:
 
 def test_missing_columns_are_named_with_what_was_found() -> None:
     with pytest.raises(PermanentError) as caught:
-        ColumnFinder().find(("id", "text"))
+        ColumnFinder().find({"id": 1, "text": "x"})
     for words in ("question (or prompt", "chosen (or answer", "'id', 'text'", "--columns question=NAME,chosen=NAME"):
         assert words in str(caught.value)
     with pytest.raises(PermanentError, match="columns found: 'question', 'answer'"):
-        ColumnFinder(conversations=True).find(("question", "answer"))
-    with pytest.raises(PermanentError, match="question=NAME"):
-        ColumnFinder({"question": "gone"}).find(("question", "answer"))
+        ColumnFinder(conversations=True).find({"question": "q", "answer": "a"})
+    with pytest.raises(PermanentError, match="chosen=NAME|question=NAME"):
+        ColumnFinder().find({"chosen": "a", "rejected": "b"})
+    with pytest.raises(PermanentError, match="--columns question=gone: there is no such column; columns found: 'question', 'answer'"):
+        ColumnFinder({"question": "gone"}).find({"question": "q", "answer": "a"})
 
 
 def test_a_mapping_is_checked() -> None:
