@@ -1,12 +1,19 @@
 """Files of every format and encoding; damage is refused by line and the rest is read."""
 
+import csv
+import io
 import json
 import sqlite3
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from csqa_loop.backends.data_files import json_rows, open_data_file, sqlite_rows
+from csqa_loop.backends.data_files.csv_rows import csv_rows
+from csqa_loop.backends.data_files.encoding import Line
 from csqa_loop.domain.data.rows import Broken, Row
 from csqa_loop.domain.errors import PermanentError
 
@@ -189,3 +196,24 @@ def test_what_is_no_data_file_is_named(tmp_path: Path) -> None:
         open_data_file(tmp_path / "b.csv", container="sqlite")
     with pytest.raises(PermanentError, match="--table"):
         open_data_file(tmp_path / "b.csv", table="t")
+
+
+_FIELD = st.text(st.sampled_from('ab",;\n\r[]{}\\ 中'), max_size=8)
+
+
+@given(
+    st.lists(st.dictionaries(_FIELD, _FIELD | st.lists(_FIELD, max_size=2)), max_size=6), st.sampled_from([None, 0, 2]), st.integers(1, 40)
+)
+def test_any_json_list_is_read_as_it_was_written(rows: list[dict[str, object]], indent: int | None, block: int) -> None:
+    with mock.patch.object(json_rows, "_BLOCK", block):
+        read_rows = list(json_rows.json_list(io.StringIO(json.dumps(rows, indent=indent, ensure_ascii=False)), lambda text: None))
+    assert [row.values if isinstance(row, Row) else row for row in read_rows] == rows
+
+
+@given(st.lists(st.tuples(_FIELD, _FIELD).filter(lambda fields: any(field.strip() for field in fields)), max_size=6))
+def test_any_csv_is_read_as_it_was_written(rows: list[tuple[str, str]]) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("q", "a"), *rows])
+    lines = [Line(number, line) for number, line in enumerate(io.StringIO(text.getvalue(), newline=""), start=1)]
+    found = list(csv_rows(iter(lines), lambda text: None))
+    assert [tuple(row.values.values()) if isinstance(row, Row) else row for row in found] == rows
