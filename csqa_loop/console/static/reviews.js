@@ -196,7 +196,7 @@ async function decide(action, correction) {
 
 async function outcome(id, event) {
   const made = (await ask("GET", `/${id}`)).made.find((pair) => pair.event_id === event);
-  return made ? (made.state === "held" ? words.pair_waits : words.became_pair) : "";
+  return made ? (words[`pair_${made.state}`] ?? words.pair_made) : "";
 }
 
 async function reopen(id) {

@@ -1,0 +1,95 @@
+"""The console's app with a real ledger and a log that feeds back into it: for tests that need no broker."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from csqa_loop import bootstrap
+from csqa_loop.backends.ledger.service import LedgerService
+from csqa_loop.console.app import create_console
+from csqa_loop.domain import events as e
+from csqa_loop.domain.errors import TransientError
+from csqa_loop.settings import ConsoleSettings, Settings, TrainingSettings
+from tests import events as make
+from tests.fakes.model_server import FakeModelServer
+
+KEYS = {"anna": "anna-key", "bert": "bert-key"}
+OPERATOR = "operator-key"
+
+
+@dataclass
+class FeedingBus:
+    """Acknowledged is what the ledger takes; `silent` acknowledges and feeds nothing, `broken` refuses."""
+
+    ledger: LedgerService
+    published: list[e.Event] = field(default_factory=list)
+    silent: bool = False
+    broken: bool = False
+
+    async def publish(self, *events: e.Event) -> None:
+        if self.broken:
+            raise TransientError("the log does not acknowledge")
+        self.published += events
+        if not self.silent:
+            await self.ledger.take(make.batch(*events))
+
+    async def stop(self) -> None: ...
+
+
+@dataclass
+class Position:
+    caught_up: bool = True
+
+    async def committed(self) -> dict[tuple[str, int], int]:
+        return {}
+
+
+@dataclass
+class Desk:
+    client: TestClient
+    bus: FeedingBus
+    position: Position
+
+    def as_agent(self, name: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {KEYS.get(name, OPERATOR)}"}
+
+    def call(self, method: str, path: str = "", agent: str = "anna", **body: object):
+        return self.client.request(method, f"/v1/reviews{path}", headers=self.as_agent(agent), **({"json": body} if body else {}))
+
+    def items(self, state: str = "open") -> list[dict]:
+        return self.call("GET", f"?whole=true&state={state}").json()["items"]
+
+    def feed(self, *events: e.Event) -> None:
+        self.client.portal.call(lambda: self.bus.ledger.take(make.batch(*events)))
+
+
+@asynccontextmanager
+async def _opened(ledger: LedgerService, events: Iterable[e.Event]) -> AsyncIterator[None]:
+    await ledger.open()
+    await ledger.take(make.batch(*events))
+    yield
+    await ledger.close()
+
+
+def open_desk(folder: Path, patch: pytest.MonkeyPatch, *events: e.Event) -> Desk:
+    """Use `desk.client` as a context manager; the events are in the ledger then."""
+    patch.setattr(bootstrap, "build_model_server", lambda _: FakeModelServer())
+    settings = Settings(
+        var=folder, secret="s", operator_key=OPERATOR, console=ConsoleSettings(agent_keys=KEYS), training=TrainingSettings(max_length=200)
+    )
+    parts = bootstrap.build_loop(settings, horizon=e.now)
+    bus, position = FeedingBus(parts.ledger), Position()
+    parts = replace(parts, bus=bus)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with _opened(parts.ledger, events):
+            yield
+
+    app = create_console(parts, position, lambda: {"ok": True, "phase": "deciding"}, lifespan)
+    return Desk(TestClient(app), bus, position)
