@@ -1,0 +1,130 @@
+"""`csqa reviews` against the real console: files go out, come back filled in, and decide once."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from openpyxl import load_workbook
+from typer.testing import CliRunner
+
+from csqa_loop.commands import reviews
+from csqa_loop.commands.review_files import COLUMNS, read_file, row_of, write_file
+from csqa_loop.commands.reviews import app
+from csqa_loop.domain import events as e
+from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.preferences import review_id_of
+from tests import events as make
+from tests.review_console import Desk, open_desk
+
+FORMULA = '=HYPERLINK("http://evil.example","free boots")'
+FIRST, SECOND, THIRD = (review_id_of("answer", f"m{number}") for number in (1, 2, 3))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    given = [make.answer(1, question=FORMULA), make.answer(2, question="+1 pair of [b]boots[/b]?\x07"), make.answer(3, question="@boots")]
+    opened = open_desk(tmp_path / "var", monkeypatch, *given, *(make.thumb(number) for number in (1, 2, 3)))
+
+    def ask(settings: object, method: str, path: str, *, body: object = None, timeout: float = 0) -> dict:
+        answer = opened.client.request(method, path, json=body, headers=opened.as_agent("operator"))
+        if answer.status_code != 200:
+            raise PermanentError(answer.json()["detail"])
+        return answer.json()
+
+    monkeypatch.setattr(reviews, "ask_console", ask)
+    with opened.client:
+        yield opened
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def test_a_spreadsheet_comes_back_filled_in(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "open.xlsx"
+    assert json.loads(run("export", file, "--json"))["items"] == 3
+    book = load_workbook(file)
+    sheet = book.active
+    assert tuple(cell.value for cell in sheet[1]) == COLUMNS
+    cells = [cell for row in sheet.iter_rows(min_row=2) for cell in row if cell.value is not None]
+    assert {(cell.data_type, cell.quotePrefix) for cell in cells} == {("s", True)}
+    lines = {row[0].value: row for row in sheet.iter_rows(min_row=2)}
+    assert lines[FIRST][1].value == FORMULA
+    lines[FIRST][COLUMNS.index("corrected_answer")].value = "14 days."
+    lines[SECOND][COLUMNS.index("action")].value = "reject"
+    book.save(file)
+
+    told = json.loads(run("import", file, "--json"))
+    assert told["counts"] == {"accepted": 2, "left alone": 1}
+    assert [item["review_id"] for item in desk.items()] == [THIRD]
+    assert {event.action for event in desk.bus.published if isinstance(event, e.ReviewDecided)} == {"correct", "reject"}
+    assert json.loads(run("import", file, "--json"))["counts"] == {"known": 2, "left alone": 1}
+    assert len(desk.bus.published) == 2
+
+
+def test_json_lines_as_annotation_tools_write_them(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "open.jsonl"
+    run("export", file)
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {record["fields"]["question"] for record in records} >= {FORMULA, "@boots"}
+    by_id = {record["id"]: record for record in records}
+    by_id[FIRST]["responses"] = {"corrected_answer": [{"value": "14 days.", "user_id": "u"}]}
+    by_id[SECOND]["responses"] = [
+        {"status": "discarded", "values": {"corrected_answer": {"value": "bad"}}},
+        {"status": "submitted", "values": {"action": {"value": "reject"}}},
+    ]
+    by_id[THIRD]["responses"] = {"corrected_answer": [{"value": "a draft", "status": "draft"}]}
+    file.write_text("\n".join(json.dumps(record) for record in records))
+    assert json.loads(run("import", file, "--json"))["counts"] == {"accepted": 2, "left alone": 1}
+
+
+def test_every_refused_row_is_told_by_line(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "open.xlsx"
+    run("export", file)
+    book = load_workbook(file)
+    sheet = book.active
+    correction = COLUMNS.index("corrected_answer") + 1
+    sheet.cell(2, correction).value = "=1+1"
+    sheet.cell(3, correction + 1).value = "burn"
+    sheet.cell(4, correction).value = "word " * 500
+    sheet.cell(5, correction).value = "for which item?"
+    book.save(file)
+    lines = run("import", file, code=1).splitlines()
+    assert "refused corrected_answer is a formula; write plain text" in lines[0]
+    assert "refused action: is 'burn'" in lines[1]
+    assert "refused corrected_answer: has about" in lines[2]
+    assert lines[3:] == ["line 5:  refused review_id is empty", "4 refused"]
+    assert desk.bus.published == []
+
+
+def test_items_in_the_terminal(desk: Desk) -> None:
+    assert json.loads(run("list", "--json"))["counts"] == {"answer": 3, "pair": 0}
+    assert "[b]boots[/b]" in run("list", "--search", "BOOTS")
+    assert "Nothing was found." in run("list", "--state", "decided")
+    assert FORMULA in run("show", FIRST)
+    assert json.loads(run("show", FIRST, "--json"))["answer"] == "30 days."
+
+
+def test_files_of_another_kind_are_refused_by_name(tmp_path: Path) -> None:
+    for name, content, reason in (
+        ("a.csv", b"", "must end in .xlsx or .jsonl"),
+        ("a.xlsx", b"PK", "is no spreadsheet"),
+        ("a.jsonl", b'{"id": "v-1"}\n[]\n', "line 2"),
+        ("b.jsonl", b"\xff", "is not UTF-8"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(PermanentError, match=reason):
+            read_file(tmp_path / name)
+    with pytest.raises(PermanentError, match="cannot be written"):
+        write_file(tmp_path / "nowhere" / "a.jsonl", [])
+
+
+def test_a_text_longer_than_a_cell_says_that_it_was_cut(desk: Desk, tmp_path: Path) -> None:
+    (item, *_) = desk.items()
+    write_file(tmp_path / "a.xlsx", [item | {"question": "x" * 40_000}])
+    text = load_workbook(tmp_path / "a.xlsx").active.cell(2, 2).value
+    assert (len(text), text[-6:]) == (32_767, " [...]")
+    assert row_of(item)["blame"].startswith("generation: ")
