@@ -147,7 +147,7 @@ def measure(number: int, seed: int, *, plain: bool) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="csqa-bench-pairs-") as folder, ExitStack() as without:
         if plain:
             without.enter_context(patch("csqa_loop.domain.preferences.findings", lambda *_: ()))
-            without.enter_context(patch("csqa_loop.domain.preferences.signature", lambda _: b"-"))
+            without.enter_context(patch("csqa_loop.backends.ledger.derive.signatures", lambda texts: [b"-"] * len(texts)))
             without.enter_context(patch("csqa_loop.domain.selection.near_duplicates", lambda *_: {}))
             without.enter_context(patch("csqa_loop.domain.selection.Protected.repeated_by", lambda *_: {}))
             without.enter_context(patch("csqa_loop.domain.selection.Protected.__init__", lambda *_: None))

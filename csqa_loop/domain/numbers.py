@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 _CURRENCY_CODE = re.compile(r"(?<![A-Za-z])(?:CNY|EUR|GBP|HKD|RMB|USD)(?=[0-9])")
 _ORDER_NUMBER = re.compile(r"(?<![A-Za-z0-9])[A-Z]+-[0-9][A-Za-z0-9-]*")
@@ -52,6 +53,7 @@ _NOT_ONE = tuple("同某每另任下上这那哪唯统万")
 """Before 一 these make a word: 同一天 is the same day, 每一件 every item, 万一 "in case"."""
 
 
+@lru_cache(maxsize=20_000)  # one correction is read by blame, by quality and for contradictions
 def numbers_in(text: str) -> tuple[str, ...]:
     """The distinct numbers in digits, English words and Chinese numerals, as plain decimals, the smallest first.
 

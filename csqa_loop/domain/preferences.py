@@ -10,7 +10,6 @@ from typing import Literal
 
 from csqa_loop.domain.numbers import disagree, numbers_in
 from csqa_loop.domain.quality import QualityPolicy, cleaned, findings
-from csqa_loop.domain.similarity import signature
 from csqa_loop.domain.text import normalised
 
 HOLDOUT_SHARE = 0.15
@@ -106,8 +105,13 @@ class Pair:
     held: tuple[str, ...] = ()
     """Why it waits for a review; empty: it does not."""
     signature: bytes = b""
-    """MinHash of question and chosen."""
+    """MinHash of `matter`, for all pairs of a batch at once; empty where it was not made."""
     review_id: str = ""
+
+    @property
+    def matter(self) -> str:
+        """What makes two pairs near-duplicates."""
+        return f"{self.question}\n{self.chosen}"
 
 
 def held_out(policy_id: str, section: str) -> bool:
@@ -167,7 +171,6 @@ def pair_from(answer: Answer, better: Better, policy: PairPolicy, *, category: s
         question_key=question_key(answer.question),
         numbers=numbers,
         held=tuple(held),
-        signature=signature(f"{answer.question}\n{chosen}"),
         review_id=review_id_of("pair", pair_id),
     )
 

@@ -92,7 +92,7 @@ def _near_repeats(pairs: Sequence[Pair], protected_questions: Iterable[str]) -> 
 def _near_duplicates(pairs: Sequence[Pair], threshold: float) -> dict[str, LeftOut]:
     # The heaviest of its kind stays, the oldest among equals.
     ranked = sorted(pairs, key=lambda pair: -pair.weight)
-    signatures = [pair.signature or signature(f"{pair.question}\n{pair.chosen}") for pair in ranked]
+    signatures = [pair.signature or signature(pair.matter) for pair in ranked]
     duplicates = near_duplicates(signatures, threshold)
     return {
         ranked[index].pair_id: LeftOut(ranked[index].pair_id, LeftOutReason.NEAR_DUPLICATE, ranked[kept].pair_id)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ from csqa_loop.domain.preferences import (
     pair_of_rated,
     review_id_of,
 )
+from csqa_loop.domain.similarity import signatures
 
 _VERSION = 1
 """Raised when the same events must make other rows than before."""
@@ -165,7 +166,7 @@ class Derivation:
         if blames:
             self._append("blames", blames)
         if pairs:
-            self._append("pairs", [_pair_row(pair) for pair in pairs])
+            self._append("pairs", _pair_rows(pairs, [None] * len(pairs)))
         asked = asked_before | {pair.question_key for pair in pairs}
         asked |= self._rate(rated_before | self._keys("ratings", "prompt_key", names))
         self._contradict(asked)
@@ -226,7 +227,7 @@ class Derivation:
             groups.setdefault(key, []).append(Rating(message, user, thumb, answers[message].answer, event_id, _utc(moment)))
         made = {key: pair for key, group in groups.items() if (pair := self._rated(group)) is not None}
         if made:
-            self._append("pairs", [_pair_row(pair, prompt_key=key) for key, pair in made.items()])
+            self._append("pairs", _pair_rows([*made.values()], [*made]))
         return {question for (question,) in gone} | {pair.question_key for pair in made.values()}
 
     def _rated(self, group: Sequence[Rating]) -> Pair | None:
@@ -282,8 +283,12 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _pair_row(pair: Pair, *, prompt_key: str | None = None) -> _Row:
-    return asdict(pair) | {"quoted": [list(quote) for quote in pair.quoted], "prompt_key": prompt_key, "rival": None}
+def _pair_rows(pairs: Sequence[Pair], prompt_keys: Sequence[str | None]) -> list[_Row]:
+    signed = signatures([pair.matter for pair in pairs])
+    return [
+        vars(pair) | {"quoted": [list(quote) for quote in pair.quoted], "signature": signature, "prompt_key": key, "rival": None}
+        for pair, signature, key in zip(pairs, signed, prompt_keys, strict=True)
+    ]
 
 
 def _blame_row(told: _Told, complaint: _Complaint, found: Blame, category: str) -> _Row:
