@@ -15,6 +15,7 @@ import duckdb
 from csqa_loop.backends.ledger.derive import Derivation
 from csqa_loop.backends.ledger.facts import Fact, Row, arrow, fact_of, rows_by_table
 from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.domain.events import ExampleImported
 from csqa_loop.domain.intake import Batch, Letter, Mark
 from csqa_loop.domain.preferences import PairPolicy
 
@@ -169,7 +170,7 @@ class Ledger:
         return len(fresh)
 
     def _sift(self, batch: Batch) -> tuple[list[Fact], list[Letter]]:
-        """New facts, once each; a known id with another body is a dead letter."""
+        """New facts, once each; a known id with another body is a dead letter. An example is its content: from another file it is the same."""
         facts = [fact_of(event) for event, _ in batch.facts]
         known = self._bodies_of([fact.event_id for fact in facts])
         fresh: list[Fact] = []
@@ -178,7 +179,7 @@ class Ledger:
             if fact.event_id not in known:
                 known[fact.event_id] = fact.body_sha
                 fresh.append(fact)
-            elif known[fact.event_id] != fact.body_sha:
+            elif known[fact.event_id] != fact.body_sha and not isinstance(event, ExampleImported):
                 reason = f"{event.type} {fact.event_id}: this event_id is known with another body"
                 conflicts.append(Letter(record, reason, event_id=fact.event_id))
         return fresh, conflicts

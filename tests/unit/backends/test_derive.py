@@ -159,6 +159,19 @@ def test_imported_pairs_trace_to_their_file(ledger: Ledger) -> None:
     assert all(finding.holds for finding in check(ledger.connection, champion="base"))
 
 
+def test_the_same_example_from_another_file_is_the_same_example(ledger: Ledger) -> None:
+    body = {
+        "messages": (e.ChatMessage(role="user", content="Do you ship?"),),
+        "operator": "ops",
+        "event_id": make.event_id(7),
+        "conversation_id": "i-1",
+    }
+    take(ledger, e.ExampleImported(occurred_at=make.at(1), answer="Yes.", rejected="No.", origin="a.csv", **body))
+    take(ledger, e.ExampleImported(occurred_at=make.at(9), answer="Yes.", rejected="No.", origin="b.csv", **body))
+    assert states(ledger) == {"Yes.": "fresh"}
+    assert ledger.connection.execute("SELECT count(*) FROM dead_letters").fetchone() == (0,)
+
+
 def test_a_pair_that_later_blame_takes_away_keeps_its_trace(ledger: Ledger) -> None:
     take(ledger, asked(1), make.bad_case(1, "Boots may be returned within 90 days."))
     (pair,) = pairs.fresh_pairs(ledger.connection)
