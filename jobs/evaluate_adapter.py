@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from csqa_loop import bootstrap
 from csqa_loop.cycle.evaluate import AskedQuestion, evaluate, wait_until_resident
-from csqa_loop.cycle.run_directory import Evaluation, Manifest, RunConfig, RunDirectory, RunRequest
+from csqa_loop.cycle.manifest import Manifest
+from csqa_loop.cycle.run_directory import Evaluation, RunConfig, RunDirectory, RunRequest
 from csqa_loop.domain import gate
 from csqa_loop.domain.chunking import chunk_markdown
 from csqa_loop.domain.errors import PermanentError

@@ -1,4 +1,7 @@
-"""Train one adapter: `python -m jobs.train_adapter RUN_DIR`. A function of the run directory; a finished run is not trained again."""
+"""Train one adapter: `python -m jobs.train_adapter RUN_DIR`. A function of the run directory; a finished run is not trained again.
+
+On several GPUs: `accelerate launch --config_file deploy/accelerate-zero2.yaml -m jobs.train_adapter RUN_DIR`.
+"""
 
 import os
 import sys
@@ -6,12 +9,23 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+from csqa_loop import __version__
 from csqa_loop.cycle.adapters import install, verify
-from csqa_loop.cycle.run_directory import Manifest, PairSource, RunConfig, RunDirectory, RunRequest
+from csqa_loop.cycle.manifest import Manifest, PairSource
+from csqa_loop.cycle.run_directory import RunConfig, RunDirectory, RunRequest
+from csqa_loop.cycle.run_rows import Demonstration, Pair, Unpaired
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import BASE
+from csqa_loop.domain.plan import Plan, PlanPolicy, Supply, mixed, plan
 from jobs import entry
+
+if TYPE_CHECKING:
+    from csqa_loop.backends.training.examples import Examples, Trained
+
+_MAIN = os.environ.get("RANK", "0") == "0"
+"""Whether this process writes; with `accelerate launch` there is one a GPU."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,71 +50,152 @@ def train(run: RunDirectory) -> None:
     if manifest is not None and (adapters / manifest.adapter).is_dir():
         print(f"{manifest.adapter} is trained already", flush=True)
         return
-    run.discard("adapter", "checkpoints", "progress.jsonl", "manifest.json")
+    if _MAIN:
+        run.discard("adapter", "progress.jsonl", "manifest.json")  # checkpoints stay: a killed training continues
     name = _train(run, request, config)
+    if _MAIN:
+        run.discard("checkpoints")
     print(f"{name} is trained", flush=True)
 
 
 def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
     started = time.monotonic()
     adapters = Path(config.adapters)
+    rows = _Rows(run, config)
     try:
         parent = None if config.parent == BASE else verify(adapters, config.parent)
+        planned = rows.plan(config)
     except PermanentError as error:
         raise entry.BadInputError(str(error)) from error
-    pairs = run.pairs()
-    run.append_progress(step=0, steps=0)
+    if _MAIN:
+        run.append_progress(step=0, steps=0)
 
     # Read when torch loads its threads: beside a busy neighbour, spinning at barriers costs many times the work itself.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # trl reports each training otherwise
     warnings.filterwarnings("ignore", category=FutureWarning)  # what libraries will change does not belong in a run's log
-    from csqa_loop.backends import dpo
+    from csqa_loop.backends.training import run as training
 
-    dpo.quiet()
+    training.quiet()
     folder = run.path / "adapter"
-    if config.training.method == "placebo":
-        trained = dpo.placebo(folder, base_model=config.base_model, parent=parent, settings=config.training, label=request.run_id)
-    else:
-        preferences = [dpo.Preference([message.model_dump() for message in pair.prompt], pair.chosen, pair.rejected) for pair in pairs]
 
-        def on_step(step: int, steps: int, loss: float | None) -> None:
+    def on_step(step: int, steps: int, loss: float | None) -> None:
+        if _MAIN:
             run.append_progress(step=step, steps=steps, loss=loss)
 
-        trained = dpo.train(
+    if planned is None:
+        trained = training.placebo(folder, base_model=config.base_model, parent=parent, settings=config.training, label=request.run_id)
+    else:
+        trained = training.train(
             folder,
+            method=planned.method,
             base_model=config.base_model,
             parent=parent,
-            pairs=preferences,
+            examples=rows.examples(),
             settings=config.training,
             scratch=run.path / "checkpoints",
             on_step=on_step,
         )
+    if not _MAIN:
+        return "its part"
+    curves = _draw(run, trained)
     name = install(folder, adapters)
+    new: tuple[Pair | Unpaired | Demonstration, ...] = (*rows.pairs, *rows.unpaired, *rows.demonstrations)
     manifest = Manifest(
         run_id=request.run_id,
         adapter=name,
         base=config.base_model,
+        base_revision=trained.base_revision,
+        base_fingerprint=trained.base_fingerprint,
         parent=config.parent,
+        method=planned.method if planned else "placebo",
+        mode=config.training.mode,
+        reason=planned.reason if planned else "placebo is set",
         recipe_hash=request.recipe_hash,
         data_hash=request.data_hash,
-        pairs=tuple(
-            PairSource(
-                pair_id=pair.pair_id,
-                message_id=pair.message_id,
-                answer_event_id=pair.answer_event_id,
-                evidence_event_id=pair.evidence_event_id,
-            )
-            for pair in pairs
-        ),
+        code_version=__version__,
+        pairs=tuple(PairSource.of(row.example_id, row) for row in new),
+        replay=tuple(PairSource.of(pair.pair_id, pair) for pair in rows.replay),
         config=config.training.model_dump(mode="json"),
+        chosen=trained.chosen,
         seed=config.training.seed,
         versions=trained.versions,
         metrics=trained.metrics,
         first_loss=trained.first_loss,
+        curves=curves,
         seconds=round(time.monotonic() - started, 3),
     )
     run.write("manifest.json", manifest.model_dump_json(indent=1).encode())
     return name
+
+
+class _Rows:
+    """What the chosen method sees of a run directory; the rest is left out of training and manifest."""
+
+    def __init__(self, run: RunDirectory, config: RunConfig) -> None:
+        self.pairs: tuple[Pair, ...] = run.pairs()
+        self.replay: tuple[Pair, ...] = run.replay()
+        self.unpaired: tuple[Unpaired, ...] = run.unpaired()
+        shown = run.demonstrations()
+        training = config.training
+        self.demonstrations: tuple[Demonstration, ...] = tuple(
+            mixed(shown, [row.category for row in shown], training.sft_mix, training.seed)
+        )
+
+    def plan(self, config: RunConfig) -> Plan | None:
+        """The method, and only its rows are kept; None for a placebo.
+
+        Raises:
+            PermanentError: there is nothing to run it on.
+        """
+        asked: Literal["auto", "dpo", "kto", "sft", "placebo"] = config.training.method
+        if asked == "placebo":
+            return None
+        liked = sum(row.liked for row in self.unpaired)
+        supply = Supply(
+            pairs=len(self.pairs) + len(self.replay),
+            liked=liked,
+            disliked=len(self.unpaired) - liked,
+            demonstrations=len(self.demonstrations),
+            champion_is_base=config.parent == BASE,
+        )
+        found = plan(asked, supply, PlanPolicy())
+        if found is None:
+            msg = (
+                f"there is too little to train on by {asked}: {supply.pairs} pairs, {supply.liked} liked and {supply.disliked} disliked answers, "
+                f"{supply.demonstrations} demonstrations"
+            )
+            raise PermanentError(msg)
+        if found.method != "sft":
+            self.demonstrations = ()
+        else:
+            self.pairs, self.replay = (), ()
+        if found.method != "kto":
+            self.unpaired = ()
+        return found
+
+    def examples(self) -> "Examples":
+        """As the trainers take them."""
+        from csqa_loop.backends.training.examples import Examples, Preference, Rated, Shown
+
+        def messages(row: Pair | Unpaired | Demonstration) -> list[dict[str, str]]:
+            return [message.model_dump() for message in row.prompt]
+
+        return Examples(
+            pairs=[Preference(messages(row), row.chosen, row.rejected, row.weight, row.pair_id) for row in (*self.pairs, *self.replay)],
+            rated=[Rated(messages(row), row.answer, row.liked, row.example_id) for row in self.unpaired],
+            shown=[Shown(messages(row), row.answer, row.example_id) for row in self.demonstrations],
+        )
+
+
+def _draw(run: RunDirectory, trained: "Trained") -> tuple[str, ...]:
+    """Write the curves; the names of the pictures."""
+    if not trained.history:
+        return ()
+    from csqa_loop.backends.training.curves import draw
+
+    run.write("curves.png", draw(trained.history))
+    return ("curves.png",)
 
 
 if __name__ == "__main__":

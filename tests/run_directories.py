@@ -1,6 +1,7 @@
 """Run directories as the loop writes them."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from csqa_loop.cycle.run_directory import RunConfig, RunDirectory
+from csqa_loop.cycle.run_rows import Demonstration, Unpaired
 from csqa_loop.cycle.run_writer import RunWriter
 from csqa_loop.domain.events import ChatMessage, TrainingRequested
 from csqa_loop.domain.preferences import Pair
@@ -19,7 +21,8 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 def pair(
     number: int, *, question: str | None = None, policy: str = "Goods may be returned within 14 days.", chosen: str = "", rejected: str = ""
 ) -> Pair:
-    asked = question or f"How long may I keep item {number}?"
+    # Questions that differ in a digit alone nearly repeat each other.
+    asked = question or f"How long may I keep {hashlib.sha256(str(number).encode()).hexdigest()[:16]}?"
     messages = build_messages([ChatMessage(role="user", content=asked)], [policy])
     return Pair(
         pair_id=f"p-{number}",
@@ -57,14 +60,24 @@ def requested(
 
 
 def write_run(
-    runs: Path, run_id: str = "r-1", *, pairs: Sequence[Pair] = (), holdout: Sequence[Pair] = (), champion: str = "base", **config: Any
+    runs: Path,
+    run_id: str = "r-1",
+    *,
+    pairs: Sequence[Pair] = (),
+    holdout: Sequence[Pair] = (),
+    replay: Sequence[Pair] = (),
+    unpaired: Sequence[Unpaired] = (),
+    demonstrations: Sequence[Demonstration] = (),
+    champion: str = "base",
+    **config: Any,
 ) -> RunDirectory:
     defaults: dict[str, Any] = {
         "base_model": "/no/such/model",
         "adapters": str(runs.parent / "adapters"),
         "model_server_urls": ("http://127.0.0.1:9",),
     }
-    pairs = pairs or [pair(1), pair(2)]
+    pairs = pairs or ([] if unpaired or demonstrations else [pair(1), pair(2)])
     writer = RunWriter(runs, RunConfig(**(defaults | config)))
-    asyncio.run(writer.prepare(requested(run_id, champion=champion, pairs=pairs, holdout=holdout), pairs, holdout))
+    request = requested(run_id, champion=champion, pairs=pairs, holdout=holdout)
+    asyncio.run(writer.prepare(request, pairs, holdout, replay=replay, unpaired=unpaired, demonstrations=demonstrations))
     return RunDirectory.of(runs, run_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from csqa_loop.cycle.ports import ModelServer
-from csqa_loop.cycle.run_directory import Pair
+from csqa_loop.cycle.run_rows import Pair
 from csqa_loop.domain import gate
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import BASE, ChatMessage, GateCheck, Sampling

@@ -1,32 +1,41 @@
 """A run directory: everything a training or evaluation job reads and writes. The loop fills it, a job is a function of it.
 
 runs/<run_id>/
-request.json  config.json  pairs.parquet  holdout.parquet        written by the loop before the run is requested
+pairs.parquet  holdout.parquet  [replay.parquet  unpaired.parquet  demonstrations.parquet]  config.json
+request.json                                                     last, with the hash of each of those: the run may be requested
 progress.jsonl  checkpoints/  adapter/                           while the job works
 manifest.json                                                    last, by rename: the run is trained
 evaluation.json                                                  by rename: the gate has spoken
 events/                                                          results as published, to publish them again byte for byte
 """
 
+import hashlib
 import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from csqa_loop.cycle.manifest import Manifest
+from csqa_loop.cycle.run_rows import Demonstration, Pair, Row, Unpaired, first_problem, read
 from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import BASE, AdapterName, ChatMessage, GateCheck
+from csqa_loop.domain.events import BASE, AdapterName, GateCheck
+from csqa_loop.domain.similarity import Protected
 from csqa_loop.settings import GateSettings, TrainingSettings
 
+PAIRS, HOLDOUT, REPLAY = "pairs.parquet", "holdout.parquet", "replay.parquet"
+UNPAIRED, DEMONSTRATIONS, CONFIG = "unpaired.parquet", "demonstrations.parquet", "config.json"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 _T = TypeVar("_T", bound=BaseModel)
+_R = TypeVar("_R", bound=Row)
 
 
 class _File(BaseModel):
@@ -40,8 +49,11 @@ class RunRequest(_File):
     champion: AdapterName
     pair_ids: tuple[str, ...]
     holdout_pair_ids: tuple[str, ...] = ()
+    replay_pair_ids: tuple[str, ...] = ()
     data_hash: str
     recipe_hash: str
+    files: dict[str, str]
+    """File -> its SHA-256 when the run was requested."""
 
 
 class RunConfig(_File):
@@ -50,61 +62,11 @@ class RunConfig(_File):
     base_model: str = Field(min_length=1)
     """Folder or hub name of the base model, exactly as vLLM was given it."""
     parent: AdapterName = BASE
-    """The champion to continue from."""
+    """The adapter to continue: the champion, or the bare base for a run that starts afresh."""
     adapters: str = Field(min_length=1)
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
     model_server_urls: tuple[str, ...] = ()
-
-
-class Pair(_File):
-    """One row of `pairs.parquet` or `holdout.parquet`: a prompt exactly as the model got it, a better answer and a worse one."""
-
-    pair_id: str = Field(min_length=1)
-    question: str
-    prompt: tuple[ChatMessage, ...] = Field(min_length=1)
-    chosen: str = Field(min_length=1)
-    rejected: str
-    policy_id: str = ""
-    section: str = ""
-    message_id: str = ""
-    evidence_event_id: str = ""
-    answer_event_id: str = ""
-    source: str = ""
-    weight: float = Field(default=1.0, ge=0)
-
-    @field_validator("prompt", mode="before")
-    @classmethod
-    def _parse_json(cls, value: object) -> object:
-        return json.loads(value) if isinstance(value, str) else value
-
-
-class PairSource(_File):
-    """Where a trained pair came from: the log's events that led to it."""
-
-    pair_id: str
-    message_id: str
-    answer_event_id: str
-    evidence_event_id: str
-
-
-class Manifest(_File):
-    """`manifest.json`: what an adapter is made of. It exists only for a finished run."""
-
-    run_id: str
-    adapter: AdapterName
-    base: str
-    parent: AdapterName
-    recipe_hash: str
-    data_hash: str
-    pairs: tuple[PairSource, ...]
-    config: dict[str, Any]
-    seed: int
-    versions: dict[str, str]
-    metrics: dict[str, float]
-    first_loss: float | None
-    """The DPO term before step 1; none for a placebo, which takes no step."""
-    seconds: float
 
 
 class Evaluation(_File):
@@ -150,7 +112,7 @@ class RunDirectory:
 
     def config(self) -> RunConfig:
         """How to do it. Raises PermanentError naming the file and field that is wrong."""
-        return self._load("config.json", RunConfig)
+        return self._load(CONFIG, RunConfig)
 
     def manifest(self) -> Manifest | None:
         """What was made; none before the run is trained."""
@@ -161,18 +123,31 @@ class RunDirectory:
         return self._load("evaluation.json", Evaluation) if (self.path / "evaluation.json").exists() else None
 
     def pairs(self) -> tuple[Pair, ...]:
-        """What to train on, in the file's order."""
-        return self._load_pairs("pairs.parquet")
+        """New pairs to train on, in the file's order."""
+        return read(self.path / PAIRS, Pair)
+
+    def replay(self) -> tuple[Pair, ...]:
+        """Earlier pairs to repeat. A run may have none."""
+        return self._read_if_there(REPLAY, Pair)
+
+    def unpaired(self) -> tuple[Unpaired, ...]:
+        """Rated answers without a counterpart. A run may have none."""
+        return self._read_if_there(UNPAIRED, Unpaired)
+
+    def demonstrations(self) -> tuple[Demonstration, ...]:
+        """Answers as they should be. A run may have none."""
+        return self._read_if_there(DEMONSTRATIONS, Demonstration)
 
     def holdout(self) -> tuple[Pair, ...]:
         """What to evaluate on; never trained on. A run may have none."""
-        return self._load_pairs("holdout.parquet") if (self.path / "holdout.parquet").exists() else ()
+        return self._read_if_there(HOLDOUT, Pair)
 
     def check(self) -> tuple[RunRequest, RunConfig]:
         """Request and configuration of a folder that a job can work on.
 
         Raises:
-            PermanentError: the folder, a file of it or a field is missing or wrong; or pairs are missing, doubled or also held out.
+            PermanentError: the folder, a file of it or a field is missing or wrong; a file is not the one that was requested; examples are
+                missing or doubled; or what is held out, or nearly repeats it, would be trained on.
         """
         if not self.path.is_dir():
             msg = f"{self.path} is not a folder; the argument is a run directory such as var/runs/RUN_ID"
@@ -181,21 +156,56 @@ class RunDirectory:
         if request.run_id != self.path.name:
             msg = f"{self.path / 'request.json'} is for run {request.run_id!r}; it must be for {self.path.name!r}, the folder's name"
             raise PermanentError(msg)
-        if config.parent != request.champion:
-            msg = f"{self.path / 'config.json'}: parent is {config.parent!r}; it must be {request.champion!r}, the champion of request.json"
+        parent = request.champion if config.training.mode == "incremental" else BASE
+        if config.parent != parent:
+            why = "the champion of request.json" if config.training.mode == "incremental" else "as an anchored run starts afresh"
+            msg = f"{self.path / CONFIG}: parent is {config.parent!r}; it must be {parent!r}, {why}"
             raise PermanentError(msg)
-        trained = [pair.pair_id for pair in self.pairs()]
-        self._require_same("pairs.parquet", trained, request.pair_ids)
-        held_out = [pair.pair_id for pair in self.holdout()]
-        self._require_same("holdout.parquet", held_out, request.holdout_pair_ids)
-        both = sorted(set(trained) & set(held_out))
-        if both:
-            msg = f"{self.path}: pair {both[0]!r} is in pairs.parquet and in holdout.parquet; what is held out must not be trained on"
-            raise PermanentError(msg)
-        if not trained and config.training.method == "dpo":
-            msg = f"{self.path / 'pairs.parquet'} has no rows; at least one preference pair is needed to train"
-            raise PermanentError(msg)
+        self._check_examples(request, config)
+        self._check_hashes(request)
         return request, config
+
+    def _check_examples(self, request: RunRequest, config: RunConfig) -> None:
+        pairs, replay, holdout = self.pairs(), self.replay(), self.holdout()
+        trained, repeated, held_out = ([pair.pair_id for pair in part] for part in (pairs, replay, holdout))
+        self._require_same(PAIRS, trained, request.pair_ids)
+        self._require_same(REPLAY, repeated, request.replay_pair_ids)
+        self._require_same(HOLDOUT, held_out, request.holdout_pair_ids)
+        self._require_apart((PAIRS, trained), (REPLAY, repeated), "it would count twice")
+        for name, found in ((PAIRS, trained), (REPLAY, repeated)):
+            self._require_apart((name, found), (HOLDOUT, held_out), "what is held out must not be trained on")
+        if config.training.method == "placebo":
+            return
+        unpaired, demonstrations = self.unpaired(), self.demonstrations()
+        if not (trained or unpaired or demonstrations):
+            msg = f"{self.path / PAIRS} has no rows; at least one preference pair is needed to train"
+            raise PermanentError(msg)
+        protected = Protected(pair.question for pair in holdout)
+        parts: tuple[tuple[str, tuple[Row, ...]], ...] = (
+            (PAIRS, pairs),
+            (REPLAY, replay),
+            (UNPAIRED, unpaired),
+            (DEMONSTRATIONS, demonstrations),
+        )
+        for name, rows in parts:
+            for question, other in protected.repeated_by(row.question for row in rows).items():
+                msg = (
+                    f"{self.path / name}: the question {question[:80]!r} nearly repeats {other[:80]!r} of {HOLDOUT}; "
+                    "what is held out must not be trained on: leave it out"
+                )
+                raise PermanentError(msg)
+
+    def _check_hashes(self, request: RunRequest) -> None:
+        present = [name for name in (PAIRS, HOLDOUT, REPLAY, UNPAIRED, DEMONSTRATIONS, CONFIG) if (self.path / name).exists()]
+        for name in sorted({*present, *request.files}):
+            asked = request.files.get(name)
+            found = sha256_of(self.path / name) if name in present else None
+            if found != asked:
+                what = (
+                    "is missing" if found is None else "was not requested" if asked is None else "was changed after the run was requested"
+                )
+                msg = f"{self.path / name} {what}; a run is trained on what request.json names, or not at all: let the loop write it again"
+                raise PermanentError(msg)
 
     def append_progress(self, **fields: float | None) -> None:
         """One more line of `progress.jsonl`."""
@@ -236,34 +246,14 @@ class RunDirectory:
             msg = f"{file} is missing; the loop writes it before it requests the run"
             raise PermanentError(msg) from error
         except ValidationError as error:
-            msg = f"{file}: {_first_problem(error)}"
+            msg = f"{file}: {first_problem(error)}"
             raise PermanentError(msg) from error
 
-    def _load_pairs(self, name: str) -> tuple[Pair, ...]:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        file = self.path / name
-        try:
-            rows = parquet.read_table(file).to_pylist()
-        except FileNotFoundError as error:
-            msg = f"{file} is missing; the loop writes it before it requests the run"
-            raise PermanentError(msg) from error
-        except (pa.ArrowInvalid, OSError) as error:
-            msg = f"{file} is not a Parquet file of preference pairs: {error}"
-            raise PermanentError(msg) from error
-        pairs = []
-        for number, row in enumerate(rows):
-            try:
-                pairs.append(Pair.model_validate({name: value for name, value in row.items() if value is not None}))
-            except (ValidationError, ValueError) as error:
-                problem = _first_problem(error) if isinstance(error, ValidationError) else str(error)
-                msg = f"{file}, row {number}: {problem}"
-                raise PermanentError(msg) from error
-        return tuple(pairs)
+    def _read_if_there(self, name: str, kind: type[_R]) -> tuple[_R, ...]:
+        return read(self.path / name, kind) if (self.path / name).exists() else ()
 
     def _require_same(self, name: str, found: list[str], asked: Iterable[str]) -> None:
-        twice = sorted({pair_id for pair_id in found if found.count(pair_id) > 1})
+        twice = sorted(pair_id for pair_id, times in Counter(found).items() if times > 1)
         if twice:
             msg = f"{self.path / name}: pair {twice[0]!r} is there more than once"
             raise PermanentError(msg)
@@ -272,6 +262,18 @@ class RunDirectory:
             side = "is not in request.json" if differing[0] in found else "of request.json is missing"
             msg = f"{self.path / name}: pair {differing[0]!r} {side} ({len(differing)} differ in all)"
             raise PermanentError(msg)
+
+    def _require_apart(self, first: tuple[str, list[str]], second: tuple[str, list[str]], why: str) -> None:
+        both = sorted(set(first[1]) & set(second[1]))
+        if both:
+            msg = f"{self.path}: pair {both[0]!r} is in {first[0]} and in {second[0]}; {why}"
+            raise PermanentError(msg)
+
+
+def sha256_of(file: Path) -> str:
+    """Hex SHA-256 of a file."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def write_atomically(file: Path, body: bytes) -> None:
@@ -295,9 +297,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=True)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the body"
-    return f"{where} is {str(first.get('input'))[:80]!r}: {first['msg']}"

@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from csqa_loop.cycle.run_directory import Evaluation, Manifest, RunDirectory
+from csqa_loop.cycle.manifest import Manifest
+from csqa_loop.cycle.run_directory import Evaluation, RunDirectory
 from tests.waiting import eventually
 
 ADAPTER = "a-" + "1" * 16

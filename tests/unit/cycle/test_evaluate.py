@@ -5,7 +5,7 @@ import json
 import pytest
 
 from csqa_loop.cycle.evaluate import AskedQuestion, evaluate, wait_until_resident
-from csqa_loop.cycle.run_directory import Pair
+from csqa_loop.cycle.run_rows import Pair
 from csqa_loop.domain import gate
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import ChatMessage

@@ -7,6 +7,7 @@ import pytest
 
 from csqa_loop.cycle import adapters
 from csqa_loop.cycle.run_directory import RunDirectory, Step
+from csqa_loop.cycle.run_rows import Demonstration, Unpaired, rows_file
 from csqa_loop.domain.errors import PermanentError
 from tests.run_directories import pair, write_run
 
@@ -69,6 +70,80 @@ def test_a_pair_counts_once(tmp_path: Path) -> None:
     twice = write_run(tmp_path / "runs", pairs=[pair(1), pair(1)])
     with pytest.raises(PermanentError, match="more than once"):
         twice.check()
+
+
+def test_a_question_that_nearly_repeats_a_held_out_one_is_never_trained_on(tmp_path: Path) -> None:
+    asked = pair(1, question="How long may I keep the blue lamp before I send it back?")
+    for number, part in enumerate(({"pairs": [asked]}, {"pairs": [pair(2)], "replay": [asked]})):
+        held_out = pair(3, question="how long may I keep the blue lamps before I send it back")
+        run = write_run(tmp_path / str(number), holdout=[held_out], **part)
+        with pytest.raises(PermanentError, match=r"'How long may I keep the blue lamp .* nearly repeats"):
+            run.check()
+
+
+def test_a_file_that_was_changed_added_or_removed_after_the_request_stops_the_run(tmp_path: Path) -> None:
+    edited = write_run(tmp_path / "1", pairs=[pair(1)])
+    _edit(edited, "config.json", model_server_urls=["http://127.0.0.1:1"])
+    with pytest.raises(PermanentError, match=r"config\.json was changed after the run was requested"):
+        edited.check()
+
+    other, swapped = write_run(tmp_path / "2", pairs=[pair(1, chosen="Never.")]), write_run(tmp_path / "3", pairs=[pair(1)])
+    (swapped.path / "pairs.parquet").write_bytes((other.path / "pairs.parquet").read_bytes())
+    with pytest.raises(PermanentError, match=r"pairs\.parquet was changed"):
+        swapped.check()
+
+    added = write_run(tmp_path / "4", pairs=[pair(1)])
+    liked = Unpaired(example_id="u-1", question="q", prompt=[{"role": "user", "content": "q"}], answer="a", liked=True)
+    (added.path / "unpaired.parquet").write_bytes(rows_file([liked], Unpaired))
+    with pytest.raises(PermanentError, match=r"unpaired\.parquet was not requested"):
+        added.check()
+
+    removed = write_run(tmp_path / "5", unpaired=[liked])
+    removed.check()
+    (removed.path / "holdout.parquet").unlink()
+    with pytest.raises(PermanentError, match=r"holdout\.parquet is missing"):
+        removed.check()
+
+
+def test_every_kind_of_example_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    messages = [{"role": "system", "content": "中文"}, {"role": "user", "content": "q"}]
+    liked = Unpaired(example_id="u-1", question="q", prompt=messages, answer="a", liked=False, weight=0.5, evidence_event_id="e-1")
+    shown = Demonstration(example_id="d-1", question="q", prompt=messages, answer="b", category="dialogue")
+    run = write_run(tmp_path, pairs=[pair(1)], replay=[pair(2)], unpaired=[liked], demonstrations=[shown])
+    request, _ = run.check()
+    assert request.replay_pair_ids == ("p-2",)
+    assert [p.pair_id for p in run.replay()] == ["p-2"]
+    assert (run.unpaired(), run.demonstrations()) == ((liked,), (shown,))
+
+
+def test_an_anchored_run_starts_from_the_base(tmp_path: Path) -> None:
+    champion = "a-0123456789abcdef"
+    run = write_run(tmp_path, pairs=[pair(1)], champion=champion, training={"mode": "anchored"})
+    request, config = run.check()
+    assert (request.champion, config.parent) == (champion, "base")
+    _edit(run, "config.json", parent=champion)
+    with pytest.raises(PermanentError, match="an anchored run starts afresh"):
+        run.check()
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"learning_rate": 5}, "training.learning_rate"),
+        ({"rank": 0}, "training.rank"),
+        ({"rank": 32}, "training.rank"),
+        ({"rank_pattern": {"q_proj": 64}}, "training.rank_pattern"),
+        ({"modules_to_save": ["lm_head"]}, "training.modules_to_save"),
+        ({"method": "kto", "batch_size": 2}, "training.batch_size"),
+        ({"sft_mix": {"knowledge": 0.6, "dialogue": 0.3}}, "training.sft_mix"),
+        ({"replay_share": 1.0}, "training.replay_share"),
+        ({"lerning_rate": 1e-4}, "training.lerning_rate"),
+    ],
+)
+def test_a_training_setting_out_of_range_is_named(run: RunDirectory, values: dict[str, object], named: str) -> None:
+    _edit(run, "config.json", training=values)
+    with pytest.raises(PermanentError, match=rf"config\.json: {named}"):
+        run.check()
 
 
 @pytest.mark.parametrize("run_id", ["", "..", "../r", "a/b", ".hidden", "-rf", "x" * 201])

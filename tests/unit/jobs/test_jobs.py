@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from csqa_loop.cycle.run_directory import Evaluation, Manifest, PairSource
+from csqa_loop.cycle.manifest import Manifest, PairSource
+from csqa_loop.cycle.run_directory import Evaluation
 from jobs import entry, evaluate_adapter, train_adapter
 from tests.run_directories import write_run
 

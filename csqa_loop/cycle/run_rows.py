@@ -1,0 +1,129 @@
+"""The rows of a run directory's Parquet files: what is trained on, and what is only measured."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from csqa_loop.domain import preferences
+from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.events import ChatMessage
+
+
+class Row(BaseModel):
+    """What every example has: an id, the question, the prompt exactly as the model got it, and where it came from."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    question: str
+    prompt: tuple[ChatMessage, ...] = Field(min_length=1)
+    category: str = ""
+    source: str = ""
+    weight: float = Field(default=1.0, ge=0)
+    message_id: str = ""
+    answer_event_id: str = ""
+    evidence_event_id: str = ""
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _parse_json(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
+
+
+class Pair(Row):
+    """One row of `pairs.parquet`, `replay.parquet` or `holdout.parquet`: a better answer and a worse one."""
+
+    pair_id: str = Field(min_length=1)
+    chosen: str = Field(min_length=1)
+    rejected: str
+    policy_id: str = ""
+    section: str = ""
+
+    @property
+    def example_id(self) -> str:
+        """The pair's id."""
+        return self.pair_id
+
+
+class Unpaired(Row):
+    """One row of `unpaired.parquet`: an answer that somebody liked or disliked, without a better or worse one."""
+
+    example_id: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+    liked: bool
+
+
+class Demonstration(Row):
+    """One row of `demonstrations.parquet`: an answer as it should be."""
+
+    example_id: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+
+
+_R = TypeVar("_R", bound=Row)
+_PAIR_COLUMNS = (
+    "pair_id", "question", "prompt", "chosen", "rejected", "policy_id", "section", "message_id", "evidence_event_id", "answer_event_id",
+    "source", "weight", "category",
+)  # fmt: skip
+
+
+def read(file: Path, kind: type[_R]) -> tuple[_R, ...]:
+    """The rows of a file, in its order.
+
+    Raises:
+        PermanentError: the file is missing, is no Parquet, or a row of it is wrong.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        rows = parquet.read_table(file).to_pylist()
+    except FileNotFoundError as error:
+        msg = f"{file} is missing; the loop writes it before it requests the run"
+        raise PermanentError(msg) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        msg = f"{file} is not a Parquet file of {kind.__name__} rows: {error}"
+        raise PermanentError(msg) from error
+    read_rows = []
+    for number, row in enumerate(rows):
+        try:
+            read_rows.append(kind.model_validate({name: value for name, value in row.items() if value is not None}))
+        except ValidationError as error:
+            msg = f"{file}, row {number}: {first_problem(error)}"
+            raise PermanentError(msg) from error
+        except ValueError as error:
+            msg = f"{file}, row {number}: {error}"
+            raise PermanentError(msg) from error
+    return tuple(read_rows)
+
+
+def pairs_file(pairs: Sequence[preferences.Pair]) -> bytes:
+    """The ledger's pairs as Parquet. The prompt stays the JSON text that it was."""
+    return _parquet([{name: asdict(pair)[name] for name in _PAIR_COLUMNS} for pair in pairs], _PAIR_COLUMNS)
+
+
+def rows_file(rows: Sequence[Unpaired] | Sequence[Demonstration], kind: type[Row]) -> bytes:
+    """Examples as Parquet."""
+    dumped = [row.model_dump(mode="json") for row in rows]
+    return _parquet([row | {"prompt": json.dumps(row["prompt"], ensure_ascii=False)} for row in dumped], tuple(kind.model_fields))
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong: where, what, and why."""
+    first = error.errors(include_url=False, include_input=True)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the body"
+    return f"{where} is {str(first.get('input'))[:80]!r}: {first['msg']}"
+
+
+def _parquet(rows: list[dict[str, object]], columns: tuple[str, ...]) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    types = {"weight": pa.float64(), "liked": pa.bool_()}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in columns])
+    sink = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
+    return sink.getvalue()
