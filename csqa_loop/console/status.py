@@ -1,9 +1,11 @@
 """What the loop says of itself."""
 
+from dataclasses import asdict
 from typing import Any
 
-from csqa_loop.backends.ledger import pairs, queries
+from csqa_loop.backends.ledger import experiments, pairs, queries
 from csqa_loop.bootstrap import LoopParts
+from csqa_loop.domain.error_control import error_budget
 from csqa_loop.domain.events import now
 from csqa_loop.domain.rollout import Experiment, Run, in_flight
 
@@ -26,7 +28,14 @@ async def status(parts: LoopParts, *, caught_up: bool) -> dict[str, Any]:
         "proposals": parts.proposer.status() if parts.proposer else None,
         "pairs": await parts.ledger.ask(pairs.pair_counts),
         "recorded": await parts.ledger.ask(queries.recorded_counts),
+        "expected_false_promotions": await false_promotions(parts),
     }
+
+
+async def false_promotions(parts: LoopParts) -> dict[str, Any]:
+    """What the experiments so far may have cost: the expected number of false promotions, and of the promotions their share, at most."""
+    budget = error_budget(await parts.ledger.past_experiments())
+    return asdict(budget) | {"share_at_most": budget.share_at_most, "error_control": parts.settings.experiment.error_control}
 
 
 def run_status(run: Run) -> dict[str, Any]:
@@ -67,6 +76,7 @@ async def experiment_status(parts: LoopParts, experiment: Experiment, *, settled
         "share": experiment.share,
         "n": {"challenger": users.get("challenger", 0), "control": users.get("control", 0)},
         "exposed": {"challenger": exposed[0], "control": exposed[1]},
+        "excluded": {"seen_in_both_arms": await parts.ledger.ask(experiments.users_in_both_arms, opened.experiment_id)},
         "estimate": difference.estimate if difference else None,
         "lower": difference.lower if difference else None,
         "upper": difference.upper if difference else None,

@@ -12,9 +12,9 @@ from uuid import uuid4
 
 from csqa_loop.cycle.ports import Bus, Delta, Encoder, Generation, ModelServer
 from csqa_loop.cycle.retrieval import Knowledge, Retrieved
+from csqa_loop.domain.assignment import arm_of
 from csqa_loop.domain.errors import CsqaError, TransientError
 from csqa_loop.domain.events import AnswerGiven, Arm, ArmExposed, ChatMessage, Citation, DeploymentChanged, Sampling, Tokens
-from csqa_loop.domain.experiment import arm_of
 from csqa_loop.domain.identity import conversation_alias, new_message_id, pseudonym
 from csqa_loop.domain.privacy import mask
 from csqa_loop.domain.prompt import PROMPT_VERSION, build_messages, language_of

@@ -92,7 +92,7 @@ class Decider:
             case OpenExperiment():
                 if not self._reconciler.holds_everywhere(step.challenger) or state.run is None:
                     return None
-                return opened(step, state.run.request.attempt, self._contract, now)
+                return opened(step, state.run.request.attempt, await self._examiner.promised(self._contract), now)
             case JudgeExperiment():
                 return await self._examiner.look(step.experiment, as_of=state.as_of, now=now)
             case RetryRun():

@@ -3,6 +3,8 @@
 from datetime import datetime
 
 from csqa_loop.cycle.ports import LedgerReader
+from csqa_loop.domain.error_control import next_alpha
+from csqa_loop.domain.errors import ConfigurationError
 from csqa_loop.domain.events import (
     ArmEstimate,
     ExperimentContract,
@@ -14,19 +16,34 @@ from csqa_loop.domain.events import (
     derived_id,
 )
 from csqa_loop.domain.experiment import Analysis, analyse
+from csqa_loop.domain.feasibility import impossible_margins
+from csqa_loop.domain.metrics import SHIPPED
 from csqa_loop.domain.rollout import Experiment, OpenExperiment, experiment_id
 from csqa_loop.settings import ExperimentSettings
 
 
 def contract_of(settings: ExperimentSettings) -> ExperimentContract:
-    """The promise, fixed when the experiment opens."""
-    return ExperimentContract(
+    """The promise, fixed when the experiment opens. With online-fdr its alpha is the target until then: see `Examiner.promised`.
+
+    Raises:
+        ConfigurationError: a guardrail's margin could not be shown to hold even if nothing went wrong; says what would be right.
+    """
+    declared = {metric.name: metric.declared() for metric in settings.metrics}
+    margins = {
+        "handoff": settings.handoff_margin,
+        "error": settings.error_margin,
+        "latency": settings.latency_margin_ms,
+        "rating": settings.rating_margin,
+        "unanswered": settings.unanswered_margin,
+        "answer_length": settings.answer_length_margin,
+    }
+    guardrails = {name: margin for name, margin in margins.items() if name not in declared}
+    guardrails |= {metric.name: metric.margin for metric in settings.metrics if metric.margin is not None}
+    guardrails.pop(settings.primary, None)
+    online = settings.error_control == "online-fdr"
+    contract = ExperimentContract(
         primary=settings.primary,
-        guardrails=(
-            GuardrailContract(metric="handoff", margin=settings.handoff_margin),
-            GuardrailContract(metric="error", margin=settings.error_margin),
-            GuardrailContract(metric="latency", margin=settings.latency_margin_ms),
-        ),
+        guardrails=tuple(GuardrailContract(metric=name, margin=margin) for name, margin in guardrails.items()),
         alpha=settings.alpha,
         window_seconds=settings.window_seconds,
         burn_in_users=settings.burn_in_users,
@@ -34,7 +51,13 @@ def contract_of(settings: ExperimentSettings) -> ExperimentContract:
         max_seconds=settings.max_seconds,
         ramp=settings.ramp,
         ramp_users=settings.ramp_users,
+        metrics=tuple({**SHIPPED, **declared}.values()),
+        false_discovery_target=settings.alpha if online else None,
     )
+    first = contract.model_copy(update={"alpha": next_alpha((), settings.alpha)}) if online else contract
+    if problems := list(impossible_margins(first)):
+        raise ConfigurationError(f"CSQA_EXPERIMENT cannot be fulfilled: {'; '.join(problems)}")
+    return contract
 
 
 def opened(step: OpenExperiment, attempt: int, contract: ExperimentContract, now: datetime) -> ExperimentOpened:
@@ -61,6 +84,13 @@ class Examiner:
         self._grace_seconds = grace_seconds
         self.latest: tuple[str, datetime, Analysis] | None = None
         """(experiment, as_of, analysis) of the last look, for people."""
+
+    async def promised(self, contract: ExperimentContract) -> ExperimentContract:
+        """The contract of an experiment that opens now: where errors are controlled over experiments, its alpha follows from those before."""
+        if contract.false_discovery_target is None:
+            return contract
+        history = [past.promoted for past in await self._ledger.past_experiments()]
+        return contract.model_copy(update={"alpha": next_alpha(history, contract.false_discovery_target)})
 
     async def look(self, experiment: Experiment, *, as_of: datetime, now: datetime) -> VerdictReached | ShareRaised | None:
         """The verdict, or the next share, or None to go on. Windows that ended by `as_of` count; `now` dates the event."""

@@ -9,6 +9,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from csqa_loop.domain.error_control import PastExperiment
 from csqa_loop.domain.events import ChatMessage, Event, Sampling, TrainingRequested
 from csqa_loop.domain.experiment import ArmTotals
 from csqa_loop.domain.preferences import Pair
@@ -176,6 +177,10 @@ class LedgerReader(Protocol):
 
     async def exposed(self, experiment_id: str) -> tuple[int, int]:
         """Users exposed so far: challenger, control."""
+        ...
+
+    async def past_experiments(self) -> list[PastExperiment]:
+        """Every experiment that was ever opened, oldest first."""
         ...
 
     async def wait_for(self, event_id: UUID, seconds: float) -> bool:

@@ -1,16 +1,18 @@
-"""Who sees which arm, and what the arms say. Pure: sums over closed users in, a closed verdict with its reason out.
+"""What the arms of an experiment say. Pure: sums over closed users in, a closed verdict with its reason out.
 
 The method is docs/statistics.md; the rules are the contract that `ExperimentOpened` carries.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from csqa_loop.domain import rare_events
+from csqa_loop.domain.assignment import arm_of, bucket_of
 from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import Arm, ArmEstimate, ExperimentContract, Verdict
+from csqa_loop.domain.events import ArmEstimate, ExperimentContract, MetricContract, Verdict
+from csqa_loop.domain.metrics import SHIPPED
 from csqa_loop.domain.statistics import (
     CannotCompute,
     Interval,
@@ -24,58 +26,36 @@ from csqa_loop.domain.statistics import (
     tuning,
 )
 
-__all__ = ["METRICS", "Analysis", "ArmTotals", "CannotCompute", "Comparison", "Metric", "MetricTotals", "analyse", "arm_of", "bucket_of"]
+__all__ = [
+    "Analysis",
+    "ArmTotals",
+    "CannotCompute",
+    "Comparison",
+    "MetricTotals",
+    "Quantile",
+    "analyse",
+    "arm_of",
+    "bucket_of",
+    "definitions",
+    "harm_floor",
+    "horizon",
+]
 
 HARM_FLOOR = 30
 """Users an arm with data before a bound may decide anything: below, a normal limit is a hope."""
 
 
+def definitions(contract: ExperimentContract) -> Mapping[str, MetricContract]:
+    """The metrics that the contract knows, by name."""
+    return {metric.name: metric for metric in contract.metrics} or SHIPPED
+
+
 @dataclass(frozen=True)
-class Metric:
-    """How to read one metric."""
+class Quantile:
+    """A quantile over an arm's users: reported, never judged."""
 
-    name: str
-    higher_is_better: bool
-    bounded: bool
-    """The ratio lies in [0, 1]."""
-    unit: str = ""
-
-
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("satisfaction", higher_is_better=True, bounded=True),
-        Metric("handoff", higher_is_better=False, bounded=True),
-        Metric("error", higher_is_better=False, bounded=True),
-        Metric("latency", higher_is_better=False, bounded=False, unit=" ms"),
-    )
-}
-"""satisfaction: thumbs up / thumbs; handoff: handoffs / answers; error: exposures without answer / exposures; latency: ms / answers."""
-
-
-def bucket_of(salt: str, user: str) -> float:
-    """A user's place in [0, 1) under one salt: 53 bits of a keyed BLAKE2b, the same in every process and for ever."""
-    key = hashlib.sha256(salt.encode("utf-8", "surrogatepass")).digest()
-    digest = hashlib.blake2b(user.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) * 2.0**-53
-
-
-def arm_of(salt: str, user: str, share: float) -> Arm:
-    """The arm of a user while `share` of all users is in the experiment.
-
-    Challenger below share / 2, control from 1 - share / 2 up, champion between: a growing share moves nobody between arms, and the
-    arms stay 1:1.
-
-    Raises:
-        ValueError: `share` is not in [0, 1].
-    """
-    if not 0.0 <= share <= 1.0:
-        msg = f"share is {share!r}; a share lies in [0, 1]"
-        raise ValueError(msg)
-    bucket = bucket_of(salt, user)
-    if bucket < share / 2:
-        return "challenger"
-    return "control" if bucket >= 1 - share / 2 else "champion"
+    users: int
+    value: float
 
 
 @dataclass(frozen=True)
@@ -85,13 +65,14 @@ class ArmTotals:
     arm: Literal["challenger", "control"]
     users: int
     metrics: Mapping[str, MetricTotals]
+    quantiles: Mapping[str, Quantile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One metric in both arms. `interval` is challenger minus control in the metric's own unit."""
 
-    metric: Metric
+    metric: MetricContract
     margin: float
     """0 for the primary; what a guardrail may lose."""
     challenger: Ratio | CannotCompute
@@ -167,28 +148,35 @@ def analyse(
             at the full share are part of the promise.
 
     Raises:
-        PermanentError: the contract names a metric that is not in METRICS.
+        PermanentError: the contract names a metric that it does not define.
     """
     rho = tuning(contract.alpha, horizon(contract))
     primary = _compare(contract, contract.primary, 0.0, challenger, control, rho)
     guardrails = tuple(_compare(contract, g.metric, g.margin, challenger, control, rho) for g in contract.guardrails)
     named = {contract.primary, *(g.metric for g in contract.guardrails)}
+    known = definitions(contract)
     reported = [
         _compare(contract, name, 0.0, challenger, control, rho)
-        for name in METRICS
+        for name in known
         if name not in named and (name in challenger.metrics or name in control.metrics)
     ]
+    quantiles = [row for name in known for row in _quantile_rows(name, challenger, control)]
     ratio_test = sample_ratio(*exposed)
     verdict, stopped_by = _judge(
         contract, primary, guardrails, ratio_test, (challenger.users, control.users), elapsed_seconds, share_is_final
     )
     estimates = tuple(row for c in (primary, *guardrails, *reported) for row in _rows(c, contract.alpha, rho))
-    return Analysis(verdict, stopped_by, estimates, ratio_test, primary, guardrails)
+    return Analysis(verdict, stopped_by, (*estimates, *quantiles), ratio_test, primary, guardrails)
 
 
 def horizon(contract: ExperimentContract) -> float:
     """Users of both arms at which bounds are tightest: the geometric middle of where a verdict may fall."""
     return 2 * math.sqrt(contract.burn_in_users * max(contract.max_users, contract.burn_in_users))
+
+
+def harm_floor(contract: ExperimentContract) -> int:
+    """Users an arm with data before any bound may decide."""
+    return min(contract.burn_in_users, HARM_FLOOR)
 
 
 def _judge(
@@ -237,23 +225,29 @@ def _missing(
 
 
 def _compare(contract: ExperimentContract, name: str, margin: float, challenger: ArmTotals, control: ArmTotals, rho: float) -> Comparison:
-    metric = METRICS.get(name)
-    if metric is None:
-        msg = f"metric {name!r} is not known; use one of {', '.join(METRICS)}"
+    known = definitions(contract)
+    metric = known.get(name)
+    if metric is None or metric.kind == "quantile":
+        msg = f"metric {name!r} is {'a quantile, which has no bounds' if metric else 'not known'}; use one of {', '.join(_judged(known))}"
         raise PermanentError(msg)
     sides = [_side(metric, totals) for totals in (challenger, control)]
-    floor = min(contract.burn_in_users, HARM_FLOOR)
-    enough = all(_users(side) >= floor for side in sides)
+    enough = all(_users(side) >= harm_floor(contract) for side in sides)
     one, other = sides
     if isinstance(one, CannotCompute):
         return Comparison(metric, margin, one, other, one, enough)
     if isinstance(other, CannotCompute):
         return Comparison(metric, margin, one, other, other, enough)
+    if metric.kind == "proportion" and rare_events.are_rare(one, other):
+        return Comparison(metric, margin, one, other, rare_events.interval_of_difference(one, other, contract.alpha), enough)
     return Comparison(metric, margin, one, other, interval_of_difference(one, other, contract.alpha, rho), enough)
 
 
-def _side(metric: Metric, totals: ArmTotals) -> Ratio | CannotCompute:
-    result = ratio(metric.name, totals.metrics.get(metric.name), bounded=metric.bounded)
+def _judged(known: Mapping[str, MetricContract]) -> list[str]:
+    return [metric.name for metric in known.values() if metric.kind != "quantile"]
+
+
+def _side(metric: MetricContract, totals: ArmTotals) -> Ratio | CannotCompute:
+    result = ratio(metric.name, totals.metrics.get(metric.name), bounded=metric.kind == "proportion")
     return CannotCompute(result.metric, f"{totals.arm}: {result.reason}") if isinstance(result, CannotCompute) else result
 
 
@@ -272,9 +266,10 @@ def _rows(comparison: Comparison, alpha: float, rho: float) -> Iterator[ArmEstim
         if isinstance(side, CannotCompute):
             yield ArmEstimate(metric=metric.name, arm=arm, users=0)
             continue
-        own = interval_of(side, alpha, rho)
+        rare = metric.kind == "proportion" and min(side.estimate, 1 - side.estimate) * side.effective_users < rare_events.FEW_EVENTS
+        own = rare_events.interval_of(side, alpha) if rare else interval_of(side, alpha, rho)
         # A rate outside [0, 1] says nothing, so such bounds are cut; the difference is what decides and is left alone.
-        lower, upper = (max(own.lower, 0.0), min(own.upper, 1.0)) if metric.bounded else (own.lower, own.upper)
+        lower, upper = (max(own.lower, 0.0), min(own.upper, 1.0)) if metric.kind == "proportion" else (own.lower, own.upper)
         yield ArmEstimate(
             metric=metric.name, arm=arm, users=side.users, numerator=side.numerator, denominator=side.denominator,
             estimate=side.estimate, lower=lower, upper=upper,
@@ -287,3 +282,14 @@ def _rows(comparison: Comparison, alpha: float, rho: float) -> Iterator[ArmEstim
             metric=metric.name, arm="difference", users=users,
             estimate=comparison.interval.estimate, lower=comparison.interval.lower, upper=comparison.interval.upper,
         )  # fmt: skip
+
+
+def _quantile_rows(name: str, challenger: ArmTotals, control: ArmTotals) -> Iterator[ArmEstimate]:
+    """Without bounds: nothing is decided by them."""
+    sides = [side.quantiles.get(name) for side in (challenger, control)]
+    for arm, side in zip((challenger.arm, control.arm), sides, strict=True):
+        if side:
+            yield ArmEstimate(metric=name, arm=arm, users=side.users, estimate=side.value)
+    one, other = sides
+    if one and other:
+        yield ArmEstimate(metric=name, arm="difference", users=one.users + other.users, estimate=one.value - other.value)

@@ -18,7 +18,7 @@ from csqa_loop.console.status import status
 from csqa_loop.domain import events as e
 from csqa_loop.domain.preferences import held_out
 from csqa_loop.domain.wire import decode
-from csqa_loop.settings import ExperimentSettings, KafkaSettings, PreferenceSettings, Settings, TriggerSettings
+from csqa_loop.settings import ExperimentSettings, KafkaSettings, MetricSettings, PreferenceSettings, Settings, TriggerSettings
 from jobs.replay_log import replay_log
 from streams.loop import LoopStream
 from tests import events as make
@@ -52,6 +52,12 @@ def settings(tmp_path: Path, own_broker: Broker) -> Settings:
             ramp_users=1,
             handoff_margin=0.5,
             error_margin=0.5,
+            rating_margin=0.5,
+            unanswered_margin=0.5,
+            # Every answer here has the same length, which is not certainty and would keep the challenger for ever.
+            metrics=(
+                MetricSettings(name="answer_length", numerator="answer_characters", denominator="answers", direction="down", kind="ratio"),
+            ),
         ),
     )
 

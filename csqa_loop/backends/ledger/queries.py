@@ -1,13 +1,12 @@
 """Questions the loop and the operator API ask the ledger."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 
 from csqa_loop.domain import events as e
-from csqa_loop.domain.experiment import ArmTotals, MetricTotals
 from csqa_loop.domain.intake import Letter, LogRecord
 from csqa_loop.domain.rollout import Experiment, LoopState, Run
 from csqa_loop.domain.wire import decode
@@ -67,84 +66,6 @@ def latest_experiment(connection: Connection, experiment_id: str | None = None) 
     shares = [json.loads(body)["share"] for name, body in rows if name == "ShareRaised"]
     verdicts = [e.VerdictReached.model_validate_json(body) for name, body in rows if name == "VerdictReached"]
     return Experiment(opened=opened, share=max([opened.share, *shares]), verdict=verdicts[0] if verdicts else None)
-
-
-# --- experiments ---------------------------------------------------------------------------------------------------
-
-_USERS = """
-WITH seen AS (
-    SELECT "user", message_id, arm, occurred_at FROM exposures WHERE experiment = $experiment AND arm IN ('challenger', 'control')
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
-), entered AS (
-    SELECT "user", min(occurred_at) AS entered_at, min(arm) AS arm, count(DISTINCT arm) AS arms FROM seen GROUP BY "user"
-), closed AS (
-    SELECT "user", arm, entered_at FROM entered WHERE arms = 1 AND entered_at <= $closed_before
-), shown AS (
-    SELECT c."user", c.arm, c.entered_at, s.message_id FROM closed c JOIN seen s USING ("user")
-    WHERE s.occurred_at <= c.entered_at + to_microseconds($window_us)
-), told AS (
-    SELECT message_id, handoff, latency_ms FROM answers WHERE experiment = $experiment
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
-), rated AS (
-    SELECT f.message_id, f.thumb FROM feedback f JOIN shown s USING (message_id)
-    WHERE f.occurred_at <= s.entered_at + to_microseconds($window_us)
-    QUALIFY row_number() OVER (PARTITION BY f.message_id ORDER BY f.occurred_at DESC, f.event_id DESC) = 1
-), users AS (
-    SELECT s.arm, s."user",
-        count(*) FILTER (r.thumb = 'up')::DOUBLE AS ups, count(*) FILTER (r.thumb IS NOT NULL)::DOUBLE AS thumbs,
-        count(*) FILTER (t.handoff)::DOUBLE AS handoffs, count(t.message_id)::DOUBLE AS answers,
-        count(*) FILTER (t.message_id IS NULL)::DOUBLE AS errors, count(*)::DOUBLE AS exposures, coalesce(sum(t.latency_ms), 0) AS latency
-    FROM shown s LEFT JOIN told t USING (message_id) LEFT JOIN rated r USING (message_id) GROUP BY ALL
-)
-"""
-_METRICS = {
-    "satisfaction": ("ups", "thumbs"),
-    "handoff": ("handoffs", "answers"),
-    "error": ("errors", "exposures"),
-    "latency": ("latency", "answers"),
-}
-
-
-def arm_totals(connection: Connection, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
-    """Sums over closed users, challenger then control. A user counts once, in the one arm they were seen in."""
-    window = timedelta(seconds=experiment.opened.contract.window_seconds)
-    sums = ", ".join(
-        f"sum({n}) FILTER ({d} > 0), sum({d}), sum({n} * {n}) FILTER ({d} > 0), sum({d} * {d}), sum({n} * {d}), count(*) FILTER ({d} > 0)"
-        for n, d in _METRICS.values()
-    )
-    rows = connection.execute(
-        f"{_USERS} SELECT arm, count(*), {sums} FROM users GROUP BY arm",  # noqa: S608 - column names are ours
-        {
-            "experiment": experiment.opened.experiment_id,
-            "closed_before": as_of - window - timedelta(seconds=grace_seconds),
-            "window_us": int(window / timedelta(microseconds=1)),
-        },
-    ).fetchall()
-    totals = {row[0]: _totals(row) for row in rows}
-    return (
-        totals.get("challenger", _totals(("challenger", 0, *[0] * 6 * len(_METRICS)))),
-        totals.get("control", _totals(("control", 0, *[0] * 6 * len(_METRICS)))),
-    )
-
-
-def _totals(row: tuple[Any, ...]) -> ArmTotals:
-    metrics = {}
-    for position, name in enumerate(_METRICS):
-        num, den, num2, den2, cross, users = (float(value or 0) for value in row[2 + 6 * position : 8 + 6 * position])
-        metrics[name] = MetricTotals(users=int(users), num=num, den=den, num2=num2, den2=den2, cross=cross)
-    return ArmTotals(arm=row[0], users=int(row[1]), metrics=metrics)
-
-
-def exposed_users(connection: Connection, experiment_id: str) -> tuple[int, int]:
-    """Distinct users first seen in the challenger's arm and in the control arm."""
-    rows = dict(
-        connection.execute(
-            'SELECT arm, count(*) FROM (SELECT "user", arg_min(arm, occurred_at) AS arm FROM exposures '
-            "WHERE experiment = ? AND arm IN ('challenger', 'control') GROUP BY \"user\") GROUP BY arm",
-            [experiment_id],
-        ).fetchall()
-    )
-    return int(rows.get("challenger", 0)), int(rows.get("control", 0))
 
 
 # --- intake --------------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from csqa_loop.backends.ledger import pairs, queries
+from csqa_loop.backends.ledger import experiments, pairs, queries
 from csqa_loop.backends.ledger.store import Ledger
+from csqa_loop.domain.error_control import PastExperiment
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import DeadLettered, Event
 from csqa_loop.domain.experiment import ArmTotals
@@ -140,11 +141,15 @@ class LedgerService:
 
     async def totals(self, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
         """Sums over closed users: challenger, control."""
-        return await self.ask(queries.arm_totals, experiment, as_of, grace_seconds)
+        return await self.ask(experiments.arm_totals, experiment, as_of, grace_seconds)
 
     async def exposed(self, experiment_id: str) -> tuple[int, int]:
         """Users exposed so far: challenger, control."""
-        return await self.ask(queries.exposed_users, experiment_id)
+        return await self.ask(experiments.exposed_users, experiment_id)
+
+    async def past_experiments(self) -> list[PastExperiment]:
+        """Every experiment that was ever opened, oldest first."""
+        return await self.ask(experiments.past_experiments)
 
     @staticmethod
     async def _on(executor: ThreadPoolExecutor, call: Callable[..., R], *arguments: object) -> R:

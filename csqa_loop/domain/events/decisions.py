@@ -26,6 +26,20 @@ class GuardrailContract(BaseModel):
     margin: float = Field(gt=0)
 
 
+class MetricContract(BaseModel):
+    """How one metric is counted over users and read: sum of numerators / sum of denominators, or a quantile of users' own ratios."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    name: Id
+    numerator: str
+    denominator: str
+    higher_is_better: bool
+    kind: Literal["ratio", "mean", "proportion", "quantile"]
+    """`proportion`: a user's numerator lies between 0 and their denominator. `mean`: the denominator is 1 a user."""
+    quantile: float | None = Field(default=None, gt=0, lt=1)
+    unit: str = ""
+
+
 class ExperimentContract(BaseModel):
     """What was promised before the first user entered; it never changes during the experiment."""
 
@@ -42,6 +56,10 @@ class ExperimentContract(BaseModel):
     ramp: tuple[Share, ...] = Field(min_length=1)
     ramp_users: Int32 = Field(ge=1)
     """Closed users an arm at the present share before it grows."""
+    metrics: tuple[MetricContract, ...] = ()
+    """Every metric that is judged or reported. Contracts from before metrics were declared have none and mean the shipped ones."""
+    false_discovery_target: float | None = Field(default=None, gt=0, lt=1)
+    """`alpha` follows from the verdicts before, so that of all promotions at most this share is false. None: alpha stands for itself."""
 
 
 class ExperimentOpened(DecisionEvent):

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -195,6 +195,7 @@ def test_metrics_outside_the_contract_are_reported_and_decide_nothing():
 RANK = {"ROLL_BACK": 0, "CONTINUE": 1, "PROMOTE": 2}
 
 
+@settings(deadline=None)
 @given(up=st.floats(0.2, 1), handoff=st.floats(0, 0.6), margins=st.tuples(st.floats(0.01, 0.9), st.floats(0.01, 0.9)))
 def test_a_wider_margin_never_makes_the_verdict_worse(up: float, handoff: float, margins: tuple[float, float]):
     ranks = []
@@ -204,12 +205,14 @@ def test_a_wider_margin_never_makes_the_verdict_worse(up: float, handoff: float,
     assert ranks[0] <= ranks[1]
 
 
+@settings(deadline=None)
 @given(rates=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_more_thumbs_up_never_make_the_verdict_worse(rates: tuple[float, float]):
     low, high = (RANK[look({"up": rate}).verdict] for rate in sorted(rates))
     assert low <= high
 
 
+@settings(deadline=None)
 @given(up=st.floats(0, 1), users=st.integers(0, HARM_FLOOR - 1))
 def test_too_few_users_decide_nothing(up: float, users: int):
     assert look({"up": up, "users": users}, {"up": 1 - up, "users": users}).verdict == "CONTINUE"

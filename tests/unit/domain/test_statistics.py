@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from benchmarks.false_promotion import QUICK, heavy_users, margin_breach, one_rating, simulate
+from csqa_loop.domain.populations import LIVELY, Population
+from csqa_loop.domain.simulation import Outcome, RuleName, Scenario, contract_for, guardrail_misses, simulate
 from csqa_loop.domain.statistics import (
     PSEUDO_USERS,
     SAMPLE_RATIO_ALPHA,
@@ -133,27 +134,35 @@ def test_the_interval_is_wider_than_a_fixed_horizon_one_and_symmetric():
 
 
 # --- looking after every user ---------------------------------------------------------------------------------------
-# benchmarks/false_promotion.py measures the same with 2,000 runs; each run is also checked against `analyse`.
+# benchmarks/false_promotion.py measures the same with 2,000 runs; test_looks.py checks the arrays against `analyse`.
 
 
-@pytest.mark.parametrize("population", [one_rating(0.55), one_rating(0.9), heavy_users(0.55)], ids=["0.55", "0.9", "heavy"])
+QUICK = contract_for(alpha=0.05, burn_in_users=100, max_users=300)
+
+
+def outcomes(population: Population, effect: float, runs: int, seed: int) -> dict[RuleName, Outcome]:
+    return simulate(population, Scenario(effect), QUICK, runs=runs, seed=seed)
+
+
+@pytest.mark.parametrize("population", [Population(0.55), Population(0.9), LIVELY], ids=["0.55", "0.9", "lively"])
 def test_peeking_promotes_no_placebo_more_often_than_promised(population):
-    same = simulate(population, QUICK, 0.0, runs=400, seed=11)
-    # 0.05 and three standard errors of 400 runs would be 0.083; what is measured is 0.01 to 0.02.
-    assert same.promoted <= 0.05
-    assert same.rolled_back <= 0.06
-    assert same.peeked > 2 * same.promoted
+    same = outcomes(population, 0.0, runs=400, seed=11)
+    mine, peeked = same["confidence_sequence"], same["peeking_t_test"]
+    # 0.05 and three standard errors of 400 runs would be 0.083; what is measured is 0.01 to 0.03.
+    assert mine.promoted.share <= 0.05
+    assert mine.rolled_back.share <= 0.06
+    assert peeked.promoted.share > 2 * mine.promoted.share
 
 
 def test_a_real_gain_is_found_within_the_demo_budget():
-    better = simulate(one_rating(0.55), QUICK, 0.2, runs=300, seed=12)
-    assert better.promoted >= 0.95
-    assert better.quantile(0.5) <= 120
-    assert better.quantile(0.95) <= 230
+    better = outcomes(Population(0.55), 0.2, runs=300, seed=12)["confidence_sequence"]
+    assert better.promoted.share >= 0.95
+    assert better.users_until(0.5) <= 120
+    assert better.users_until(0.95) <= 230
 
 
 def test_a_rare_harm_at_the_margin_seldom_passes():
-    assert margin_breach(0.0, 0.02, 0.02, QUICK, runs=500, seed=13) <= 0.05
+    assert guardrail_misses(QUICK, (0.02, 0.0), margin=0.02, runs=500, seed=13).share <= 0.05
 
 
 # --- sample ratio ---------------------------------------------------------------------------------------------------
