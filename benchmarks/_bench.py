@@ -118,6 +118,7 @@ async def producer(servers: str) -> AIOKafkaProducer:
 
 @contextmanager
 def _process(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    signal.signal(signal.SIGTERM, _leave)  # a benchmark that is stopped takes its processes along
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True)
     try:
@@ -132,6 +133,10 @@ def _process(command: Sequence[str], log: Path, environment: Mapping[str, str]) 
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _leave(number: int, _: object) -> None:
+    sys.exit(128 + number)
 
 
 def _until_listening(port: int) -> None:
