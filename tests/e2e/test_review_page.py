@@ -55,6 +55,15 @@ class Console:
             answer = await client.get("/v1/reviews", params={"whole": "true", **asked})
         return answer.raise_for_status().json()["items"]
 
+    async def item(self, message_id: str, state: str) -> dict:
+        """The item of a message, once the ledger has it in this state."""
+        async with asyncio.timeout(30):
+            while True:
+                for item in await self.items(state=state):
+                    if item["message_id"] == message_id:
+                        return item
+                await asyncio.sleep(0.05)
+
 
 def asked(number: int, question: str, answer: str = "Boots may be returned within 30 days.") -> e.AnswerGiven:
     citation = e.Citation(chunk_id="returns#0", policy_id="returns", version=policy_version(POLICY), section=SECTION, score=0.87)
@@ -166,23 +175,21 @@ async def test_a_correction_by_keyboard_becomes_a_pair_and_undoing_takes_it_back
         passage = page.locator("div.panel", has_text=SECTION)
         await expect(passage).to_contain_text(f"version {policy_version(POLICY)}")
         await expect(passage).to_contain_text(GOOD)
-        await expect(page.locator("#do-send")).to_be_enabled()
         await page.keyboard.press("e")
         await page.keyboard.type(GOOD)
         await page.keyboard.press("Control+Enter")
-        await expect(page.locator("#said")).to_contain_text("It became a preference pair.")
-        await expect(entries).to_have_count(1)
+        await expect(page.locator("#said")).to_contain_text("Correction sent.")
+        await expect(page.locator("#question")).to_have_text("May I return worn boots?")
         (decided,) = await console.decisions("m1")
         assert (decided.action, decided.corrected_answer, decided.reviewer) == ("correct", GOOD, "anna")
-        (item,) = await console.items(state="decided", q="boots?")
+        item = await console.item("m1", "decided")
         assert [pair["state"] for pair in item["made"]] == ["fresh"]
 
+        await expect(page.locator("#lease")).to_contain_text("Yours until")
         await page.keyboard.press("u")
         await expect(page.locator("#said")).to_contain_text("Undone")
-        await expect(entries).to_have_count(2)
-        await expect(page.locator("#question")).to_have_text("How long may I return boots?")
         assert [decision.action for decision in await console.decisions("m1")] == ["correct", "reopen"]
-        (item,) = [item for item in await console.items(q="boots?") if item["message_id"] == "m1"]
+        item = await console.item("m1", "open")
         assert [pair["state"] for pair in item["made"]] == ["withdrawn"]
 
 
@@ -195,11 +202,9 @@ async def test_a_held_pair_is_approved_and_an_answer_rejected(console: Console, 
     await waiting(console, "sandals", *said, items=2)
     async with agent(chromium, console, "sandals") as page:
         await expect(page.locator("#question")).to_have_text("And sandals?")
-        await expect(page.locator("#do-reject")).to_be_enabled()
         await page.keyboard.press("x")
         await expect(page.locator("#item")).to_contain_text("unsupported: states 99, which the prompt does not")
         await expect(page.locator("#correction")).to_have_value("Boots: 99 days.")
-        await expect(page.locator("#do-approve")).to_be_enabled()
         await page.keyboard.press("a")
         await expect(page.locator("#item")).to_contain_text("Nothing matches.")
     assert [decision.action for decision in await console.decisions("m11", "m12")] == ["reject", "approve"]

@@ -15,6 +15,8 @@ let items = [];
 let cursor = null;
 let current = null; // the item at the right, whole
 let mine = false; // whether its lease is this agent's
+let leasing = Promise.resolve(); // a decision waits for the lease that is on its way
+let leaving = Promise.resolve(); // and taking an item waits until it was given back
 let opening = 0; // a slow answer about an item that was left meanwhile is dropped
 let busy = false;
 const drafts = new Map(); // corrections begun and not sent, so that looking at another item loses none
@@ -112,8 +114,13 @@ function show(item) {
   if (drafts.has(item.review_id) && $("correction")) $("correction").value = drafts.get(item.review_id);
 }
 
+function giveUp(id) {
+  // Where this is lost the lease ends by itself.
+  leaving = ask("DELETE", `/${id}/lease`, undefined, { keepalive: true }).catch(() => {});
+}
+
 function giveBack() {
-  if (current && mine && key) ask("DELETE", `/${current.review_id}/lease`, undefined, { keepalive: true }).catch(() => {});
+  if (current && mine && key) giveUp(current.review_id);
   mine = false;
 }
 
@@ -127,7 +134,7 @@ async function open(id) {
     show(item);
     list();
     $("queue").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
-    if (item.state === "open") await lease(turn);
+    if (item.state === "open") await (leasing = lease(turn));
   } catch (error) {
     if (turn !== opening) return;
     current = null;
@@ -139,6 +146,7 @@ async function open(id) {
 async function lease(turn = opening) {
   const asked = current.review_id;
   let held;
+  await leaving;
   try {
     held = await ask("POST", `/${asked}/lease`);
   } catch (error) {
@@ -147,7 +155,7 @@ async function lease(turn = opening) {
     held = (await ask("GET", `/${asked}`)).lease;
   }
   if (turn !== opening || current?.review_id !== asked) {
-    if (held?.agent === agent) ask("DELETE", `/${asked}/lease`).catch(() => {});
+    if (held?.agent === agent && current?.review_id !== asked) giveUp(asked);
     return;
   }
   mine = held?.agent === agent;
@@ -167,24 +175,31 @@ function send() {
 }
 
 async function decide(action, correction) {
-  if (!current || !mine || busy || (action === "approve" && current.kind !== "pair")) return;
+  if (!current || busy || current.state !== "open" || (action === "approve" && current.kind !== "pair")) return;
+  const id = current.review_id;
   busy = true;
-  const [id, turn] = [current.review_id, opening];
+  await leasing.catch(() => {}); // told where it was asked for
+  if (current?.review_id !== id || !mine) {
+    busy = false;
+    if (current?.review_id === id) say($("lease").textContent, true);
+    return;
+  }
+  const turn = opening;
   const place = items.findIndex((item) => item.review_id === id);
   try {
     const told = await ask("POST", `/${id}`, { action, note: $("note").value.trim(), ...(correction && { corrected_answer: correction }) });
     decided.push(id);
     drafts.delete(id);
     sessionStorage.setItem("csqa-decided", JSON.stringify(decided));
-    mine = !told.in_ledger; // until the ledger has it, nobody else shall take it
     const done = { correct: words.sent, approve: words.approved, reject: words.rejected_done }[action];
     say(told.in_ledger ? `${done} ${action === "correct" ? await outcome(id, told.event_id) : ""}` : `${done} ${words.on_its_way}`);
-    if (turn !== opening) return; // the agent went elsewhere meanwhile
     items = items.filter((item) => item.review_id !== id);
+    if (turn !== opening) { list(); return; } // the agent went elsewhere meanwhile
     [current, mine] = [null, false];
     await load();
     if (turn !== opening) return;
-    const next = items.filter((item) => item.review_id !== id)[Math.max(0, Math.min(place, items.length - 1))];
+    const others = items.filter((item) => item.review_id !== id); // the ledger may not have the decision yet
+    const next = others[Math.max(0, Math.min(place, others.length - 1))];
     if (next) { await open(next.review_id); focusEntry(); } else { list(); $("item").focus(); }
   } catch (error) {
     complain(error);
@@ -230,7 +245,10 @@ async function undoThis() {
 
 // --- keys -----------------------------------------------------------------------------------------------------------
 
-const focusEntry = () => $("queue").querySelector("[aria-current]")?.focus();
+function focusEntry() {
+  // Whoever writes already, goes on writing.
+  if (!document.activeElement.matches("input, textarea, select")) $("queue").querySelector("[aria-current]")?.focus();
+}
 
 async function step(by) {
   if (!items.length) return;
