@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from csqa_loop.commands import bad_cases, data, demo, docs, knowledge, ledger, pairs, policies, processes, reviews
+from csqa_loop.commands import bad_cases, data, demo, docs, experiment, knowledge, ledger, pairs, policies, processes, reviews
 from csqa_loop.domain.errors import CsqaError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(data.app, name="data")
 app.add_typer(bad_cases.app, name="bad-cases")
 app.add_typer(pairs.app, name="pairs")
+app.add_typer(experiment.app, name="experiment")
 app.add_typer(reviews.app, name="reviews")
 
 

@@ -1,0 +1,140 @@
+"""`csqa experiment`: what an experiment says, what it would have said, and how often its rules are wrong."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from csqa_loop.commands.console_client import ask_console
+from csqa_loop.commands.experiment_contract import contract_for_table
+from csqa_loop.commands.experiment_view import show_experiment, show_hindsight, show_simulation
+from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.statistics import CannotCompute
+from csqa_loop.settings import load_settings
+
+if TYPE_CHECKING:
+    from csqa_loop.domain.hindsight import ExperimentUsers, Hindsight
+
+app = typer.Typer(no_args_is_help=True, help="Experiments: results, analyses afterwards, and simulated error rates.")
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+
+
+@app.callback()
+def group() -> None:
+    """Experiments: results, analyses afterwards, and simulated error rates."""
+
+
+@app.command()
+def show(experiment_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """One experiment of the running loop: arms, bounds, verdict and what it rests on.
+
+    Example: csqa experiment show x-1234
+    """
+    told = ask_console(load_settings(), "GET", f"/v1/experiments/{quote(experiment_id, safe='')}")
+    print(json.dumps(told, ensure_ascii=False) if as_json else show_experiment(told))
+
+
+@app.command()
+def analyse(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet or CSV, a row a user: docs/experiments.md lists the columns.")],
+    as_json: Json = False,
+    alpha: Annotated[float | None, typer.Option(min=1e-9, max=0.499, help="One-sided level of each bound.")] = None,
+    margin: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A guardrail and what it may lose. Repeatable.")] = None,
+    primary: Annotated[str | None, typer.Option(metavar="NAME", help="The metric that must get better.")] = None,
+    burn_in: Annotated[int | None, typer.Option(min=2, help="Users an arm before anything is promoted.")] = None,
+    max_users: Annotated[int | None, typer.Option(min=2, help="Users an arm after which it ends INCONCLUSIVE.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with the metrics, margins and alpha.")] = None,
+) -> None:
+    """Judge experiments from a table of users as the loop would have: after each user, in the order in which windows closed.
+
+    Example: csqa experiment analyse users.parquet --json --primary satisfaction --margin error=0.02
+    """
+    from csqa_loop.backends.user_tables import UserTable
+    from csqa_loop.domain.hindsight import hindsight
+
+    if config:
+        os.environ["CSQA_CONFIG"] = str(config)
+    table = UserTable(file)
+    contract, notes = contract_for_table(
+        load_settings().experiment,
+        table,
+        primary=primary,
+        margins=_margins(margin or []),
+        alpha=alpha,
+        burn_in=burn_in,
+        max_users=max_users,
+    )
+    known = {metric.name: metric for metric in contract.metrics}
+    proportions = [name for name, metric in known.items() if metric.kind == "proportion"]
+    results = [_result(users, hindsight(contract, users), notes) for users in table.experiments(tuple(known), proportions)]
+    if as_json:
+        print("[" + ",\n".join(json.dumps(result, ensure_ascii=False) for result in results) + "]")
+    else:
+        print(show_hindsight(results))
+
+
+def _result(users: "ExperimentUsers", seen: "Hindsight", notes: list[str]) -> dict[str, Any]:
+    interval, planned = seen.analysis.primary.interval, seen.fixed_horizon
+    bounds = {"estimate": None, "lower": None, "upper": None} if isinstance(interval, CannotCompute) else asdict(interval)
+    return {
+        "experiment": users.experiment,
+        "verdict": seen.analysis.verdict,
+        "as_of": seen.as_of,
+        "users": sum(seen.users),
+        **bounds,
+        "stopped_by": seen.analysis.stopped_by,
+        "arms": {"challenger": seen.users[0], "control": seen.users[1]},
+        "of_users": len(users.closed_at),
+        "excluded": dict(users.excluded),
+        "metrics": [row.model_dump(mode="json") for row in seen.analysis.estimates],
+        "fixed_horizon": {"cannot_compute": planned.reason} if isinstance(planned, CannotCompute) else asdict(planned),
+        "notes": notes,
+    }
+
+
+def _margins(given: list[str]) -> dict[str, float]:
+    margins = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        try:
+            margins[name.strip()] = float(value)
+        except ValueError:
+            raise PermanentError(f"--margin {text!r} is not NAME=VALUE, such as error=0.02") from None
+        if not 0 < margins[name.strip()] < float("inf"):
+            raise PermanentError(f"--margin {text!r}: a margin is a number above 0, in the metric's own unit")
+    return margins
+
+
+@app.command()
+def simulate(
+    n: Annotated[int, typer.Option("--n", min=10, help="Experiments a scenario.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal figures.")] = 20_261,
+    effect: Annotated[list[float] | None, typer.Option(help="Effects on satisfaction, beside none at all. Repeatable.")] = None,
+    users: Annotated[int, typer.Option(min=20, max=100_000, help="Users an arm after which an experiment ends.")] = 1000,
+    burn_in: Annotated[int, typer.Option(min=2, help="Users an arm before anything is promoted.")] = 100,
+    alpha: Annotated[float, typer.Option(min=1e-6, max=0.499, help="One-sided level of each bound.")] = 0.05,
+    as_json: Json = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Power and time to verdict against the effect.")] = None,
+) -> None:
+    """Simulate experiments with heavy users, seasons and drift, looked at after every user; compare with the habits they replace.
+
+    Example: csqa experiment simulate --n 2000 --effect 0.05 --effect 0.1 --plot power.png
+    """
+    from csqa_loop.commands.experiment_simulation import plot_report, simulation_report
+
+    if burn_in > users:
+        raise PermanentError(f"--burn-in {burn_in} is more than --users {users}; nothing could be promoted")
+    effects = sorted({0.0, *(effect or (-0.1, -0.05, 0.05, 0.1, 0.2))})
+    report = simulation_report(
+        effects, n=n, seed=seed, users=users, burn_in=burn_in, alpha=alpha, tell=lambda text: print(text, file=sys.stderr, flush=True)
+    )
+    if plot:
+        plot_report(report, plot)
+        print(f"{plot} written", file=sys.stderr)
+    print(json.dumps(report) if as_json else show_simulation(report))
