@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from csqa_loop.domain import preferences
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import ChatMessage
+from csqa_loop.domain.trigger import data_hash
 
 
 class Row(BaseModel):
@@ -98,6 +99,14 @@ def read(file: Path, kind: type[_R]) -> tuple[_R, ...]:
             msg = f"{file}, row {number}: {error}"
             raise PermanentError(msg) from error
     return tuple(read_rows)
+
+
+def data_hash_of(file: Path) -> str:
+    """`trigger.data_hash` over a file of pairs, from the very text that it holds."""
+    from pyarrow import parquet
+
+    columns = ("pair_id", "prompt", "chosen", "rejected")
+    return data_hash(tuple(row[name] for name in columns) for row in parquet.read_table(file, columns=list(columns)).to_pylist())
 
 
 def pairs_file(pairs: Sequence[preferences.Pair]) -> bytes:
