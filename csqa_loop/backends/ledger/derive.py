@@ -160,16 +160,19 @@ class Derivation:
             self._connection.execute(f"DELETE FROM {table} WHERE message_id IN (SELECT unnest($1))", [names])  # noqa: S608 - our own names
         self._connection.execute("DELETE FROM pairs WHERE source <> 'rated' AND message_id IN (SELECT unnest($1))", [names])
         self._connection.execute(_RATINGS, [names])
-        answers = self._answers(names)
-        blames, pairs = self._judge(answers, self._complaints(names))
-        pairs += self._proposed(answers, names) + self._imported(names)
+        complaints, proposals = self._complaints(names), self._connection.execute(_PROPOSALS, [names]).fetchall()
+        # Most thumbs are up, and nothing more is asked about their answers.
+        answers = self._answers(sorted({complaint.message_id for complaint in complaints} | {message for _, message, *_ in proposals}))
+        blames, pairs = self._judge(answers, complaints)
+        pairs += self._proposed(answers, proposals) + self._imported(names)
         if blames:
             self._append("blames", blames)
         if pairs:
             self._append("pairs", _pair_rows(pairs, [None] * len(pairs)))
         asked = asked_before | {pair.question_key for pair in pairs}
         asked |= self._rate(rated_before | self._keys("ratings", "prompt_key", names))
-        self._contradict(asked)
+        if asked:
+            self._contradict(asked)
 
     def _judge(self, answers: dict[str, _Told], complaints: list[_Complaint]) -> tuple[list[_Row], list[Pair]]:
         """Blame for every complaint about a known answer, and the pairs that follow from it."""
@@ -189,12 +192,11 @@ class Derivation:
                 pairs.append(pair_from(answer, better, self._policy, category=category))
         return blames, [pair for pair in pairs if pair is not None]
 
-    def _proposed(self, answers: dict[str, _Told], names: list[str]) -> list[Pair]:
-        rows = self._connection.execute(_PROPOSALS, [names]).fetchall()
+    def _proposed(self, answers: dict[str, _Told], proposals: Sequence[tuple[Any, ...]]) -> list[Pair]:
         made = [
             pair_from(answers[message].answer, Better(event_id, text, method, judge, _utc(moment)), self._policy,
                       category=self._category(answers[message].answer))
-            for event_id, message, text, method, judge, moment in rows if message in answers
+            for event_id, message, text, method, judge, moment in proposals if message in answers
         ]  # fmt: skip
         return [pair for pair in made if pair is not None]
 
