@@ -36,14 +36,14 @@ WITH seen AS (
         t.a.question IS NOT NULL AND count(*) OVER (PARTITION BY s."user", t.a.question) > 1 AS repeated
     FROM shown s LEFT JOIN told t USING (message_id) LEFT JOIN rated r USING (message_id)
 ), conversations AS (
-    SELECT arm, "user", conversation_id, count(*) AS exposures, count_if(answered) AS answers, count_if(thumb = 'up') AS ups,
-        count_if(thumb = 'down') AS downs, count_if(a.handoff) AS handoffs, count_if(NOT a.covered) AS unanswered, sum(a.latency_ms) AS latency_ms,
+    SELECT arm, "user", conversation_id, count(*) AS exposures, count(*) FILTER (answered) AS answers, count(*) FILTER (thumb = 'up') AS ups,
+        count(*) FILTER (thumb = 'down') AS downs, count(*) FILTER (a.handoff) AS handoffs, count(*) FILTER (NOT a.covered) AS unanswered, sum(a.latency_ms) AS latency_ms,
         sum(a.characters) AS answer_characters, sum(a.tokens) AS completion_tokens,
-        bool_and(answered AND NOT a.handoff AND NOT repeated) AND count_if(thumb = 'down') = 0 AS resolved
+        bool_and(answered AND NOT a.handoff AND NOT repeated) AND count(*) FILTER (thumb = 'down') = 0 AS resolved
     FROM messages GROUP BY ALL
 ), counted AS (
     SELECT arm, "user", 1.0 AS users, sum(exposures)::DOUBLE AS exposures, sum(answers)::DOUBLE AS answers, sum(exposures - answers)::DOUBLE AS errors,
-        count(*)::DOUBLE AS conversations, count_if(resolved)::DOUBLE AS resolved_conversations, sum(ups)::DOUBLE AS ups, sum(downs)::DOUBLE AS downs,
+        count(*)::DOUBLE AS conversations, count(*) FILTER (resolved)::DOUBLE AS resolved_conversations, sum(ups)::DOUBLE AS ups, sum(downs)::DOUBLE AS downs,
         sum(ups + downs)::DOUBLE AS thumbs, sum(handoffs)::DOUBLE AS handoffs, sum(unanswered)::DOUBLE AS unanswered,
         coalesce(sum(latency_ms), 0)::DOUBLE AS latency_ms, coalesce(sum(answer_characters), 0)::DOUBLE AS answer_characters,
         coalesce(sum(completion_tokens), 0)::DOUBLE AS completion_tokens
@@ -74,8 +74,8 @@ def arm_totals(connection: Connection, experiment: Experiment, as_of: datetime, 
 def _sums(metric: MetricContract) -> str:
     n, d = metric.numerator, metric.denominator
     if metric.kind == "quantile":
-        return f"[count_if({d} > 0), quantile_cont({n} / {d}, {metric.quantile}) FILTER ({d} > 0)]"
-    return f"[count_if({d} > 0), sum({n}) FILTER ({d} > 0), sum({d}), sum({n} * {n}) FILTER ({d} > 0), sum({d} * {d}), sum({n} * {d})]::DOUBLE[]"
+        return f"[count(*) FILTER ({d} > 0), quantile_cont({n} / {d}, {metric.quantile}) FILTER ({d} > 0)]"
+    return f"[count(*) FILTER ({d} > 0), sum({n}) FILTER ({d} > 0), sum({d}), sum({n} * {n}) FILTER ({d} > 0), sum({d} * {d}), sum({n} * {d})]::DOUBLE[]"
 
 
 def _arm(arm: Literal["challenger", "control"], metrics: list[MetricContract], row: tuple[Any, ...] | None) -> ArmTotals:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import ExperimentContract, GuardrailContract
-from csqa_loop.domain.experiment import HARM_FLOOR, Analysis, ArmTotals, MetricTotals, analyse, arm_of, bucket_of
+from csqa_loop.domain.events import ExperimentContract, GuardrailContract, MetricContract
+from csqa_loop.domain.experiment import HARM_FLOOR, Analysis, ArmTotals, MetricTotals, Quantile, analyse, arm_of, bucket_of, definitions
 
 USERS = [f"u-{number:016x}" for number in range(200_000)]
 
@@ -216,3 +216,56 @@ def test_more_thumbs_up_never_make_the_verdict_worse(rates: tuple[float, float])
 @given(up=st.floats(0, 1), users=st.integers(0, HARM_FLOOR - 1))
 def test_too_few_users_decide_nothing(up: float, users: int):
     assert look({"up": up, "users": users}, {"up": 1 - up, "users": users}).verdict == "CONTINUE"
+
+
+# --- kinds of metrics -------------------------------------------------------------------------------------------------
+
+
+def test_zero_errors_pass_a_margin_that_pseudo_users_could_not_show():
+    contract = CONTRACT.model_copy(update={"guardrails": (GuardrailContract(metric="error", margin=0.03),)})
+    assert look({"up": 0.8}, contract=contract).verdict == "PROMOTE"
+    narrower = CONTRACT.model_copy(update={"guardrails": (GuardrailContract(metric="error", margin=0.02),)})
+    assert look({"up": 0.8}, contract=narrower).verdict == "CONTINUE"
+
+
+def test_a_user_with_many_events_is_not_many_users():
+    """Thirty users who each failed or succeeded ten times say no more than thirty."""
+    once, often = ([(float(number < 2), 1.0) for number in range(200)], [(10.0 * (number < 2), 10.0) for number in range(200)])
+    bounds = []
+    for events in (once, often):
+        metrics = {"satisfaction": share_of(200, 0.8), "error": MetricTotals.of(events)}
+        contract = CONTRACT.model_copy(update={"guardrails": (GuardrailContract(metric="error", margin=0.1),)})
+        other = ArmTotals("control", 200, {**metrics, "error": share_of(200, 0.0)})
+        analysis = analyse(contract, ArmTotals("challenger", 200, metrics), other, (200, 200), 1.0)
+        bounds.append(analysis.guardrails[0].interval)
+    assert (bounds[0].lower, bounds[0].upper) == pytest.approx((bounds[1].lower, bounds[1].upper))
+
+
+def test_a_contract_with_metrics_of_its_own_is_judged_by_them():
+    terms = {"numerator": "completion_tokens", "denominator": "answers", "kind": "ratio"}
+    metrics = (
+        MetricContract(name="brevity", higher_is_better=False, **terms),
+        MetricContract(name="satisfaction", numerator="ups", denominator="thumbs", higher_is_better=True, kind="proportion"),
+    )
+    contract = CONTRACT.model_copy(update={"metrics": metrics, "guardrails": (GuardrailContract(metric="brevity", margin=20.0),)})
+    one, other = ({"satisfaction": share_of(200, up), "brevity": latencies(200, mean)} for up, mean in ((0.8, 500.0), (0.55, 400.0)))
+    analysis = analyse(contract, ArmTotals("challenger", 200, one), ArmTotals("control", 200, other), (200, 200), 1.0)
+    assert analysis.verdict == "ROLL_BACK"
+    assert "lower bound of brevity" in analysis.stopped_by
+
+
+def test_quantiles_are_reported_and_never_judged():
+    one, other = arm("challenger", up=0.8), arm("control")
+    sides = [ArmTotals(s.arm, s.users, s.metrics, {"latency_p95": Quantile(200, v)}) for s, v in ((one, 950.0), (other, 900.0))]
+    analysis = analyse(CONTRACT, sides[0], sides[1], (200, 200), 60.0)
+    rows = {row.arm: row for row in analysis.estimates if row.metric == "latency_p95"}
+    assert (rows["challenger"].estimate, rows["control"].estimate, rows["difference"].estimate) == (950.0, 900.0, 50.0)
+    assert rows["difference"].lower is None
+    with pytest.raises(PermanentError, match="'latency_p95' is a quantile, which has no bounds; use one of satisfaction"):
+        look({}, contract=CONTRACT.model_copy(update={"primary": "latency_p95"}))
+
+
+def test_contracts_from_before_metrics_were_declared_stay_readable():
+    body = CONTRACT.model_dump_json(exclude={"metrics", "false_discovery_target"})
+    assert ExperimentContract.model_validate_json(body) == CONTRACT
+    assert set(definitions(CONTRACT)) >= {"satisfaction", "handoff", "error", "latency"}
