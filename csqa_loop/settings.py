@@ -283,6 +283,8 @@ class GateSettings(_Section):
 
     enabled: bool = True
     preference_margin: float = Field(default=0.10, ge=0)
+    preference_margin_nats: float = Field(default=0.10, ge=0)
+    """What the mean margin of better over worse answers may lose, in nats a token."""
     regression_margin: float = Field(default=0.10, ge=0)
     regression_file: str = ""
     """A YAML file with a `regression` list (a scenario file is one). Empty: no regression questions."""

@@ -54,9 +54,11 @@ async def evaluate(
     prompts = [asked.messages for asked in questions] + [pair.prompt for pair in holdout]
     answers = [await _each(prompts, lambda prompt, name=name: _answer(server, name, prompt)) for name in (champion, candidate)]  # type: ignore[misc]
     correct = [[judge(text, asked.question, asked.language) for text, asked in zip(texts, questions, strict=False)] for texts in answers]
+    about, asked_for = [pair.question for pair in holdout], [asked.question.id for asked in questions]
     return (
-        gate.preference_check(scores[0], scores[1], settings.preference_margin),
-        gate.regression_check(correct[0], correct[1], settings.regression_margin),
+        gate.preference_check(scores[0], scores[1], settings.preference_margin, about),
+        gate.margin_check(scores[0], scores[1], settings.preference_margin_nats, about),
+        gate.regression_check(correct[0], correct[1], settings.regression_margin, asked_for),
         *gate.sanity_checks(answers[0], answers[1]),
     )
 

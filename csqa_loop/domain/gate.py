@@ -1,12 +1,19 @@
 """The offline gate: is the candidate no worse than the champion on what neither was trained on? Pure; counts in, checks out."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from csqa_loop.domain.events import GateCheck
+from csqa_loop.domain.resampling import difference_interval
+from csqa_loop.domain.text import normalised
 
+ENOUGH_QUESTIONS = 20
+"""Different questions from which on an interval is drawn. A percentile bootstrap of few is too narrow (Hesterberg 2015)."""
+LEVEL = 1 - 0.05 / 3
+"""Coverage of an interval. Being better in any of three figures is enough, so each gets a third of the error (Bonferroni)."""
 EMPTY_MARGIN = 0.02
 REPETITION_MARGIN = 0.05
 LENGTH_FACTOR = 3.0
@@ -28,15 +35,53 @@ class PairScore:
         """The better answer is the more probable one, token for token."""
         return self.chosen > self.rejected
 
+    @property
+    def margin(self) -> float:
+        """Nats a token; infinite where one answer is empty."""
+        return self.chosen - self.rejected
 
-def preference_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float) -> GateCheck:
-    """Share of held-out pairs whose better answer is the more probable one."""
-    return _share_check("preference accuracy", [s.correct for s in champion], [s.correct for s in candidate], margin, "held-out pairs")
+
+def preference_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float, questions: Sequence[str]) -> GateCheck:
+    """Share of held-out pairs whose better answer is the more probable one; `questions` names what each pair is about."""
+    before, after = [s.correct for s in champion], [s.correct for s in candidate]
+    return _bounded(_share_check("preference accuracy", before, after, margin, "held-out pairs"), before, after, questions)
 
 
-def regression_check(champion: Sequence[bool], candidate: Sequence[bool], margin: float) -> GateCheck:
-    """Share of regression questions answered correctly."""
-    return _share_check("regression questions", champion, candidate, margin, "questions")
+def margin_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float, questions: Sequence[str]) -> GateCheck:
+    """By how many nats a token the better answer is the more probable one, on average.
+
+    An empty answer has no tokens: its pair counts for the accuracy and is left out here. Too few questions never fail the check.
+    """
+    name = "preference margin"
+    pairs = [
+        (before.margin, after.margin, question)
+        for before, after, question in zip(champion, candidate, questions, strict=True)
+        if math.isfinite(before.margin) and math.isfinite(after.margin)
+    ]
+    if not pairs:
+        return GateCheck(name=name, passed=True, margin=margin, detail="no data")
+    before, after, asked = (list(column) for column in zip(*pairs, strict=True))
+    means = sum(before) / len(pairs), sum(after) / len(pairs)
+    bounded = _bounded(
+        GateCheck(
+            name=name,
+            passed=True,
+            champion=means[0],
+            candidate=means[1],
+            margin=margin,
+            n=len(pairs),
+            detail="nats a token, mean over pairs",
+        ),
+        before,
+        after,
+        asked,
+    )
+    return bounded.model_copy(update={"passed": bounded.lower is None or means[0] - means[1] <= margin})
+
+
+def regression_check(champion: Sequence[bool], candidate: Sequence[bool], margin: float, questions: Sequence[str]) -> GateCheck:
+    """Share of regression questions answered correctly; `questions` names what each phrasing asks."""
+    return _bounded(_share_check("regression questions", champion, candidate, margin, "questions"), champion, candidate, questions)
 
 
 def sanity_checks(champion: Sequence[str], candidate: Sequence[str]) -> tuple[GateCheck, ...]:
@@ -96,6 +141,18 @@ def _share_check(name: str, champion: Sequence[bool], candidate: Sequence[bool],
     passed = (before - after) / n <= allowed + 1e-9
     detail = f"{after} of {n} {unit} with the candidate, {before} with the champion"
     return GateCheck(name=name, passed=passed, champion=before / n, candidate=after / n, margin=allowed, n=n, detail=detail)
+
+
+def _bounded(check: GateCheck, champion: Sequence[float], candidate: Sequence[float], questions: Sequence[str]) -> GateCheck:
+    """With bounds where there are enough questions, and otherwise with a word on that."""
+    asked = [normalised(question) for question in questions]
+    if not check.n:
+        return check
+    if len(set(asked)) < ENOUGH_QUESTIONS:
+        few = f"too few to decide whether it is better: {len(set(asked))} different questions of {ENOUGH_QUESTIONS}"
+        return check.model_copy(update={"detail": f"{check.detail}; {few}"})
+    found = difference_interval(champion, candidate, asked, level=LEVEL)
+    return check.model_copy(update={"lower": found.lower, "upper": found.upper})
 
 
 def _length_check(champion: Sequence[str], candidate: Sequence[str]) -> GateCheck:

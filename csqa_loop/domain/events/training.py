@@ -73,6 +73,9 @@ class GateCheck(BaseModel):
     champion: float | None = None
     candidate: float | None = None
     margin: float = 0.0
+    lower: float | None = None
+    """Bounds of candidate minus champion; none where nothing was resampled, or the questions are too few to decide."""
+    upper: float | None = None
     n: Int32 = Field(default=0, ge=0)
     detail: str = ""
 

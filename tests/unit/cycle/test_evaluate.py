@@ -44,6 +44,7 @@ async def test_a_candidate_that_answers_alike_passes() -> None:
     checks = await _checks(_server("You have 14 days to return it."))
     assert set(checks) == {
         "preference accuracy",
+        "preference margin",
         "regression questions",
         "answers not empty",
         "answers without repetition",

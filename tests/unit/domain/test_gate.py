@@ -11,27 +11,75 @@ RIGHT, WRONG = PairScore(-1.0, -2.0), PairScore(-2.0, -1.0)
 outcomes = st.lists(st.booleans(), min_size=1, max_size=60)
 
 
+def asked(count: int) -> list[str]:
+    return [f"question {number}" for number in range(count)]
+
+
 def test_equal_scores_are_not_a_preference() -> None:
     assert not PairScore(-1.0, -1.0).correct
 
 
 def test_preference_accuracy_may_fall_by_the_margin_and_no_further() -> None:
     champion = [RIGHT] * 20
-    assert gate.preference_check(champion, [RIGHT] * 18 + [WRONG] * 2, 0.10).passed
-    refused = gate.preference_check(champion, [RIGHT] * 17 + [WRONG] * 3, 0.10)
+    assert gate.preference_check(champion, [RIGHT] * 18 + [WRONG] * 2, 0.10, asked(20)).passed
+    refused = gate.preference_check(champion, [RIGHT] * 17 + [WRONG] * 3, 0.10, asked(20))
     assert not refused.passed
     assert (refused.champion, refused.candidate, refused.n) == (1.0, 0.85, 20)
 
 
+def test_a_candidate_that_prefers_better_answers_more_often_has_a_lower_bound_above_zero() -> None:
+    champion = [RIGHT] * 20 + [WRONG] * 20
+    check = gate.preference_check(champion, [RIGHT] * 38 + [WRONG] * 2, 0.10, asked(40))
+    assert check.lower is not None
+    assert check.upper is not None
+    assert 0 < check.lower < 0.45 < check.upper
+    alike = gate.preference_check(champion, champion, 0.10, asked(40))
+    assert (alike.lower, alike.upper) == (0.0, 0.0)
+
+
+def test_pairs_about_one_question_are_no_evidence_of_many() -> None:
+    champion, candidate = [WRONG] * 40, [RIGHT] * 40
+    check = gate.preference_check(champion, candidate, 0.10, ["How long?", "how long"] * 20)
+    assert (check.lower, check.upper) == (None, None)
+    assert "too few to decide whether it is better: 1 different questions of 20" in check.detail
+    assert check.passed
+
+
+def test_the_margin_is_in_nats_a_token_and_may_fall_by_so_much() -> None:
+    champion = [PairScore(-1.0, -2.0)] * 30
+    check = gate.margin_check(champion, [PairScore(-1.0, -1.95)] * 30, 0.10, asked(30))
+    assert (check.champion, check.candidate) == (pytest.approx(1.0), pytest.approx(0.95))
+    assert (check.lower, check.upper) == (pytest.approx(-0.05), pytest.approx(-0.05))
+    assert check.passed
+    assert not gate.margin_check(champion, [PairScore(-1.0, -1.8)] * 30, 0.10, asked(30)).passed
+
+
+def test_a_margin_over_few_questions_never_fails() -> None:
+    check = gate.margin_check([PairScore(-1.0, -5.0)] * 4, [PairScore(-5.0, -1.0)] * 4, 0.10, asked(4))
+    assert check.passed
+    assert "too few to decide" in check.detail
+
+
+def test_an_empty_answer_has_no_margin() -> None:
+    empty = PairScore(-1.0, float("-inf"))
+    assert gate.margin_check([empty, RIGHT], [empty, RIGHT], 0.1, asked(2)).n == 1
+    assert gate.margin_check([empty], [empty], 0.1, asked(1)).detail == "no data"
+
+
 def test_one_item_of_a_few_is_no_evidence() -> None:
-    check = gate.regression_check([True, True, True], [True, True, False], 0.10)
+    check = gate.regression_check([True, True, True], [True, True, False], 0.10, asked(3))
     assert check.passed
     assert check.margin == pytest.approx(1 / 3)
-    assert not gate.regression_check([True, True, True], [True, False, False], 0.10).passed
+    assert not gate.regression_check([True, True, True], [True, False, False], 0.10, asked(3)).passed
 
 
 def test_a_check_without_data_says_so_and_does_not_fail() -> None:
-    for check in (gate.preference_check([], [], 0.1), gate.regression_check([], [], 0.1), *gate.sanity_checks([], [])):
+    for check in (
+        gate.preference_check([], [], 0.1, []),
+        gate.margin_check([], [], 0.1, []),
+        gate.regression_check([], [], 0.1, []),
+        *gate.sanity_checks([], []),
+    ):
         assert check.passed
         assert check.detail == "no data"
         assert check.n == 0
@@ -39,7 +87,7 @@ def test_a_check_without_data_says_so_and_does_not_fail() -> None:
 
 def test_both_must_be_judged_on_the_same() -> None:
     with pytest.raises(ValueError, match="both must be on the same"):
-        gate.regression_check([True], [True, False], 0.1)
+        gate.regression_check([True], [True, False], 0.1, asked(1))
 
 
 def test_silence_circles_and_rambling_fail_by_name() -> None:
@@ -71,15 +119,15 @@ def test_a_switched_off_gate_passes_and_says_so() -> None:
 
 
 def test_one_failed_check_fails_the_gate() -> None:
-    good = gate.regression_check([True] * 9, [True] * 9, 0.0)
-    bad = gate.regression_check([True] * 9, [False] * 9, 0.0)
+    good = gate.regression_check([True] * 9, [True] * 9, 0.0, asked(9))
+    bad = gate.regression_check([True] * 9, [False] * 9, 0.0, asked(9))
     assert gate.verdict([good])
     assert not gate.verdict([good, bad])
 
 
 @given(outcomes, st.floats(0, 1))
 def test_a_candidate_like_the_champion_always_passes(results: list[bool], margin: float) -> None:
-    assert gate.regression_check(results, results, margin).passed
+    assert gate.regression_check(results, results, margin, asked(len(results))).passed
 
 
 @given(outcomes, st.integers(0, 59), st.floats(0, 1))
@@ -87,8 +135,8 @@ def test_getting_one_more_right_never_turns_a_pass_into_a_failure(results: list[
     champion = [True] * len(results)
     better = list(results)
     better[index % len(results)] = True
-    if gate.regression_check(champion, results, margin).passed:
-        assert gate.regression_check(champion, better, margin).passed
+    if gate.regression_check(champion, results, margin, asked(len(results))).passed:
+        assert gate.regression_check(champion, better, margin, asked(len(results))).passed
 
 
 def test_passages_that_share_rare_words_come_first() -> None:
