@@ -13,6 +13,8 @@ from csqa_loop.domain.errors import CsqaError, PermanentError
 
 BAD_INPUT = 2
 FAILED = 1
+_FULL = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed writing")
+"""What libraries say of a full disk; the last two are how torch ends a checkpoint."""
 
 
 class BadInputError(PermanentError):
@@ -51,13 +53,14 @@ def run(name: str, run_dir: Path, work: Callable[[RunDirectory], None]) -> int:
 def explain(error: BaseException, run_dir: Path) -> str:
     """One line that says what a person can do about it."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}) or "No space left on device" in text:
+    if (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}) or any(words in text for words in _FULL):
         return f"the disk is full ({text}); free some space on the volume of {run_dir} and of the adapters"
     if (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in text
         or "not enough memory" in text
+        or "bad_alloc" in text
     ):
         return f"out of memory ({text[:300]}); a smaller training.batch_size or training.max_length needs less"
     return f"{type(error).__name__}: {text[:1000]}"

@@ -122,7 +122,9 @@ def test_a_wrong_regression_file_is_bad_input(tmp_path: Path, content: str, mess
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
         (RuntimeError("Error: I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"), "the disk is full"),
         (MemoryError(), "out of memory"),
+        (RuntimeError("std::bad_alloc"), "out of memory"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"), "out of memory"),
         (ValueError("odd"), "ValueError: odd"),
     ],
@@ -133,3 +135,13 @@ def test_what_the_machine_lacks_is_said_in_words(tmp_path: Path, error: Exceptio
 
     assert entry.run("train_adapter", tmp_path, work) == entry.FAILED
     assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_what_torch_says_of_a_full_disk_is_still_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+
+    def work(_) -> None:
+        torch.save({"optimiser": torch.zeros(1_000_000)}, "/dev/full")
+
+    assert entry.run("train_adapter", tmp_path, work) == entry.FAILED
+    assert "the disk is full" in capsys.readouterr().err.splitlines()[-1]
