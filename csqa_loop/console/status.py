@@ -3,11 +3,11 @@
 from dataclasses import asdict
 from typing import Any
 
-from csqa_loop.backends.ledger import experiments, pairs, queries
+from csqa_loop.backends.ledger import pairs, queries
 from csqa_loop.bootstrap import LoopParts
 from csqa_loop.domain.error_control import error_budget
 from csqa_loop.domain.events import now
-from csqa_loop.domain.rollout import Experiment, Run, in_flight
+from csqa_loop.domain.rollout import Experiment, LoopState, Run, in_flight
 
 
 async def status(parts: LoopParts, *, caught_up: bool) -> dict[str, Any]:
@@ -23,12 +23,23 @@ async def status(parts: LoopParts, *, caught_up: bool) -> dict[str, Any]:
         and deployment.model_dump(
             mode="json", include={"revision", "champion", "challenger", "candidate", "share", "experiment", "cause", "occurred_at"}
         ),
+        "operators": operators_status(state),
         "run": state.run and run_status(state.run),
         "experiment": state.experiment and await experiment_status(parts, state.experiment, settled=not busy),
         "proposals": parts.proposer.status() if parts.proposer else None,
         "pairs": await parts.ledger.ask(pairs.pair_counts),
         "recorded": await parts.ledger.ask(queries.recorded_counts),
         "expected_false_promotions": await false_promotions(parts),
+    }
+
+
+def operators_status(state: LoopState) -> dict[str, Any]:
+    """The pause in force, and the promotion or roll-back that is not carried out yet."""
+    shown = {"operator", "reason", "occurred_at", "action", "target"}
+    order = state.operators.open_order(state.deployment.order) if state.deployment else None
+    return {
+        "paused": state.operators.paused and state.operators.paused.model_dump(mode="json", include=shown - {"action", "target"}),
+        "order": order and order.model_dump(mode="json", include=shown),
     }
 
 
@@ -76,7 +87,7 @@ async def experiment_status(parts: LoopParts, experiment: Experiment, *, settled
         "share": experiment.share,
         "n": {"challenger": users.get("challenger", 0), "control": users.get("control", 0)},
         "exposed": {"challenger": exposed[0], "control": exposed[1]},
-        "excluded": {"seen_in_both_arms": await parts.ledger.ask(experiments.users_in_both_arms, opened.experiment_id)},
+        "excluded": {"seen_in_both_arms": await parts.ledger.in_both_arms(opened.experiment_id)},
         "estimate": difference.estimate if difference else None,
         "lower": difference.lower if difference else None,
         "upper": difference.upper if difference else None,

@@ -29,6 +29,7 @@ class LedgerService:
         self._ledger = ledger
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._reader = ThreadPoolExecutor(2, thread_name_prefix="ledger-reader")
+        self._closed_users = experiments.ClosedUsers()
         self._taken = asyncio.Condition()
         self.batches = 0
 
@@ -141,11 +142,15 @@ class LedgerService:
 
     async def totals(self, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
         """Sums over closed users: challenger, control."""
-        return await self.ask(experiments.arm_totals, experiment, as_of, grace_seconds)
+        return await self.ask(self._closed_users.totals, experiment, as_of, grace_seconds)
 
     async def exposed(self, experiment_id: str) -> tuple[int, int]:
         """Users exposed so far: challenger, control."""
-        return await self.ask(experiments.exposed_users, experiment_id)
+        return await self.ask(self._closed_users.exposed, experiment_id)
+
+    async def in_both_arms(self, experiment_id: str) -> int:
+        """Users who saw both arms and count nowhere."""
+        return await self.ask(self._closed_users.in_both_arms, experiment_id)
 
     async def past_experiments(self) -> list[PastExperiment]:
         """Every experiment that was ever opened, oldest first."""

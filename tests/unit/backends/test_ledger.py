@@ -251,7 +251,7 @@ def test_users_count_once_when_their_window_closes(ledger: Ledger) -> None:
     )  # fmt: skip
     experiment = queries.latest_experiment(ledger.connection)
     assert experiment is not None
-    challenger, control = experiments.arm_totals(ledger.connection, experiment, make.at(40), grace_seconds=2)
+    challenger, control = experiments.ClosedUsers().totals(ledger.connection, experiment, make.at(40), grace_seconds=2)
     assert (challenger.users, control.users) == (3, 1)
     assert (challenger.metrics["satisfaction"].num, challenger.metrics["satisfaction"].den, challenger.metrics["satisfaction"].users) == (
         1,
@@ -260,7 +260,7 @@ def test_users_count_once_when_their_window_closes(ledger: Ledger) -> None:
     )
     assert (challenger.metrics["error"].num, challenger.metrics["error"].den) == (1, 3)
     assert (control.metrics["satisfaction"].num, control.metrics["handoff"].num) == (1, 1)
-    assert experiments.exposed_users(ledger.connection, "x-1") == (4, 1)
+    assert experiments.ClosedUsers().exposed(ledger.connection, "x-1") == (4, 1)
 
 
 def test_a_user_seen_in_both_arms_is_left_out(ledger: Ledger) -> None:
@@ -273,7 +273,7 @@ def test_a_user_seen_in_both_arms_is_left_out(ledger: Ledger) -> None:
     )
     experiment = queries.latest_experiment(ledger.connection)
     assert experiment is not None
-    challenger, control = experiments.arm_totals(ledger.connection, experiment, make.at(100), 2)
+    challenger, control = experiments.ClosedUsers().totals(ledger.connection, experiment, make.at(100), 2)
     assert (challenger.users, control.users) == (0, 0)
 
 

@@ -43,7 +43,7 @@ def verdict(name: str, said: str, second: float) -> e.VerdictReached:
 def totals(ledger: Ledger, second: float = 100) -> tuple[ArmTotals, ArmTotals]:
     experiment = queries.latest_experiment(ledger.connection)
     assert experiment is not None
-    return experiments.arm_totals(ledger.connection, experiment, make.at(second), 2)
+    return experiments.ClosedUsers().totals(ledger.connection, experiment, make.at(second), 2)
 
 
 def ratio(arm: ArmTotals, metric: str) -> tuple[float, float]:
@@ -122,7 +122,7 @@ def test_an_exposure_told_twice_counts_once(ledger: Ledger):
     ledger.take(make.batch(opening(), make.exposure(1, **CHALLENGER), make.answer(1, second=1, **CHALLENGER), again))
     challenger, _ = totals(ledger)
     assert (challenger.users, ratio(challenger, "error"), ratio(challenger, "turns")) == (1, (0, 1), (1, 1))
-    assert experiments.exposed_users(ledger.connection, "x-1") == (1, 0)
+    assert experiments.ClosedUsers().exposed(ledger.connection, "x-1") == (1, 0)
 
 
 def test_users_seen_in_both_arms_are_counted_and_left_out(ledger: Ledger):
@@ -133,7 +133,7 @@ def test_users_seen_in_both_arms_are_counted_and_left_out(ledger: Ledger):
     )  # fmt: skip
     challenger, control = totals(ledger)
     assert (challenger.users, control.users) == (0, 1)
-    assert experiments.users_in_both_arms(ledger.connection, "x-1") == 1
+    assert experiments.ClosedUsers().in_both_arms(ledger.connection, "x-1") == 1
 
 
 def test_the_sample_ratio_is_tested_on_exposures_not_on_closed_users(ledger: Ledger):
@@ -143,7 +143,7 @@ def test_the_sample_ratio_is_tested_on_exposures_not_on_closed_users(ledger: Led
     assert experiment is not None
     challenger, control = totals(ledger)
     assert (challenger.users, control.users) == (0, 0)
-    exposed = experiments.exposed_users(ledger.connection, "x-1")
+    exposed = experiments.ClosedUsers().exposed(ledger.connection, "x-1")
     assert analyse(experiment.opened.contract, challenger, control, exposed, 0.0).verdict == "INVALID"
 
 
@@ -158,3 +158,62 @@ def test_the_history_of_experiments_is_their_opening_order(ledger: Ledger):
     assert experiments.past_experiments(ledger.connection) == [
         PastExperiment(0.05, promoted=True), PastExperiment(0.02, promoted=False), PastExperiment(0.05, promoted=False),
     ]  # fmt: skip
+
+
+# --- from look to look ------------------------------------------------------------------------------------------------
+
+
+def visit(number: int, second: float, arm: str, user: int | None = None) -> list[e.Event]:
+    who = {"user": f"u-{number if user is None else user:016x}", "experiment": "x-1", "arm": arm}
+    return [make.exposure(number, second=second, **who), make.answer(number, second=second + 1, latency_ms=10.0 * number, **who)]
+
+
+def test_many_looks_say_what_one_says(ledger: Ledger):
+    facts: list[e.Event] = [opening()]
+    for number in range(60):
+        # Every third user comes back, within the window or long after it.
+        facts += visit(number, 2 * number, "challenger" if number % 2 else "control")
+        if number % 3 == 0:
+            facts += visit(100 + number, 2 * number + (5 if number % 2 else 50), "challenger" if number % 2 else "control", user=number)
+        facts.append(make.thumb(number, "up" if number % 5 else "down", second=2 * number + 3))
+    ledger.take(make.batch(*sorted(facts, key=lambda fact: fact.occurred_at)))
+    experiment = queries.latest_experiment(ledger.connection)
+    assert experiment is not None
+    kept = experiments.ClosedUsers()
+    for second in (10, 22.5, 60, 60, 91, 200):
+        looked = kept.totals(ledger.connection, experiment, make.at(second), 2)
+        assert looked == experiments.ClosedUsers().totals(ledger.connection, experiment, make.at(second), 2)
+        assert kept.exposed(ledger.connection, "x-1") == experiments.ClosedUsers().exposed(ledger.connection, "x-1") == (30, 30)
+    assert looked[0].users == looked[1].users == 30
+
+
+def test_a_look_back_in_time_begins_anew(ledger: Ledger):
+    ledger.take(make.batch(opening(), *visit(1, 0, "challenger"), *visit(2, 50, "challenger")))
+    experiment = queries.latest_experiment(ledger.connection)
+    assert experiment is not None
+    kept = experiments.ClosedUsers()
+    assert [kept.totals(ledger.connection, experiment, make.at(second), 2)[0].users for second in (100, 30, 100)] == [2, 1, 2]
+
+
+def test_whoever_turns_up_in_the_other_arm_later_counts_nowhere_from_then_on(ledger: Ledger):
+    ledger.take(make.batch(opening(), *visit(1, 0, "challenger"), *visit(2, 0, "control")))
+    experiment = queries.latest_experiment(ledger.connection)
+    assert experiment is not None
+    kept = experiments.ClosedUsers()
+    assert [side.users for side in kept.totals(ledger.connection, experiment, make.at(30), 2)] == [1, 1]
+    ledger.take(make.batch(*visit(3, 40, "control", user=1), first_offset=100))
+    assert kept.in_both_arms(ledger.connection, "x-1") == 1
+    assert [side.users for side in kept.totals(ledger.connection, experiment, make.at(90), 2)] == [0, 1]
+    assert kept.exposed(ledger.connection, "x-1") == (1, 1)
+    assert kept.in_both_arms(ledger.connection, "x-1") == 1
+
+
+def test_another_experiment_begins_anew(ledger: Ledger):
+    ledger.take(make.batch(opening(), *visit(1, 0, "challenger"), opening(name="x-2", second=60)))
+    kept, former = experiments.ClosedUsers(), queries.latest_experiment(ledger.connection, "x-1")
+    present = queries.latest_experiment(ledger.connection)
+    assert former is not None
+    assert present is not None
+    assert kept.totals(ledger.connection, former, make.at(100), 2)[0].users == 1
+    assert kept.totals(ledger.connection, present, make.at(100), 2)[0].users == 0
+    assert kept.exposed(ledger.connection, "x-1") == (1, 0)
