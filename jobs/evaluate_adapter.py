@@ -111,8 +111,7 @@ def regression_questions(file: Path) -> tuple[AskedQuestion, ...]:
     language = str(content.get("language", "en"))
     folder = file.parent / str(content.get("policies", "policies"))
     asked: list[AskedQuestion] = []
-    for number, item in enumerate(content.get("regression") or []):
-        question = _question(file, number, item)
+    for question in _questions(file, content.get("regression") or []):
         passages = _passages(folder / question.policy)
         for ask in question.ask:
             excerpts = gate.best_passages(ask, passages, RetrievalSettings().top_k)
@@ -121,13 +120,24 @@ def regression_questions(file: Path) -> tuple[AskedQuestion, ...]:
     return tuple(asked)
 
 
+def _questions(file: Path, items: Sequence[Any]) -> list[Probe]:
+    questions = [_question(file, number, item) for number, item in enumerate(items)]
+    known: set[str] = set()
+    for number, question in enumerate(questions):
+        if question.id in known:
+            msg = f"{file}: regression[{number}].id is {question.id!r}, which another question has; ids must be unique"
+            raise PermanentError(msg)
+        known.add(question.id)
+    return questions
+
+
 def _question(file: Path, number: int, item: Any) -> Probe:
     try:
         return Probe.model_validate(item)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in (f"regression[{number}]", *first["loc"]))
-        msg = f"{file}: {where} is {str(first['input'])[:80]!r}: {first['msg']}; a question has id, policy, ask, expect and, if need be, forbid"
+        msg = f"{file}: {where} is {str(first['input'])[:80]!r}: {first['msg']}; a question has id, policy, ask, expect and, if need be, forbid, category and zero_tolerance"
         raise PermanentError(msg) from error
 
 

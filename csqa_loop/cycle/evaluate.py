@@ -12,7 +12,8 @@ from csqa_loop.cycle.run_rows import Pair
 from csqa_loop.domain import gate
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import BASE, ChatMessage, GateCheck, Sampling
-from csqa_loop.domain.scenario import Probe, judge
+from csqa_loop.domain.regression import Graded, regression_checks
+from csqa_loop.domain.scenario import Probe, grade
 from csqa_loop.settings import GateSettings
 
 _log = logging.getLogger(__name__)
@@ -53,12 +54,13 @@ async def evaluate(
     scores = [await _each(holdout, lambda pair, name=name: _score(server, name, pair)) for name in (champion, candidate)]  # type: ignore[misc]
     prompts = [asked.messages for asked in questions] + [pair.prompt for pair in holdout]
     answers = [await _each(prompts, lambda prompt, name=name: _answer(server, name, prompt)) for name in (champion, candidate)]  # type: ignore[misc]
-    correct = [[judge(text, asked.question, asked.language) for text, asked in zip(texts, questions, strict=False)] for texts in answers]
-    about, asked_for = [pair.question for pair in holdout], [asked.question.id for asked in questions]
+    grades = [[grade(text, asked.question, asked.language) for text, asked in zip(texts, questions, strict=False)] for texts in answers]
+    graded = [Graded(asked.question, before, after) for asked, before, after in zip(questions, *grades, strict=True)]
+    about = [pair.question for pair in holdout]
     return (
         gate.preference_check(scores[0], scores[1], settings.preference_margin, about),
         gate.margin_check(scores[0], scores[1], settings.preference_margin_nats, about),
-        gate.regression_check(correct[0], correct[1], settings.regression_margin, asked_for),
+        *regression_checks(graded, settings.regression_margin),
         *gate.sanity_checks(answers[0], answers[1]),
     )
 

@@ -6,14 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from csqa_loop.domain.comparing import bounded, share_check
 from csqa_loop.domain.events import GateCheck
-from csqa_loop.domain.resampling import difference_interval
 from csqa_loop.domain.text import normalised
 
-ENOUGH_QUESTIONS = 20
-"""Different questions from which on an interval is drawn. A percentile bootstrap of few is too narrow (Hesterberg 2015)."""
-LEVEL = 1 - 0.05 / 3
-"""Coverage of an interval. Being better in any of three figures is enough, so each gets a third of the error (Bonferroni)."""
 EMPTY_MARGIN = 0.02
 REPETITION_MARGIN = 0.05
 LENGTH_FACTOR = 3.0
@@ -44,7 +40,8 @@ class PairScore:
 def preference_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float, questions: Sequence[str]) -> GateCheck:
     """Share of held-out pairs whose better answer is the more probable one; `questions` names what each pair is about."""
     before, after = [s.correct for s in champion], [s.correct for s in candidate]
-    return _bounded(_share_check("preference accuracy", before, after, margin, "held-out pairs"), before, after, questions)
+    check = share_check("preference accuracy", before, after, margin, "held-out pairs")
+    return bounded(check, before, after, [normalised(question) for question in questions])
 
 
 def margin_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float, questions: Sequence[str]) -> GateCheck:
@@ -54,7 +51,7 @@ def margin_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], 
     """
     name = "preference margin"
     pairs = [
-        (before.margin, after.margin, question)
+        (before.margin, after.margin, normalised(question))
         for before, after, question in zip(champion, candidate, questions, strict=True)
         if math.isfinite(before.margin) and math.isfinite(after.margin)
     ]
@@ -62,35 +59,19 @@ def margin_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], 
         return GateCheck(name=name, passed=True, margin=margin, detail="no data")
     before, after, asked = (list(column) for column in zip(*pairs, strict=True))
     means = sum(before) / len(pairs), sum(after) / len(pairs)
-    bounded = _bounded(
-        GateCheck(
-            name=name,
-            passed=True,
-            champion=means[0],
-            candidate=means[1],
-            margin=margin,
-            n=len(pairs),
-            detail="nats a token, mean over pairs",
-        ),
-        before,
-        after,
-        asked,
-    )
-    return bounded.model_copy(update={"passed": bounded.lower is None or means[0] - means[1] <= margin})
-
-
-def regression_check(champion: Sequence[bool], candidate: Sequence[bool], margin: float, questions: Sequence[str]) -> GateCheck:
-    """Share of regression questions answered correctly; `questions` names what each phrasing asks."""
-    return _bounded(_share_check("regression questions", champion, candidate, margin, "questions"), champion, candidate, questions)
+    detail = "nats a token, mean over pairs"
+    check = GateCheck(name=name, passed=True, champion=means[0], candidate=means[1], margin=margin, n=len(pairs), detail=detail)
+    found = bounded(check, before, after, asked)
+    return found.model_copy(update={"passed": found.lower is None or means[0] - means[1] <= margin})
 
 
 def sanity_checks(champion: Sequence[str], candidate: Sequence[str]) -> tuple[GateCheck, ...]:
     """Whether the candidate still answers at all, without going round in circles, at a like length."""
     return (
-        _share_check(
+        share_check(
             "answers not empty", [bool(a.strip()) for a in champion], [bool(a.strip()) for a in candidate], EMPTY_MARGIN, "answers"
         ),
-        _share_check(
+        share_check(
             "answers without repetition",
             [not repeats(a) for a in champion],
             [not repeats(a) for a in candidate],
@@ -126,33 +107,6 @@ def best_passages(question: str, passages: Sequence[str], count: int) -> tuple[s
     scores = [sum(1.0 / in_how_many[word] for word in asked & found) for found in words]
     order = sorted(range(len(passages)), key=lambda index: (-scores[index], index))
     return tuple(passages[index] for index in order[:count])
-
-
-def _share_check(name: str, champion: Sequence[bool], candidate: Sequence[bool], margin: float, unit: str) -> GateCheck:
-    if len(champion) != len(candidate):
-        msg = f"{name}: {len(champion)} results of the champion and {len(candidate)} of the candidate; both must be on the same {unit}"
-        raise ValueError(msg)
-    n = len(champion)
-    if not n:
-        return GateCheck(name=name, passed=True, margin=margin, detail="no data")
-    before, after = sum(champion), sum(candidate)
-    # One item more or less is never evidence, however few there are.
-    allowed = max(margin, 1 / n)
-    passed = (before - after) / n <= allowed + 1e-9
-    detail = f"{after} of {n} {unit} with the candidate, {before} with the champion"
-    return GateCheck(name=name, passed=passed, champion=before / n, candidate=after / n, margin=allowed, n=n, detail=detail)
-
-
-def _bounded(check: GateCheck, champion: Sequence[float], candidate: Sequence[float], questions: Sequence[str]) -> GateCheck:
-    """With bounds where there are enough questions, and otherwise with a word on that."""
-    asked = [normalised(question) for question in questions]
-    if not check.n:
-        return check
-    if len(set(asked)) < ENOUGH_QUESTIONS:
-        few = f"too few to decide whether it is better: {len(set(asked))} different questions of {ENOUGH_QUESTIONS}"
-        return check.model_copy(update={"detail": f"{check.detail}; {few}"})
-    found = difference_interval(champion, candidate, asked, level=LEVEL)
-    return check.model_copy(update={"lower": found.lower, "upper": found.upper})
 
 
 def _length_check(champion: Sequence[str], candidate: Sequence[str]) -> GateCheck:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -39,6 +40,10 @@ class Probe(_Part):
     ask: tuple[Phrase, ...] = Field(min_length=1)
     expect: tuple[Phrase, ...] = Field(min_length=1)
     forbid: tuple[Phrase, ...] = ()
+    category: Annotated[str, StringConstraints(max_length=200)] = ""
+    """What it counts for in the gate's report; empty: its policy."""
+    zero_tolerance: bool = False
+    """As a regression question: an adapter that no longer answers it right is refused."""
 
 
 class ScenarioQuestion(Probe):
@@ -99,15 +104,36 @@ def parse_scenario(content: Any, *, where: str, policy_files: frozenset[str] | N
     return scenario
 
 
-def judge(answer: str, question: Probe, language: str) -> bool:
-    """Whether a customer gives thumbs up: every `expect` and no `forbid` occurs, ignoring case and, in zh, spaces.
+@dataclass(frozen=True)
+class Grade:
+    """What an answer holds."""
+
+    expected: bool
+    """Every `expect`."""
+    forbidden: bool
+    """Some `forbid`."""
+
+    @property
+    def right(self) -> bool:
+        """A customer gives thumbs up."""
+        return self.expected and not self.forbidden
+
+
+def grade(answer: str, question: Probe, language: str) -> Grade:
+    """Which of the question's phrases occur in an answer, ignoring case and, in zh, spaces.
 
     Full-width forms, ligatures and typographic quotes count as their plain forms, and runs of white space as one space.
     """
     text = plain(answer, language)
-    return all(plain(part, language) in text for part in question.expect) and not any(
-        plain(part, language) in text for part in question.forbid
+    return Grade(
+        expected=all(plain(part, language) in text for part in question.expect),
+        forbidden=any(plain(part, language) in text for part in question.forbid),
     )
+
+
+def judge(answer: str, question: Probe, language: str) -> bool:
+    """Whether a customer gives thumbs up: every `expect` and no `forbid` occurs."""
+    return grade(answer, question, language).right
 
 
 def plain(text: str, language: str) -> str:

@@ -23,8 +23,8 @@ def _pairs(count: int) -> list[Pair]:
     return [Pair(pair_id=p.pair_id, question=p.question, prompt=json.loads(p.prompt), chosen=p.chosen, rejected=p.rejected) for p in made]
 
 
-def _questions(count: int) -> list[AskedQuestion]:
-    probe = Probe(id="q", policy="returns.md", ask=("How long?",), expect=("14 days",))
+def _questions(count: int, *, zero_tolerance: bool = False) -> list[AskedQuestion]:
+    probe = Probe(id="q", policy="returns.md", ask=("How long?",), expect=("14 days",), zero_tolerance=zero_tolerance)
     return [AskedQuestion(probe, (ChatMessage(role="user", content=f"How long? {n}"),)) for n in range(count)]
 
 
@@ -46,6 +46,9 @@ async def test_a_candidate_that_answers_alike_passes() -> None:
         "preference accuracy",
         "preference margin",
         "regression questions",
+        "zero-tolerance questions",
+        "regression categories",
+        "regression macro F1",
         "answers not empty",
         "answers without repetition",
         "answer length",
@@ -56,6 +59,14 @@ async def test_a_candidate_that_answers_alike_passes() -> None:
 async def test_a_candidate_that_forgot_fails_the_regression_questions_only() -> None:
     checks = await _checks(_server("You have 30 days to return it."))
     assert [name for name, passed in checks.items() if not passed] == ["regression questions"]
+
+
+async def test_a_zero_tolerance_question_must_not_be_lost() -> None:
+    server = _server("You have 30 days to return it.")
+    checks = await evaluate(
+        server, champion="base", candidate=CANDIDATE, holdout=(), questions=_questions(1, zero_tolerance=True), settings=GateSettings()
+    )
+    assert [check.name for check in checks if not check.passed] == ["zero-tolerance questions"]
 
 
 async def test_a_silent_candidate_fails() -> None:

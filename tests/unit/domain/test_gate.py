@@ -1,14 +1,12 @@
 """The offline gate's checks."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from csqa_loop.domain import gate
+from csqa_loop.domain.events import GateCheck
 from csqa_loop.domain.gate import PairScore
 
 RIGHT, WRONG = PairScore(-1.0, -2.0), PairScore(-2.0, -1.0)
-outcomes = st.lists(st.booleans(), min_size=1, max_size=60)
 
 
 def asked(count: int) -> list[str]:
@@ -66,28 +64,15 @@ def test_an_empty_answer_has_no_margin() -> None:
     assert gate.margin_check([empty], [empty], 0.1, asked(1)).detail == "no data"
 
 
-def test_one_item_of_a_few_is_no_evidence() -> None:
-    check = gate.regression_check([True, True, True], [True, True, False], 0.10, asked(3))
-    assert check.passed
-    assert check.margin == pytest.approx(1 / 3)
-    assert not gate.regression_check([True, True, True], [True, False, False], 0.10, asked(3)).passed
-
-
 def test_a_check_without_data_says_so_and_does_not_fail() -> None:
     for check in (
         gate.preference_check([], [], 0.1, []),
         gate.margin_check([], [], 0.1, []),
-        gate.regression_check([], [], 0.1, []),
         *gate.sanity_checks([], []),
     ):
         assert check.passed
         assert check.detail == "no data"
         assert check.n == 0
-
-
-def test_both_must_be_judged_on_the_same() -> None:
-    with pytest.raises(ValueError, match="both must be on the same"):
-        gate.regression_check([True], [True, False], 0.1, asked(1))
 
 
 def test_silence_circles_and_rambling_fail_by_name() -> None:
@@ -119,24 +104,9 @@ def test_a_switched_off_gate_passes_and_says_so() -> None:
 
 
 def test_one_failed_check_fails_the_gate() -> None:
-    good = gate.regression_check([True] * 9, [True] * 9, 0.0, asked(9))
-    bad = gate.regression_check([True] * 9, [False] * 9, 0.0, asked(9))
+    good, bad = GateCheck(name="good", passed=True), GateCheck(name="bad", passed=False)
     assert gate.verdict([good])
     assert not gate.verdict([good, bad])
-
-
-@given(outcomes, st.floats(0, 1))
-def test_a_candidate_like_the_champion_always_passes(results: list[bool], margin: float) -> None:
-    assert gate.regression_check(results, results, margin, asked(len(results))).passed
-
-
-@given(outcomes, st.integers(0, 59), st.floats(0, 1))
-def test_getting_one_more_right_never_turns_a_pass_into_a_failure(results: list[bool], index: int, margin: float) -> None:
-    champion = [True] * len(results)
-    better = list(results)
-    better[index % len(results)] = True
-    if gate.regression_check(champion, results, margin, asked(len(results))).passed:
-        assert gate.regression_check(champion, better, margin, asked(len(results))).passed
 
 
 def test_passages_that_share_rare_words_come_first() -> None:

@@ -33,11 +33,11 @@ def test_items_of_one_cluster_are_drawn_together() -> None:
 def test_nine_in_ten_intervals_of_ninety_per_cent_hold_the_truth() -> None:
     random = np.random.default_rng(7)
     held = 0
-    for _ in range(1000):
+    for _ in range(400):
         found = difference_interval([0.0] * 60, list(random.normal(0.2, 1.0, 60)), range(60), level=0.90)
         held += found.lower <= 0.2 <= found.upper
-    # Percentile intervals of 60 values are a little too narrow: 0.89 of them hold the truth. Three standard errors are 0.03.
-    assert held / 1000 == pytest.approx(0.89, abs=0.03)
+    # Percentile intervals of 60 values are a little too narrow: 0.89 of them hold the truth. Three standard errors are 0.05.
+    assert held / 400 == pytest.approx(0.89, abs=0.05)
 
 
 @given(values)

@@ -104,6 +104,11 @@ def test_regression_questions_come_with_their_policys_best_passages(tmp_path: Pa
         ("regression: 7", "must be a mapping"),
         ("regression:\n- {id: f, policy: p.md, ask: [a]}", r"regression\[0\].expect"),
         ("regression:\n- {id: f, policy: gone.md, ask: [a], expect: [b]}", "gone.md"),
+        (
+            "regression:\n- {id: f, policy: p.md, ask: [a], expect: [b]}\n- {id: f, policy: p.md, ask: [a], expect: [b]}",
+            "ids must be unique",
+        ),
+        ("regression:\n- {id: f, policy: p.md, ask: [a], expect: [b], zero_tolerance: often}", r"regression\[0\].zero_tolerance"),
         ("regression: [", "cannot be read"),
     ],
 )
