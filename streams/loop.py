@@ -137,6 +137,8 @@ class LoopStream:
         self._phase = "starting"
         self._trouble: str | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._committing: asyncio.Task[None] | None = None
+        self._uncommitted: dict[TopicPartition, int] = {}
         self._broker = KafkaBroker(settings.kafka_servers, logger=None, allow_auto_create_topics=False)
         self._subscriber = self._broker.subscriber(
             *FACT_TOPICS,
@@ -170,15 +172,22 @@ class LoopStream:
         """At least once: the batch is durable in the ledger before Kafka may forget it."""
         await self._stop_on_error(self._recorder.record(batch))
         self.intake.taken(records)
-        consumer = self._subscriber.consumer
-        if consumer is None:
-            return
-        try:
-            async with asyncio.timeout(self.parts.settings.kafka.request_timeout_seconds):
-                # By name: the consumer's own position is already that of the batch which is being decoded.
-                await consumer.commit({TopicPartition(mark.topic, mark.partition): mark.next_offset for mark in batch.marks})
-        except Exception as error:  # whatever it is: the ledger's offsets are the truth, Kafka's copy may lag
-            _log.warning("offsets are in the ledger but not yet in Kafka: %r", error)
+        # By name: the consumer's own position is already that of the batch which is being decoded.
+        self._uncommitted |= {TopicPartition(mark.topic, mark.partition): mark.next_offset for mark in batch.marks}
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit())
+
+    async def _commit(self) -> None:
+        """Tell Kafka what is durable, beside the writing: the ledger's offsets are the truth, and no batch waits for Kafka's copy."""
+        while self._uncommitted and (consumer := self._subscriber.consumer) is not None:
+            offsets, self._uncommitted = self._uncommitted, {}
+            try:
+                async with asyncio.timeout(self.parts.settings.kafka.request_timeout_seconds):
+                    await consumer.commit(offsets)
+            except Exception as error:  # whatever it is: the next batch's commit says these too
+                _log.warning("offsets are in the ledger but not yet in Kafka: %r", error)
+                self._uncommitted = offsets | self._uncommitted
+                return
 
     async def _written(self) -> None:
         """Return when no batch is being written."""

@@ -129,10 +129,11 @@ class Corpus:
         for term in sorted(terms & self._having.keys()):
             scores[self._having[term]] += self._idf(term)
         total = math.fsum(map(self._idf, terms)) or 1.0
-        for place in np.argsort(-scores, kind="stable"):
-            if not scores[place]:
-                return
+        # Hardly ever are more than three looked at: sorting all of them would cost more than finding the next one.
+        while scores.any():
+            place = int(scores.argmax())
             yield Nearest(self.passages[place], float(scores[place]) / total)
+            scores[place] = 0.0
 
     def _idf(self, term: str) -> float:
         return self._weights.get(term) or self._weight(0)

@@ -107,12 +107,12 @@ def near_duplicates(signatures: Sequence[bytes], threshold: float) -> Mapping[in
     duplicates: dict[int, int] = {}
     for number, row in enumerate(rows):
         sketch = _sketch(row)
-        like = (each for each in sorted(index.query(sketch)) if np.count_nonzero(rows[each] == row) >= threshold * _PERMUTATIONS)
-        first = next(like, None)
-        if first is None:
-            index.insert(number, sketch, check_duplication=False)
+        candidates = np.array(index.query(sketch), dtype=np.intp)
+        like = candidates[np.count_nonzero(rows[candidates] == row, axis=1) >= threshold * _PERMUTATIONS]
+        if like.size:
+            duplicates[signed[number]] = signed[like.min()]
         else:
-            duplicates[signed[number]] = signed[first]
+            index.insert(number, sketch, check_duplication=False)
     return duplicates
 
 

@@ -72,11 +72,33 @@ async def test_a_batch_is_written_after_the_one_before_it_and_committed_when_dur
     assert consumer.committed == []
     disk.go.release()
     await second
+    await stream._committing
     assert consumer.committed == [{TopicPartition("csqa.feedback", 0): 2}]
     disk.go.release()
     await stream._written()
+    await stream._committing
     assert ids(disk) == [make.thumb(1).event_id, make.thumb(2).event_id]
     assert consumer.committed[1:] == [{TopicPartition("csqa.feedback", 0): 3}]
+
+
+async def test_a_slow_commit_delays_no_batch_and_is_followed_by_one_for_all_that_came_meanwhile(stream: LoopStream) -> None:
+    disk, consumer, answered = Disk(), stream._subscriber.consumer, asyncio.Event()
+
+    async def slowly(offsets: dict[TopicPartition, int]) -> None:
+        consumer.committed.append(offsets)
+        await answered.wait()
+
+    consumer.commit = slowly
+    stream._recorder = Recorder(disk.take, lambda event: event)
+    for number in (1, 2, 3):
+        disk.go.release()
+        await stream.take(message(number))
+    await stream._written()
+    assert len(ids(disk)) == 3
+    assert consumer.committed == [{TopicPartition("csqa.feedback", 0): 2}]
+    answered.set()
+    await stream._committing
+    assert consumer.committed[1:] == [{TopicPartition("csqa.feedback", 0): 4}]
 
 
 async def test_nothing_is_written_after_a_batch_that_was_not(stream: LoopStream, monkeypatch: pytest.MonkeyPatch) -> None:
