@@ -75,7 +75,8 @@ def train(
     _check_best(trainer, settings)
     after = _after(trainer, settings)
     invariants.moved(policy, adapter_before, base_before)
-    lora.save(policy, folder, base_model, {lora.BASE_KEY: base.fingerprint})
+    if trainer.accelerator.is_main_process:
+        lora.save(policy, folder, base_model, {lora.BASE_KEY: base.fingerprint})
 
     history = tuple({name: float(value) for name, value in entry.items()} for entry in trainer.state.log_history)
     losses = [entry["loss"] for entry in history if "loss" in entry]

@@ -110,3 +110,27 @@ def test_early_stopping_keeps_the_best_checkpoint(train, tmp_path: Path) -> None
 def test_too_few_examples_to_watch_are_an_error(train, tmp_path: Path) -> None:
     with pytest.raises(PermanentError, match="early stopping needs 4 to watch"):
         train(tmp_path / "a", changes={"patience": 1})
+
+
+def test_auto_is_worked_out_and_told(train, tmp_path: Path) -> None:
+    changes = {"rank": "auto", "alpha": "auto", "target_modules": "auto", "rslora": True, "rank_pattern": {"q_proj": 4}}
+    told = train(tmp_path / "a", changes=changes).chosen["lora"]
+    assert (told["r"], told["lora_alpha"], told["use_rslora"], told["rank_pattern"]) == (8, 11, True, {"q_proj": 4})
+    assert len({name.rpartition(".")[2] for name in told["target_modules"]}) == 7
+    tensors = load_file(tmp_path / "a" / "adapter_model.safetensors")
+    assert {name.split(".")[-3]: tensor.shape[0] for name, tensor in tensors.items() if "lora_A" in name}["q_proj"] == 4
+    # Continuing asks for no rank: it is the adapter's own.
+    assert train(tmp_path / "b", parent=tmp_path / "a", changes=changes).chosen["lora"] == told
+
+
+def test_named_modules_alone_are_trained(train, tmp_path: Path) -> None:
+    train(tmp_path / "a", changes={"target_modules": ("q_proj", "v_proj")})
+    names = load_file(tmp_path / "a" / "adapter_model.safetensors")
+    assert {name.split(".")[-3] for name in names} == {"q_proj", "v_proj"}
+
+
+def test_bfloat16_starts_at_the_reference_too(train, tmp_path: Path) -> None:
+    trained = train(tmp_path / "a", changes={"precision": "bfloat16"})
+    assert trained.chosen["precision"] == "bfloat16"
+    assert trained.first_loss == pytest.approx(math.log(2), abs=0.01)
+    assert all(tensor.dtype == torch.float32 for tensor in load_file(tmp_path / "a" / "adapter_model.safetensors").values())
