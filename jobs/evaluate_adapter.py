@@ -11,13 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from csqa_loop import bootstrap
-from csqa_loop.cycle.evaluate import AskedQuestion, evaluate, wait_until_resident
+from csqa_loop.backends.overlap import overlap_checks
+from csqa_loop.cycle.evaluate import AskedQuestion, Findings, evaluate, wait_until_resident
 from csqa_loop.cycle.manifest import Manifest
 from csqa_loop.cycle.run_directory import Evaluation, RunConfig, RunDirectory, RunRequest
 from csqa_loop.domain import gate
 from csqa_loop.domain.chunking import chunk_markdown
 from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import ChatMessage
+from csqa_loop.domain.events import ChatMessage, GateCheck
 from csqa_loop.domain.prompt import build_messages
 from csqa_loop.domain.scenario import Probe
 from csqa_loop.settings import RetrievalSettings
@@ -77,11 +78,12 @@ async def _judge(
     try:
         if config.gate.enabled:
             await wait_until_resident(server, (request.champion, manifest.adapter), config.model_server_urls, residency_seconds)
-        checks = await evaluate(
+        findings = await evaluate(
             server, champion=request.champion, candidate=manifest.adapter, holdout=run.holdout(), questions=questions, settings=config.gate
         )
     finally:
         await server.stop()
+    checks = (*findings.checks, *_overlap(findings)) if config.gate.enabled else findings.checks
     return Evaluation(
         run_id=request.run_id,
         adapter=manifest.adapter,
@@ -89,6 +91,13 @@ async def _judge(
         passed=gate.verdict(checks),
         checks=checks,
         seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _overlap(findings: Findings) -> tuple[GateCheck, ...]:
+    answers = findings.holdout_answers
+    return overlap_checks(
+        [pair.chosen for pair in findings.holdout], [said.champion for said in answers], [said.candidate for said in answers]
     )
 
 

@@ -35,6 +35,29 @@ class AskedQuestion:
     language: str = "en"
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What both said to one prompt."""
+
+    champion: str
+    candidate: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The checks, and what they are about."""
+
+    checks: tuple[GateCheck, ...]
+    graded: tuple[Graded, ...] = ()
+    regression_answers: tuple[Compared, ...] = ()
+    """To `graded`, in its order."""
+    holdout: tuple[Pair, ...] = ()
+    holdout_answers: tuple[Compared, ...] = ()
+    """To `holdout`, in its order, as are the scores."""
+    champion_scores: tuple[gate.PairScore, ...] = ()
+    candidate_scores: tuple[gate.PairScore, ...] = ()
+
+
 async def evaluate(
     server: ModelServer,
     *,
@@ -43,25 +66,36 @@ async def evaluate(
     holdout: Sequence[Pair],
     questions: Sequence[AskedQuestion],
     settings: GateSettings,
-) -> tuple[GateCheck, ...]:
+) -> Findings:
     """All checks of the gate. Greedy decoding, so that a second evaluation says the same.
 
     Raises:
         TransientError: the model server does not answer, or does not hold one of the two, after a few tries.
     """
     if not settings.enabled:
-        return (gate.gate_off(),)
+        return Findings((gate.gate_off(),))
     scores = [await _each(holdout, lambda pair, name=name: _score(server, name, pair)) for name in (champion, candidate)]  # type: ignore[misc]
     prompts = [asked.messages for asked in questions] + [pair.prompt for pair in holdout]
     answers = [await _each(prompts, lambda prompt, name=name: _answer(server, name, prompt)) for name in (champion, candidate)]  # type: ignore[misc]
     grades = [[grade(text, asked.question, asked.language) for text, asked in zip(texts, questions, strict=False)] for texts in answers]
-    graded = [Graded(asked.question, before, after) for asked, before, after in zip(questions, *grades, strict=True)]
-    about = [pair.question for pair in holdout]
-    return (
+    graded = tuple(Graded(asked.question, before, after) for asked, before, after in zip(questions, *grades, strict=True))
+    about, last = [pair.question for pair in holdout], [prompt[-1].content for prompt in prompts]
+    checks = (
         gate.preference_check(scores[0], scores[1], settings.preference_margin, about),
         gate.margin_check(scores[0], scores[1], settings.preference_margin_nats, about),
+        gate.perplexity_check(scores[0], scores[1], about),
         *regression_checks(graded, settings.regression_margin),
-        *gate.sanity_checks(answers[0], answers[1]),
+        *gate.sanity_checks(answers[0], answers[1], last),
+    )
+    compared = tuple(Compared(before, after) for before, after in zip(*answers, strict=True))
+    return Findings(
+        checks=checks,
+        graded=graded,
+        regression_answers=compared[: len(graded)],
+        holdout=tuple(holdout),
+        holdout_answers=compared[len(graded) :],
+        champion_scores=tuple(scores[0]),
+        candidate_scores=tuple(scores[1]),
     )
 
 
@@ -89,14 +123,16 @@ async def wait_until_resident(server: ModelServer, adapters: Iterable[str], repl
 
 
 async def _score(server: ModelServer, adapter: str, pair: Pair) -> gate.PairScore:
-    means = []
+    means, counts = [], []
     for answer in (pair.chosen, pair.rejected):
         if not answer.strip():
             means.append(float("-inf"))  # an empty answer has no tokens to score; it is never the better one
+            counts.append(0)
             continue
         total, count = await _patiently(lambda answer=answer: server.score(adapter, pair.prompt, answer))  # type: ignore[misc]
         means.append(total / max(count, 1))
-    return gate.PairScore(chosen=means[0], rejected=means[1])
+        counts.append(count)
+    return gate.PairScore(chosen=means[0], rejected=means[1], tokens=max(counts[0], 1))
 
 
 async def _answer(server: ModelServer, adapter: str, prompt: Sequence[ChatMessage]) -> str:

@@ -6,16 +6,30 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from csqa_loop.domain.comparing import bounded, share_check
+from csqa_loop.domain.comparing import ENOUGH_QUESTIONS, bounded, share_check
 from csqa_loop.domain.events import GateCheck
+from csqa_loop.domain.prompt import language_of
 from csqa_loop.domain.text import normalised
 
 EMPTY_MARGIN = 0.02
 REPETITION_MARGIN = 0.05
+LANGUAGE_MARGIN = 0.05
+REFUSAL_MARGIN = 0.10
 LENGTH_FACTOR = 3.0
 """Answers may become this many times longer or shorter on average."""
+PERPLEXITY_FACTOR = 2.0
+"""Better answers may become this many times as surprising. Preference training moves all answers; this stops one that unlearns to speak."""
+_MOST_NATS = 700.0
+"""Beyond it a float overflows."""
 _NGRAM = 4
 _REPEATS = 3
+# "We cannot provide refunds after 45 days" is an answer: what cannot be done for the customer is left out.
+_REFUSAL = re.compile(
+    r"\b(?:i|we) ?(?:cannot|can't|could not|couldn't|(?:am|'m|are|'re) unable to) (?:help|assist|answer|say|tell)\b"
+    r"|\b(?:i|we) (?:do not|don't) (?:know|have (?:any |that |this |the )?(?:information|answer))\b"
+    r"|\bas an ai\b"
+    r"|(?:我|我们)(?:无法|不能|没法|没有办法)(?:回答|帮助|协助|告诉|确定)|我(?:们)?不(?:知道|清楚|了解)|作为(?:一个|一名)?(?:ai|人工智能)"
+)
 _TOKEN = re.compile(r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+")
 
 
@@ -25,6 +39,8 @@ class PairScore:
 
     chosen: float
     rejected: float
+    tokens: int = 1
+    """Of the better answer."""
 
     @property
     def correct(self) -> bool:
@@ -65,8 +81,28 @@ def margin_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], 
     return found.model_copy(update={"passed": found.lower is None or means[0] - means[1] <= margin})
 
 
-def sanity_checks(champion: Sequence[str], candidate: Sequence[str]) -> tuple[GateCheck, ...]:
-    """Whether the candidate still answers at all, without going round in circles, at a like length."""
+def perplexity_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], questions: Sequence[str]) -> GateCheck:
+    """Perplexity of the held-out better answers: exp of minus the mean log-probability a token. Too few questions never fail the check."""
+    name = "perplexity of better answers"
+    scored = [(before, after) for before, after in zip(champion, candidate, strict=True) if math.isfinite(before.chosen + after.chosen)]
+    if not scored:
+        return GateCheck(name=name, passed=True, margin=PERPLEXITY_FACTOR, detail="no data")
+    before, after = _surprise([pair[0] for pair in scored]), _surprise([pair[1] for pair in scored])
+    enough = len({normalised(question) for question in questions}) >= ENOUGH_QUESTIONS
+    detail = f"at most {PERPLEXITY_FACTOR:g} times the champion's passes" + ("" if enough else "; too few questions to decide")
+    return GateCheck(
+        name=name,
+        passed=not enough or after - before <= math.log(PERPLEXITY_FACTOR),
+        champion=math.exp(min(before, _MOST_NATS)),
+        candidate=math.exp(min(after, _MOST_NATS)),
+        margin=PERPLEXITY_FACTOR,
+        n=len(scored),
+        detail=detail,
+    )
+
+
+def sanity_checks(champion: Sequence[str], candidate: Sequence[str], questions: Sequence[str]) -> tuple[GateCheck, ...]:
+    """Whether the candidate still answers at all: in the customer's language, without refusing or going in circles, at a like length."""
     return (
         share_check(
             "answers not empty", [bool(a.strip()) for a in champion], [bool(a.strip()) for a in candidate], EMPTY_MARGIN, "answers"
@@ -77,6 +113,16 @@ def sanity_checks(champion: Sequence[str], candidate: Sequence[str]) -> tuple[Ga
             [not repeats(a) for a in candidate],
             REPETITION_MARGIN,
             "answers",
+        ),
+        share_check(
+            "answers in the question's language",
+            [in_language_of(q, a) for q, a in zip(questions, champion, strict=True)],
+            [in_language_of(q, a) for q, a in zip(questions, candidate, strict=True)],
+            LANGUAGE_MARGIN,
+            "answers",
+        ),
+        share_check(
+            "answers without refusal", [not refuses(a) for a in champion], [not refuses(a) for a in candidate], REFUSAL_MARGIN, "answers"
         ),
         _length_check(champion, candidate),
     )
@@ -99,6 +145,17 @@ def repeats(text: str) -> bool:
     return any(count >= _REPEATS for count in runs.values())
 
 
+def in_language_of(question: str, answer: str) -> bool:
+    """Whether nothing speaks against it: digits alone are in any language."""
+    asked, answered = language_of(question, ""), language_of(answer, "")
+    return not asked or not answered or asked == answered
+
+
+def refuses(text: str) -> bool:
+    """Whether an answer says that it cannot answer, in English or Chinese."""
+    return _REFUSAL.search(" ".join(text.casefold().replace("’", "'").split())) is not None
+
+
 def best_passages(question: str, passages: Sequence[str], count: int) -> tuple[str, ...]:
     """The `count` passages that share most words with the question, best first; rare words weigh more. Ties keep the document's order."""
     words = [set(_TOKEN.findall(passage.lower())) for passage in passages]
@@ -107,6 +164,11 @@ def best_passages(question: str, passages: Sequence[str], count: int) -> tuple[s
     scores = [sum(1.0 / in_how_many[word] for word in asked & found) for found in words]
     order = sorted(range(len(passages)), key=lambda index: (-scores[index], index))
     return tuple(passages[index] for index in order[:count])
+
+
+def _surprise(scores: Sequence[PairScore]) -> float:
+    """Mean nats a token of the better answers."""
+    return -sum(score.chosen * score.tokens for score in scores) / sum(score.tokens for score in scores)
 
 
 def _length_check(champion: Sequence[str], candidate: Sequence[str]) -> GateCheck:

@@ -36,8 +36,8 @@ def _server(candidate_says: str) -> FakeModelServer:
 
 async def _checks(server: FakeModelServer, *, enabled: bool = True) -> dict[str, bool]:
     settings = GateSettings(enabled=enabled)
-    checks = await evaluate(server, champion="base", candidate=CANDIDATE, holdout=_pairs(6), questions=_questions(6), settings=settings)
-    return {check.name: check.passed for check in checks}
+    found = await evaluate(server, champion="base", candidate=CANDIDATE, holdout=_pairs(6), questions=_questions(6), settings=settings)
+    return {check.name: check.passed for check in found.checks}
 
 
 async def test_a_candidate_that_answers_alike_passes() -> None:
@@ -45,12 +45,15 @@ async def test_a_candidate_that_answers_alike_passes() -> None:
     assert set(checks) == {
         "preference accuracy",
         "preference margin",
+        "perplexity of better answers",
         "regression questions",
         "zero-tolerance questions",
         "regression categories",
         "regression macro F1",
         "answers not empty",
         "answers without repetition",
+        "answers in the question's language",
+        "answers without refusal",
         "answer length",
     }
     assert all(checks.values())
@@ -63,10 +66,35 @@ async def test_a_candidate_that_forgot_fails_the_regression_questions_only() -> 
 
 async def test_a_zero_tolerance_question_must_not_be_lost() -> None:
     server = _server("You have 30 days to return it.")
-    checks = await evaluate(
+    found = await evaluate(
         server, champion="base", candidate=CANDIDATE, holdout=(), questions=_questions(1, zero_tolerance=True), settings=GateSettings()
     )
-    assert [check.name for check in checks if not check.passed] == ["zero-tolerance questions"]
+    assert [check.name for check in found.checks if not check.passed] == ["zero-tolerance questions"]
+
+
+async def test_what_the_checks_are_about_comes_along_in_order() -> None:
+    server = _server("You have 30 days to return it.")
+    found = await evaluate(
+        server, champion="base", candidate=CANDIDATE, holdout=_pairs(3), questions=_questions(2), settings=GateSettings()
+    )
+    assert [graded.lost for graded in found.graded] == [True, True]
+    assert [said.candidate for said in found.regression_answers] == ["You have 30 days to return it."] * 2
+    assert [pair.pair_id for pair in found.holdout] == ["p-0", "p-1", "p-2"]
+    assert len(found.holdout_answers) == len(found.champion_scores) == len(found.candidate_scores) == 3
+    assert found.champion_scores[0].tokens == len(found.holdout[0].chosen.split())
+
+
+async def test_a_server_that_dies_half_way_ends_the_evaluation_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("csqa_loop.cycle.evaluate._TRIES", 1)
+    server = _server("You have 14 days to return it.")
+
+    def dies(adapter: str, _: object) -> str:
+        server.down = len(server.asked) > 3
+        return "You have 14 days to return it."
+
+    server.answer = dies
+    with pytest.raises(TransientError, match="down"):
+        await evaluate(server, champion="base", candidate=CANDIDATE, holdout=_pairs(6), questions=_questions(6), settings=GateSettings())
 
 
 async def test_a_silent_candidate_fails() -> None:

@@ -1,5 +1,7 @@
 """The offline gate's checks."""
 
+import math
+
 import pytest
 
 from csqa_loop.domain import gate
@@ -68,7 +70,8 @@ def test_a_check_without_data_says_so_and_does_not_fail() -> None:
     for check in (
         gate.preference_check([], [], 0.1, []),
         gate.margin_check([], [], 0.1, []),
-        *gate.sanity_checks([], []),
+        gate.perplexity_check([], [], []),
+        *gate.sanity_checks([], [], []),
     ):
         assert check.passed
         assert check.detail == "no data"
@@ -79,16 +82,20 @@ def test_silence_circles_and_rambling_fail_by_name() -> None:
     said = ["You have 14 days to return it."] * 10
     circles = ["you have to pay the fee " * 5] * 10
     failed = {
-        name: [check.name for check in gate.sanity_checks(said, answers) if not check.passed]
+        name: [check.name for check in gate.sanity_checks(said, answers, ["How long?"] * 10) if not check.passed]
         for name, answers in {
             "silent": [""] * 10,
             "circling": circles,
+            "refusing": ["I'm sorry, but I can't help you."] * 10,
+            "elsewhere": ["您可以在十四天内办理退货，请保留原包装和购物小票。"] * 10,
             "rambling": [" ".join(map(str, range(60)))] * 10,
             "same": said,
         }.items()
     }
     assert "answers not empty" in failed["silent"]
     assert "answers without repetition" in failed["circling"]
+    assert failed["refusing"] == ["answers without refusal"]
+    assert failed["elsewhere"] == ["answers in the question's language"]
     assert failed["rambling"] == ["answer length"]
     assert failed["same"] == []
 
@@ -96,6 +103,59 @@ def test_silence_circles_and_rambling_fail_by_name() -> None:
 def test_repetition_is_found_in_chinese_too() -> None:
     assert gate.repeats("请联系客服请联系客服请联系客服")
     assert not gate.repeats("请在十四天内联系客服办理退货。")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I’m sorry, but I can't help with that.",
+        "We are unable to assist.",
+        "I do not have that information.",
+        "抱歉，我不知道。",
+        "我无法回答。",
+    ],
+)
+def test_a_refusal_is_known_in_both_languages(text: str) -> None:
+    assert gate.refuses(text)
+
+
+@pytest.mark.parametrize("text", ["You cannot return groceries.", "We cannot provide refunds after 45 days.", "食品无法退货。", ""])
+def test_what_a_policy_denies_is_no_refusal(text: str) -> None:
+    assert not gate.refuses(text)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "same"),
+    [
+        ("How long?", "14 days", True),
+        ("How long?", "14", True),
+        ("How long?", "十四天", False),
+        ("多久？", "14 days", False),
+        ("多久？", "14 天", True),
+    ],
+)
+def test_an_answer_is_in_the_questions_language(question: str, answer: str, same: bool) -> None:
+    assert gate.in_language_of(question, answer) is same
+
+
+def test_perplexity_is_over_tokens_and_may_double() -> None:
+    champion = [PairScore(-1.0, -2.0, tokens=30)] * 19 + [PairScore(-2.0, -2.0, tokens=10)]
+    check = gate.perplexity_check(champion, champion, asked(20))
+    assert check.champion == pytest.approx(math.exp((19 * 30 + 20) / (19 * 30 + 10)))
+    assert check.passed
+    doubled = [PairScore(score.chosen - 0.69, -9.0, tokens=score.tokens) for score in champion]
+    assert gate.perplexity_check(champion, doubled, asked(20)).passed
+    beyond = [PairScore(score.chosen - 0.70, -9.0, tokens=score.tokens) for score in champion]
+    assert not gate.perplexity_check(champion, beyond, asked(20)).passed
+    few = gate.perplexity_check(champion[:4], beyond[:4], asked(4))
+    assert few.passed
+    assert "too few questions to decide" in few.detail
+
+
+def test_an_unlearned_model_has_a_perplexity_that_is_a_number() -> None:
+    check = gate.perplexity_check([RIGHT] * 20, [PairScore(-9999.0, -1.0)] * 20, asked(20))
+    assert not check.passed
+    assert math.isfinite(check.candidate or math.inf)
 
 
 def test_a_switched_off_gate_passes_and_says_so() -> None:
