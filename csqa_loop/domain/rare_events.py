@@ -13,7 +13,7 @@ from csqa_loop.domain.statistics import Interval, Number, Ratio
 if TYPE_CHECKING:
     from csqa_loop.domain.statistics import Floats
 
-FEW_EVENTS = 20.0
+FEW_EVENTS = 60.0
 """Events of the rarer kind, both arms together, from which a normal limit holds well enough: see docs/statistics.md for what was measured."""
 _PRIOR = 0.5
 """Both parameters of the beta mixture (Jeffreys)."""

@@ -1,8 +1,9 @@
 """What the ledger knows of experiments: sums over closed users, exposures, and what became of earlier ones."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Lock
-from typing import Any, Literal
+from typing import Literal
 
 import duckdb
 
@@ -73,10 +74,11 @@ class ClosedUsers:
         self._forget("")
 
     def _forget(self, experiment_id: str) -> None:
-        self._experiment, self._until = experiment_id, _EVER
+        self._experiment, self._until, self._look = experiment_id, _EVER, 0
+        self._sums: dict[str, list[list[float]]] = {}
         self._users = duckdb.connect()
         counts = ", ".join(f"{name} DOUBLE" for name in COUNTS)
-        self._users.execute(f'CREATE TABLE closed ("user" VARCHAR, first_arm VARCHAR, arm VARCHAR, {counts})')
+        self._users.execute(f'CREATE TABLE closed ("user" VARCHAR, first_arm VARCHAR, arm VARCHAR, look INTEGER, {counts})')
 
     def totals(self, connection: Connection, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
         """Sums over closed users, challenger then control. A user counts once, in the one arm they were seen in; seen in both, nowhere."""
@@ -86,17 +88,12 @@ class ClosedUsers:
             until = as_of - window - timedelta(seconds=grace_seconds)
             if experiment.opened.experiment_id != self._experiment or until < self._until:
                 self._forget(experiment.opened.experiment_id)
-            self._take(connection, until, window)
             # Older contracts may name counts that nobody records any more; those metrics have no data.
             metrics = [metric for metric in definitions(contract).values() if {metric.numerator, metric.denominator} <= COUNTS.keys()]
-            sums = ", ".join(_sums(metric) for metric in metrics)
-            rows = self._users.execute(
-                f"SELECT arm, count(*), {sums} FROM closed WHERE arm IS NOT NULL GROUP BY arm"  # noqa: S608 - names of counts are ours
-            ).fetchall()
-        found = {row[0]: row for row in rows}
-        return _arm("challenger", metrics, found.get("challenger")), _arm("control", metrics, found.get("control"))
+            self._take(connection, until, window, [metric for metric in metrics if metric.kind != "quantile"])
+            return self._arm("challenger", metrics), self._arm("control", metrics)
 
-    def _take(self, connection: Connection, until: datetime, window: timedelta) -> None:
+    def _take(self, connection: Connection, until: datetime, window: timedelta, summed: Sequence[MetricContract]) -> None:
         """Add the users whose window closed since the last look; whoever turns up again in the other arm counts nowhere from now on."""
         parameters = {
             "experiment": self._experiment,
@@ -104,14 +101,44 @@ class ClosedUsers:
             "closed_before": until,
             "window_us": int(window / timedelta(microseconds=1)),
         }
-        fresh = connection.execute(_CLOSED, parameters).to_arrow_table()
-        self._users.register("fresh", fresh)
-        self._users.execute(
+        self._users.register("fresh", connection.execute(_CLOSED, parameters).to_arrow_table())
+        crossed = self._users.execute(
             'UPDATE closed SET arm = NULL FROM fresh f WHERE closed."user" = f."user" AND f.arm IS DISTINCT FROM closed.arm'
+        ).fetchone()
+        # Written so that the few fresh users are hashed, and not the many closed ones.
+        self._users.execute(
+            "INSERT INTO closed BY NAME SELECT *, $look AS look FROM fresh "
+            'WHERE "user" NOT IN (SELECT "user" FROM closed SEMI JOIN fresh USING ("user"))',
+            {"look": self._look},
         )
-        self._users.execute('INSERT INTO closed BY NAME SELECT * FROM fresh ANTI JOIN closed USING ("user")')
         self._users.unregister("fresh")
-        self._until = max(until, _EVER)
+        if crossed and crossed[0]:
+            self._sums.clear()
+        rows = self._users.execute(
+            f"SELECT arm, {', '.join(['[count(*)]', *map(_sums, summed)])} FROM closed WHERE arm IS NOT NULL AND look >= ? GROUP BY arm",  # noqa: S608 - names of counts are ours
+            [self._look if self._sums else 0],
+        ).fetchall()
+        for arm, *added in rows:
+            kept = self._sums.get(arm) or [[0.0] * len(sums) for sums in added]
+            self._sums[arm] = [[old + (new or 0.0) for old, new in zip(*pair, strict=True)] for pair in zip(kept, added, strict=True)]
+        self._until, self._look = max(until, _EVER), self._look + 1
+
+    def _arm(self, arm: Literal["challenger", "control"], metrics: Sequence[MetricContract]) -> ArmTotals:
+        if arm not in self._sums:
+            return ArmTotals(arm, 0, {})
+        (users,), *sums = self._sums[arm]
+        summed = [metric.name for metric in metrics if metric.kind != "quantile"]
+        totals = {name: MetricTotals(int(n), *rest) for name, (n, *rest) in zip(summed, sums, strict=True) if n}
+        quantiles = {metric.name: self._quantile(arm, metric) for metric in metrics if metric.kind == "quantile"}
+        return ArmTotals(arm, int(users), totals, {name: found for name, found in quantiles.items() if found})
+
+    def _quantile(self, arm: str, metric: MetricContract) -> Quantile | None:
+        n, d = metric.numerator, metric.denominator
+        row = self._users.execute(
+            f"SELECT count(*), quantile_cont({n} / {d}, {metric.quantile}) FROM closed WHERE arm = ? AND {d} > 0",  # noqa: S608 - names of counts are ours
+            [arm],
+        ).fetchone()
+        return Quantile(int(row[0]), float(row[1])) if row and row[0] else None
 
     def exposed(self, connection: Connection, experiment_id: str) -> tuple[int, int]:
         """Distinct users first seen in the challenger's arm and in the control arm, closed or not."""
@@ -128,10 +155,16 @@ class ClosedUsers:
             self._users.register("still_open", still_open)
             row = self._users.execute(
                 """
-                SELECT count(*) FILTER (first_arm = 'challenger'), count(*) FILTER (first_arm = 'control'), count(*) FILTER (crossed) FROM (
-                    SELECT coalesce(c.first_arm, o.first_arm) AS first_arm,
-                        CASE WHEN c."user" IS NULL THEN o.crossed ELSE c.arm IS NULL OR coalesce(o.crossed OR o.first_arm <> c.arm, false) END AS crossed
-                    FROM (SELECT * FROM closed WHERE $known) c FULL JOIN still_open o USING ("user"))
+                WITH known AS (
+                    SELECT first_arm, arm, "user" FROM closed WHERE $known
+                ), again AS (
+                    SELECT k."user", k.arm IS NOT NULL AND (o.crossed OR o.first_arm <> k.arm) AS crossed FROM known k JOIN still_open o USING ("user")
+                ), fresh AS (
+                    SELECT * FROM still_open WHERE "user" NOT IN (SELECT "user" FROM again)
+                )
+                SELECT (SELECT count(*) FROM known WHERE first_arm = 'challenger') + (SELECT count(*) FROM fresh WHERE first_arm = 'challenger'),
+                    (SELECT count(*) FROM known WHERE first_arm = 'control') + (SELECT count(*) FROM fresh WHERE first_arm = 'control'),
+                    (SELECT count(*) FROM known WHERE arm IS NULL) + (SELECT count(*) FROM again WHERE crossed) + (SELECT count(*) FROM fresh WHERE crossed)
                 """,
                 {"known": known},
             ).fetchone()
@@ -141,26 +174,11 @@ class ClosedUsers:
 
 
 def _sums(metric: MetricContract) -> str:
+    """The fields of `MetricTotals`, as a list."""
     n, d = metric.numerator, metric.denominator
-    if metric.kind == "quantile":
-        return f"[count(*) FILTER ({d} > 0), quantile_cont({n} / {d}, {metric.quantile}) FILTER ({d} > 0)]"
-    return f"[count(*) FILTER ({d} > 0), sum({n}) FILTER ({d} > 0), sum({d}), sum({n} * {n}) FILTER ({d} > 0), sum({d} * {d}), sum({n} * {d})]::DOUBLE[]"
-
-
-def _arm(arm: Literal["challenger", "control"], metrics: list[MetricContract], row: tuple[Any, ...] | None) -> ArmTotals:
-    if row is None:
-        return ArmTotals(arm, 0, {})
-    totals: dict[str, MetricTotals] = {}
-    quantiles: dict[str, Quantile] = {}
-    for metric, values in zip(metrics, row[2:], strict=True):
-        users = int(values[0])
-        if not users:
-            continue
-        if metric.kind == "quantile":
-            quantiles[metric.name] = Quantile(users, float(values[1]))
-        else:
-            totals[metric.name] = MetricTotals(users, *values[1:])
-    return ArmTotals(arm, int(row[1]), totals, quantiles)
+    return (
+        f"[count(*) FILTER ({d} > 0), sum({n}) FILTER ({d} > 0), sum({d}), sum({n} * {n}) FILTER ({d} > 0), sum({d} * {d}), sum({n} * {d})]"
+    )
 
 
 def past_experiments(connection: Connection) -> list[PastExperiment]:
