@@ -4,7 +4,21 @@ import sys
 
 import typer
 
-from csqa_loop.commands import adapters, bad_cases, data, demo, docs, experiment, knowledge, ledger, pairs, policies, processes, reviews
+from csqa_loop.commands import (
+    adapters,
+    bad_cases,
+    data,
+    demo,
+    docs,
+    experiment,
+    knowledge,
+    ledger,
+    operators,
+    pairs,
+    policies,
+    processes,
+    reviews,
+)
 from csqa_loop.domain.errors import CsqaError
 
 app = typer.Typer(
@@ -17,6 +31,7 @@ processes.register(app)
 demo.register(app)
 docs.register(app)
 adapters.register(app)
+operators.register(app)
 app.add_typer(policies.app, name="policies")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(ledger.app, name="ledger")

@@ -13,6 +13,7 @@ import typer
 from csqa_loop.commands.console_client import ask_console
 from csqa_loop.commands.experiment_contract import contract_for_table
 from csqa_loop.commands.experiment_view import show_experiment, show_hindsight, show_simulation
+from csqa_loop.commands.operators import Operator, Reason, decide
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.statistics import CannotCompute
 from csqa_loop.settings import load_settings
@@ -38,6 +39,20 @@ def show(experiment_id: Annotated[str, typer.Argument(metavar="ID")], as_json: J
     """
     told = ask_console(load_settings(), "GET", f"/v1/experiments/{quote(experiment_id, safe='')}")
     print(json.dumps(told, ensure_ascii=False) if as_json else show_experiment(told))
+
+
+@app.command()
+def stop(
+    reason: Reason,
+    experiment_id: Annotated[str, typer.Argument(metavar="[ID]", help="Default: the open one.")] = "",
+    operator: Operator = "",
+    as_json: Json = False,
+) -> None:
+    """End the open experiment INCONCLUSIVE, whatever it shows; the champion stays.
+
+    Example: csqa experiment stop --reason "the challenger is rude"
+    """
+    decide("stop", reason, operator, target=experiment_id, as_json=as_json)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from csqa_loop.backends.ledger.invariants import check, ledger_hash
 from csqa_loop.bootstrap import LoopParts
 from csqa_loop.console.agreement import disagreements
 from csqa_loop.console.bad_cases import bad_cases_router
+from csqa_loop.console.operators import operators_router
 from csqa_loop.console.page import page_router
 from csqa_loop.console.pairs import pairs_router
 from csqa_loop.console.reviews import review_router
@@ -104,6 +105,7 @@ def create_console(parts: LoopParts, position: Position, health: Callable[[], di
 
     router.include_router(bad_cases_router(parts))
     router.include_router(pairs_router(parts))
+    router.include_router(operators_router(parts, lambda: position.caught_up))
     app.include_router(router)
     app.include_router(review_router(parts, lambda: position.caught_up), dependencies=[Depends(opened)])
     app.include_router(page_router())

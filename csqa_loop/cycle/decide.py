@@ -8,9 +8,10 @@ from csqa_loop.cycle.experiment import Examiner, opened
 from csqa_loop.cycle.ports import Bus, LedgerReader
 from csqa_loop.cycle.promote import Reconciler, deployment_after
 from csqa_loop.cycle.train import RunPlanner
-from csqa_loop.domain.events import Event, ExperimentContract, TrainingFailed, derived_id
+from csqa_loop.domain.events import BASE, Event, ExperimentContract, ShareRaised, TrainingFailed, VerdictReached, derived_id
 from csqa_loop.domain.rollout import (
     Deploy,
+    EndExperiment,
     FailRun,
     JudgeExperiment,
     LookForWork,
@@ -86,7 +87,8 @@ class Decider:
         now = self._clock()
         match step:
             case Deploy():
-                if step.challenger and not self._reconciler.holds_everywhere(step.challenger):
+                newcomer = step.challenger or (step.champion if step.order else None)
+                if newcomer and newcomer != BASE and not self._reconciler.holds_everywhere(newcomer):
                     return None  # traffic moves only once every replica can serve it
                 return deployment_after(state.deployment, step, now)
             case OpenExperiment():
@@ -94,7 +96,10 @@ class Decider:
                     return None
                 return opened(step, state.run.request.attempt, await self._examiner.promised(self._contract), now)
             case JudgeExperiment():
-                return await self._examiner.look(step.experiment, as_of=state.as_of, now=now)
+                seen = await self._examiner.look(step.experiment, as_of=state.as_of, now=now)
+                return seen if step.may_advance or not _advances(seen) else None
+            case EndExperiment():
+                return await self._ended(step, state.as_of, now)
             case RetryRun():
                 _log.warning("run %s attempt %d: %s; trying again", step.request.run_id, step.request.attempt, step.cause)
                 return await self._planner.retry(step.request, now)
@@ -113,6 +118,21 @@ class Decider:
             case Wait():
                 return None
 
+    async def _ended(self, step: EndExperiment, as_of: datetime, now: datetime) -> VerdictReached:
+        # Whatever this look would have decided: a person has decided, and the record shows the numbers of that moment.
+        await self._examiner.look(step.experiment, as_of=as_of, now=now)
+        *_, estimates = self._examiner.seen(step.experiment)
+        name = step.experiment.opened.experiment_id
+        return VerdictReached(
+            event_id=derived_id(name, "VerdictReached"),
+            occurred_at=now,
+            experiment_id=name,
+            verdict="INCONCLUSIVE",
+            as_of=as_of,
+            stopped_by=step.stopped_by,
+            estimates=estimates,
+        )
+
     async def _publish(self, decision: Event) -> bool:
         self._pending = decision
         await self._bus.publish(decision)
@@ -122,3 +142,8 @@ class Decider:
         _log.info("decided: %s %s", decision.type, decision.key)
         self._pending = None
         return True
+
+
+def _advances(seen: VerdictReached | ShareRaised | None) -> bool:
+    """Whether the challenger would get more traffic."""
+    return isinstance(seen, ShareRaised) or (seen is not None and seen.verdict == "PROMOTE")

@@ -27,6 +27,7 @@ def deployment_after(current: DeploymentChanged | None, step: Deploy, now: datet
         experiment=step.experiment,
         previous_champion=step.previous_champion,
         cause=step.cause,
+        order=step.order or (current.order if current else None),
     )
 
 

@@ -1,8 +1,9 @@
 """What the loop does next, from what the ledger holds. Pure: called again after a crash it gives the same step again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
+from uuid import UUID
 
 from csqa_loop.domain.events import (
     BASE,
@@ -10,11 +11,13 @@ from csqa_loop.domain.events import (
     AdapterTrained,
     DeploymentChanged,
     ExperimentOpened,
+    OperatorActed,
     TrainingFailed,
     TrainingProgress,
     TrainingRequested,
     VerdictReached,
 )
+from csqa_loop.domain.operators import Interventions, by_hand
 
 DRAIN = timedelta(minutes=2)
 """How long a replaced champion stays resident, so that answers in flight finish."""
@@ -62,6 +65,7 @@ class LoopState:
     run: Run | None
     experiment: Experiment | None
     as_of: datetime
+    operators: Interventions = field(default_factory=Interventions)
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Deploy:
     salt: str = ""
     experiment: str | None = None
     previous_champion: str | None = None
+    order: UUID | None = None
+    """The operator's order that this carries out."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,18 @@ class OpenExperiment:
 
 @dataclass(frozen=True)
 class JudgeExperiment:
-    """Look at the open experiment."""
+    """Look at the open experiment. Unless it `may_advance`, the challenger gets no more traffic than it has."""
 
     experiment: Experiment
+    may_advance: bool = True
+
+
+@dataclass(frozen=True)
+class EndExperiment:
+    """An operator ends it: INCONCLUSIVE, with the numbers as they stand."""
+
+    experiment: Experiment
+    stopped_by: str
 
 
 @dataclass(frozen=True)
@@ -122,7 +137,7 @@ class Wait:
     on: str
 
 
-Step = Deploy | OpenExperiment | JudgeExperiment | RetryRun | FailRun | LookForWork | Wait
+Step = Deploy | OpenExperiment | JudgeExperiment | EndExperiment | RetryRun | FailRun | LookForWork | Wait
 
 
 def next_step(state: LoopState, *, progress_timeout: timedelta, max_attempts: int) -> Step:
@@ -130,18 +145,22 @@ def next_step(state: LoopState, *, progress_timeout: timedelta, max_attempts: in
     deployment = state.deployment
     if deployment is None:
         return Deploy(champion=BASE, cause="first start")
+    if state.experiment and (action := _ended_by(state.experiment, state.operators, deployment)):
+        return EndExperiment(state.experiment, by_hand(action))
+    if order := state.operators.open_order(deployment.order):
+        return _step_of_order(order, deployment, state.run)
     if state.experiment and _unsettled(state.experiment, deployment, state.run):
-        return _step_of_experiment(state.experiment, deployment)
-    if state.run:
-        step = _step_of_run(state.run, deployment, state, progress_timeout, max_attempts)
-        if step:
-            return step
-    return LookForWork()
+        return _step_of_experiment(state.experiment, deployment, state.operators)
+    step = _step_of_run(state.run, deployment, state, progress_timeout, max_attempts) if state.run else None
+    if state.operators.paused and (step is None or isinstance(step, OpenExperiment)):
+        return Wait("an operator, who paused the loop")
+    return step or LookForWork()
 
 
 def in_flight(state: LoopState, *, max_attempts: int) -> bool:
     """Whether a run or an experiment is open, or a verdict is not yet deployed."""
-    step = next_step(state, progress_timeout=timedelta.max, max_attempts=max_attempts)
+    unpaused = replace(state, operators=replace(state.operators, paused=None))
+    step = next_step(unpaused, progress_timeout=timedelta.max, max_attempts=max_attempts)
     return not isinstance(step, LookForWork) and state.deployment is not None
 
 
@@ -153,7 +172,30 @@ def _unsettled(experiment: Experiment, deployment: DeploymentChanged, run: Run |
     return newest and deployment.candidate == experiment.opened.challenger
 
 
-def _step_of_experiment(experiment: Experiment, deployment: DeploymentChanged) -> Step:
+def _ended_by(experiment: Experiment, operators: Interventions, deployment: DeploymentChanged) -> OperatorActed | None:
+    if experiment.verdict:
+        return None
+    if operators.stop and operators.stop.experiment_id == experiment.opened.experiment_id:
+        return operators.stop
+    return operators.open_order(deployment.order)
+
+
+def _step_of_order(order: OperatorActed, deployment: DeploymentChanged, run: Run | None) -> Deploy:
+    cause = by_hand(order)
+    if order.target in {BASE, deployment.champion, deployment.challenger, deployment.candidate}:
+        # The gate may be asking the model server for it just now.
+        gating = run.trained.adapter if run and run.trained and not run.evaluated and not run.failed else None
+        return Deploy(
+            champion=order.target,
+            previous_champion=deployment.champion if deployment.champion != order.target else None,
+            candidate=gating if gating != order.target else None,
+            cause=cause,
+            order=order.event_id,
+        )
+    return Deploy(champion=deployment.champion, candidate=order.target, cause=f"{cause} ({order.target} is made resident first)")
+
+
+def _step_of_experiment(experiment: Experiment, deployment: DeploymentChanged, operators: Interventions) -> Step:
     opened, verdict = experiment.opened, experiment.verdict
     if verdict is None:
         if deployment.experiment != opened.experiment_id or deployment.share != experiment.share:
@@ -165,7 +207,7 @@ def _step_of_experiment(experiment: Experiment, deployment: DeploymentChanged) -
                 experiment=opened.experiment_id,
                 cause=f"experiment {opened.experiment_id} at share {experiment.share:g}",
             )
-        return JudgeExperiment(experiment)
+        return JudgeExperiment(experiment, may_advance=operators.paused is None)
     cause = f"{verdict.verdict}: {verdict.stopped_by}"
     if verdict.verdict == "PROMOTE":
         return Deploy(champion=opened.challenger, previous_champion=opened.champion, cause=cause)
@@ -175,7 +217,7 @@ def _step_of_experiment(experiment: Experiment, deployment: DeploymentChanged) -
 def _step_of_run(run: Run, deployment: DeploymentChanged, state: LoopState, progress_timeout: timedelta, max_attempts: int) -> Step | None:
     request = run.request
     if run.evaluated:
-        return _step_of_evaluated(run, run.evaluated, deployment, state.experiment)
+        return _step_of_evaluated(run, run.evaluated, deployment, state)
     silent = state.as_of - run.last_sign > progress_timeout
     if run.failed or silent:
         cause = run.failed.reason if run.failed else f"no sign of life for {progress_timeout.total_seconds():g} s"
@@ -195,15 +237,19 @@ def _step_of_run(run: Run, deployment: DeploymentChanged, state: LoopState, prog
     return Wait("training")
 
 
-def _step_of_evaluated(run: Run, evaluated: AdapterEvaluated, deployment: DeploymentChanged, experiment: Experiment | None) -> Step | None:
+def _step_of_evaluated(run: Run, evaluated: AdapterEvaluated, deployment: DeploymentChanged, state: LoopState) -> Step | None:
+    experiment, order = state.experiment, state.operators.order
     if experiment and experiment.opened.run_id == run.request.run_id:
         return None  # settled: an unsettled one is handled before
-    if evaluated.passed and evaluated.adapter != deployment.champion:
+    # An order ends an experiment that was about to open too: what was rolled back by hand does not come back by itself.
+    overtaken = order is not None and order.occurred_at >= evaluated.occurred_at
+    if evaluated.passed and not overtaken and evaluated.adapter != deployment.champion:
         if deployment.candidate != evaluated.adapter:
             return Deploy(champion=deployment.champion, candidate=evaluated.adapter, cause=f"the gate passed {evaluated.adapter}")
         return OpenExperiment(run_id=run.request.run_id, champion=deployment.champion, challenger=evaluated.adapter)
     if deployment.candidate:
-        return Deploy(champion=deployment.champion, cause=f"the gate refused {evaluated.adapter}")
+        cause = f"an operator's order came after {evaluated.adapter}" if overtaken else f"the gate refused {evaluated.adapter}"
+        return Deploy(champion=deployment.champion, cause=cause)
     return None
 
 

@@ -8,16 +8,22 @@ import duckdb
 
 from csqa_loop.domain import events as e
 from csqa_loop.domain.intake import Letter, LogRecord
+from csqa_loop.domain.operators import Interventions
 from csqa_loop.domain.rollout import Experiment, LoopState, Run
 from csqa_loop.domain.wire import decode
 
 Connection = duckdb.DuckDBPyConnection
+_KIND = {"pause": "pause", "resume": "pause", "stop": "stop", "promote": "order", "rollback": "order"}
 
 
 def loop_state(connection: Connection, as_of: datetime) -> LoopState:
     """What the next decision rests on. Ties are broken by occurred_at, then event_id."""
     return LoopState(
-        deployment=current_deployment(connection), run=latest_run(connection), experiment=latest_experiment(connection), as_of=as_of
+        deployment=current_deployment(connection),
+        run=latest_run(connection),
+        experiment=latest_experiment(connection),
+        as_of=as_of,
+        operators=interventions(connection),
     )
 
 
@@ -66,6 +72,20 @@ def latest_experiment(connection: Connection, experiment_id: str | None = None) 
     shares = [json.loads(body)["share"] for name, body in rows if name == "ShareRaised"]
     verdicts = [e.VerdictReached.model_validate_json(body) for name, body in rows if name == "VerdictReached"]
     return Experiment(opened=opened, share=max([opened.share, *shares]), verdict=verdicts[0] if verdicts else None)
+
+
+def interventions(connection: Connection) -> Interventions:
+    """The pause that is in force, the last stop, and the last promote or rollback."""
+    rows = connection.execute("SELECT body FROM decisions WHERE type = 'OperatorActed' ORDER BY occurred_at, event_id").fetchall()
+    actions = [e.OperatorActed.model_validate_json(body) for (body,) in rows]
+    latest = {_KIND[action.action]: action for action in actions}
+    switched = latest.get("pause")
+    return Interventions(
+        paused=switched if switched and switched.action == "pause" else None,
+        stop=latest.get("stop"),
+        order=latest.get("order"),
+        last_at=actions[-1].occurred_at if actions else None,
+    )
 
 
 # --- intake --------------------------------------------------------------------------------------------------------

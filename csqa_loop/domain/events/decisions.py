@@ -106,10 +106,13 @@ class VerdictReached(DecisionEvent):
 
 
 class OperatorActed(DecisionEvent):
-    """A person decided. Every action has a name, a reason and a record."""
+    """A person decided. Every action has a name, a reason and a record. `experiment_id` is the experiment that was open, else `none`."""
 
     type: Literal["OperatorActed"] = "OperatorActed"
     action: Literal["promote", "rollback", "pause", "resume", "stop"]
     operator: Id
     reason: str
     target: str = ""
+    """promote and rollback: the adapter that is to be champion."""
+    overridden: str = ""
+    """What spoke against it and was overridden."""

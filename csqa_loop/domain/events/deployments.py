@@ -1,6 +1,7 @@
 """What gateways serve: `csqa.deployments`."""
 
 from typing import ClassVar, Literal
+from uuid import UUID
 
 from pydantic import Field
 
@@ -24,3 +25,6 @@ class DeploymentChanged(Event):
     experiment: Id | None = None
     previous_champion: AdapterName | None = None
     cause: str = ""
+    order: UUID | None = Field(default=None, exclude_if=lambda order: order is None)
+    """The last operator's order that is carried out; every later revision repeats it, for the topic is compacted. Where there is none it is
+    left out: facts from before it existed keep their bytes."""

@@ -1,0 +1,153 @@
+"""`csqa promote`, `rollback`, `pause`, `resume`: people decide; `csqa audit` and `csqa adapters`: what was decided, and about what."""
+
+import getpass
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from csqa_loop.commands.console_client import ask_console
+from csqa_loop.domain.orders import Action
+from csqa_loop.settings import load_settings
+
+_LISTED_CHECKS = 3
+Reason = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; everybody can read it in `csqa audit`.")]
+Operator = Annotated[str, typer.Option("--operator", metavar="NAME", help="Who decides. Default: who is logged in.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (promote, rollback, pause, resume, audit, adapters):
+        app.command()(command)
+
+
+def promote(
+    adapter: Annotated[str, typer.Argument(metavar="ADAPTER", help="Its name or version, as `csqa adapters` shows them.")],
+    reason: Reason,
+    override: Annotated[bool, typer.Option("--override", help="Also where the gate refused it or its experiment rolled it back.")] = False,
+    operator: Operator = "",
+    as_json: Json = False,
+) -> None:
+    """Make an adapter the champion. An open experiment ends INCONCLUSIVE; traffic moves once every replica holds the adapter.
+
+    Example: csqa promote v1.3 --reason "the November tariff needs it"
+    """
+    decide("promote", reason, operator, target=adapter, override=override, as_json=as_json)
+
+
+def rollback(
+    reason: Reason,
+    to: Annotated[str, typer.Option("--to", metavar="ADAPTER", help="Name, version or base. Default: the previous champion.")] = "",
+    operator: Operator = "",
+    as_json: Json = False,
+) -> None:
+    """Go back to the previous champion at once, also while an experiment runs, which ends INCONCLUSIVE. Nothing restarts.
+
+    Example: csqa rollback --reason "it quotes last year's prices"
+    """
+    decide("rollback", reason, operator, target=to, as_json=as_json)
+
+
+def pause(reason: Reason, operator: Operator = "", as_json: Json = False) -> None:
+    """Claim no run, open no experiment and give no adapter more traffic until `csqa resume`. Harm is rolled back all the same.
+
+    Example: csqa pause --reason "sale week"
+    """
+    decide("pause", reason, operator, as_json=as_json)
+
+
+def resume(reason: Reason, operator: Operator = "", as_json: Json = False) -> None:
+    """End a pause.
+
+    Example: csqa resume --reason "the sale is over"
+    """
+    decide("resume", reason, operator, as_json=as_json)
+
+
+def decide(action: Action, reason: str, operator: str, *, target: str = "", override: bool = False, as_json: bool = False) -> None:
+    """Ask the loop to record the decision, and tell what was recorded.
+
+    Raises:
+        PermanentError: it cannot be done; the loop says why.
+    """
+    body = {"operator": operator or getpass.getuser(), "reason": reason, "target": target, "override": override}
+    told = ask_console(load_settings(), "POST", f"/v1/operator/{action}", body=body)
+    if as_json:
+        print(json.dumps(told, ensure_ascii=False))
+        return
+    about = told["target"] or (told["experiment_id"] if action == "stop" else "")
+    print(f"{action} {about}".rstrip() + f" recorded for {told['operator']}; `csqa audit` shows what came of it")
+    if told["overridden"]:
+        print(f"overridden: {told['overridden']}")
+
+
+def audit(
+    limit: Annotated[int, typer.Option(min=1, max=5000, help="How many, the newest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show all decisions, the loop's and people's, newest first: what, who, why and the numbers.
+
+    Example: csqa audit --limit 50
+    """
+    decisions = ask_console(load_settings(), "GET", f"/v1/audit?limit={limit}")["decisions"]
+    if as_json:
+        print(json.dumps(decisions, ensure_ascii=False, indent=2))
+        return
+    table = Table("when (UTC)", "what", "about", "who", "why", "numbers")
+    for one in decisions:
+        shown = (
+            one["occurred_at"][:19].replace("T", " "),
+            one["what"],
+            one["about"],
+            one["who"],
+            one["why"],
+            numbers_in_words(one["numbers"]),
+        )
+        table.add_row(*map(escape, shown))
+    Console().print(table if decisions else "Nothing was decided yet.")
+
+
+def numbers_in_words(numbers: Mapping[str, Any]) -> str:
+    """The differences of a verdict, the checks of a gate, or the fields as they are."""
+    if "estimates" in numbers:
+        rows = [row for row in numbers["estimates"] if row["arm"] == "difference" and row["estimate"] is not None]
+        return "\n".join(f"{row['metric']} {row['estimate']:+.3g} [{_bound(row['lower'])}, {_bound(row['upper'])}]" for row in rows)
+    if "checks" in numbers:
+        # What failed is why; the rest is told with --json.
+        ordered = sorted(numbers["checks"], key=lambda check: check["passed"])
+        return "\n".join(_check(check) for check in ordered[:_LISTED_CHECKS])
+    return ", ".join(f"{name} {value}" for name, value in numbers.items() if value not in {None, ""})
+
+
+def _bound(value: float | None) -> str:
+    return "?" if value is None else f"{value:+.3g}"
+
+
+def _check(check: Mapping[str, Any]) -> str:
+    champion, candidate = check["champion"], check["candidate"]
+    values = "" if champion is None or candidate is None else f" {champion:.3g} -> {candidate:.3g}"
+    return f"{check['name']}{values} {'ok' if check['passed'] else 'failed'}"
+
+
+def adapters(as_json: Json = False) -> None:
+    """List every adapter that was trained here: version, parent, run, what gate and experiment said, state and size.
+
+    Example: csqa adapters
+    """
+    rows = ask_console(load_settings(), "GET", "/v1/adapters")["adapters"]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    table = Table("version", "adapter", "state", "parent", "run", "pairs", "gate", "experiment", "verdict", "size")
+    versions = {row["adapter"]: row["version"] for row in rows}
+    for row in rows:
+        parent = versions.get(row["parent"], row["parent"] or "")
+        cells = (row["version"], row["adapter"], row["state"], parent, row["run_id"], row["pairs"], row["gate"], row["experiment"])
+        size = "" if row["adapter"] == "base" else "gone" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in cells), row["verdict"] or "", size)
+    Console().print(table)

@@ -1,0 +1,97 @@
+"""What operators decide, and what was decided: `/v1/operator/...`, `/v1/audit` and `/v1/adapters`."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from csqa_loop.backends.ledger.decisions import adapter_records, audit_entries
+from csqa_loop.bootstrap import LoopParts
+from csqa_loop.cycle.adapters import verify
+from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.domain.events import BASE, OperatorActed, now
+from csqa_loop.domain.orders import Action, Order, OrderRefusedError, acted
+from csqa_loop.domain.versions import AdapterRecord
+from csqa_loop.problems import Problem
+
+_IN_LEDGER_SECONDS = 10.0
+_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+class OrderBody(BaseModel):
+    """Body of POST /v1/operator/{action}."""
+
+    model_config = ConfigDict(extra="forbid")
+    operator: _Name
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+    target: Annotated[str, StringConstraints(max_length=200)] = ""
+    override: bool = False
+
+
+def operators_router(parts: LoopParts, caught_up: Callable[[], bool]) -> APIRouter:
+    """POST /operator/{promote,rollback,pause,resume,stop}, GET /audit and /adapters."""
+    router = APIRouter()
+    # The second of two orders is judged by what the first has left.
+    one_at_a_time = asyncio.Lock()
+
+    @router.post("/operator/{action}")
+    async def act(action: Action, body: OrderBody) -> dict[str, Any]:
+        if not caught_up():
+            # What the log holds and the ledger lacks may be what the order is about.
+            raise Problem(503, detail="the ledger is still reading the log, and orders wait for that; ask again")
+        async with one_at_a_time:
+            try:
+                event = await _ordered(parts, Order(action, body.operator, body.reason, body.target, body.override))
+            except OrderRefusedError as error:
+                raise Problem(409, detail=str(error), code="refused") from None
+            await parts.bus.publish(event)
+            if not await parts.ledger.wait_for(event.event_id, _IN_LEDGER_SECONDS):
+                msg = f"the log has this order ({event.event_id}) and the ledger has not after {_IN_LEDGER_SECONDS:g} s; it will be carried out"
+                raise TransientError(msg)
+        return event.model_dump(mode="json")
+
+    @router.get("/audit")
+    async def show_audit(limit: Annotated[int, Query(ge=1, le=5000)] = 100) -> dict[str, Any]:
+        return {"decisions": [asdict(entry) for entry in await parts.ledger.ask(audit_entries, limit)]}
+
+    @router.get("/adapters")
+    async def list_adapters() -> dict[str, Any]:
+        records, _ = await parts.ledger.ask(adapter_records)
+        return {"adapters": [_shown(record, parts.settings.adapters) for record in records]}
+
+    return router
+
+
+async def _ordered(parts: LoopParts, order: Order) -> OperatorActed:
+    state = await parts.ledger.state(now())
+    records, champions = await parts.ledger.ask(adapter_records)
+    event = acted(order, state, records, champions, event_id=uuid4(), now=now())
+    if event.target not in {"", BASE}:
+        try:
+            await asyncio.to_thread(verify, parts.settings.adapters, event.target)
+        except PermanentError as error:
+            raise OrderRefusedError(str(error)) from None
+    return event
+
+
+def _shown(record: AdapterRecord, adapters: Path) -> dict[str, Any]:
+    trained, gate, experiment, verdict = record.trained, record.gate, record.experiment, record.verdict
+    files = [file for file in (adapters / record.adapter).iterdir() if file.is_file()] if (adapters / record.adapter).is_dir() else None
+    return {
+        "version": record.version,
+        "adapter": record.adapter,
+        "state": record.state,
+        "parent": trained.parent if trained else None,
+        "run_id": trained.run_id if trained else None,
+        "trained_at": trained.occurred_at.isoformat() if trained else None,
+        "pairs": trained.pairs if trained else None,
+        "gate": None if gate is None else "passed" if gate.passed else "refused",
+        "experiment": experiment.experiment_id if experiment else None,
+        "verdict": verdict.verdict if verdict else "CONTINUE" if experiment else None,
+        "bytes": None if files is None else sum(file.stat().st_size for file in files),
+    }

@@ -1,0 +1,206 @@
+"""Operators' orders against the real console and ledger, and the commands that give them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from csqa_loop.commands import operators
+from csqa_loop.commands.experiment import app as experiment_app
+from csqa_loop.cycle.adapters import CONFIG_FILE, TENSORS_FILE, adapter_name
+from csqa_loop.domain import events as e
+from csqa_loop.domain.errors import PermanentError
+from tests import events as make
+from tests.review_console import OPERATOR, Desk, open_desk
+
+ANN = {"operator": "ann", "reason": "it is rude"}
+GONE = "a-" + "0" * 16
+
+
+def adapter_in(folder: Path, tensors: bytes) -> str:
+    """A folder with the content of an adapter, named by it."""
+    draft = folder / "draft"
+    draft.mkdir(parents=True)
+    (draft / CONFIG_FILE).write_text("{}")
+    (draft / TENSORS_FILE).write_bytes(tensors)
+    name = adapter_name(draft)
+    draft.rename(folder / name)
+    return name
+
+
+def trained(adapter: str, number: int, *, passed: bool | None = True) -> list[e.Event]:
+    told = {"run_id": f"r-{number}", "attempt": 1, "adapter": adapter}
+    made = e.AdapterTrained(
+        event_id=make.event_id(90_000 + number),
+        occurred_at=make.at(number),
+        parent="base",
+        recipe_hash="x",
+        data_hash="h",
+        pairs=3,
+        seconds=1,
+        **told,
+    )
+    check = e.GateCheck(name="accuracy", passed=bool(passed), champion=0.7, candidate=0.6)
+    judged = e.AdapterEvaluated(
+        event_id=make.event_id(91_000 + number),
+        occurred_at=make.at(number + 1),
+        champion="base",
+        passed=bool(passed),
+        checks=(check,),
+        **told,
+    )
+    return [made] if passed is None else [made, judged]
+
+
+def deployed(revision: int, champion: str, **more: object) -> e.DeploymentChanged:
+    return e.DeploymentChanged(
+        event_id=make.event_id(92_000 + revision),
+        occurred_at=make.at(revision),
+        revision=revision,
+        champion=champion,
+        cause="a test",
+        **more,
+    )
+
+
+@pytest.fixture
+def adapters(tmp_path: Path) -> dict[str, str]:
+    folder = tmp_path / "var" / "adapters"
+    return {name: adapter_in(folder, name.encode()) for name in ("first", "second", "refused")}
+
+
+@pytest.fixture
+def desk(tmp_path: Path, adapters: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """First and second served, second is champion; one was refused, and one that passed has lost its folder."""
+    opened = open_desk(
+        tmp_path / "var", monkeypatch,
+        *trained(adapters["first"], 1), *trained(adapters["second"], 2), *trained(adapters["refused"], 3, passed=False), *trained(GONE, 4),
+        deployed(1, "base"), deployed(2, adapters["first"]), deployed(3, adapters["second"]),
+    )  # fmt: skip
+
+    def ask(settings: object, method: str, path: str, *, body: object = None) -> dict:
+        answer = opened.client.request(method, path, json=body, headers={"Authorization": f"Bearer {OPERATOR}"})
+        if answer.status_code != 200:
+            raise PermanentError(answer.json()["detail"])
+        return answer.json()
+
+    monkeypatch.setattr(operators, "ask_console", ask)
+    with opened.client:
+        yield opened
+
+
+def post(desk: Desk, action: str, **body: object):
+    return desk.client.post(f"/v1/operator/{action}", json=ANN | body, headers={"Authorization": f"Bearer {OPERATOR}"})
+
+
+def run(*arguments: str) -> str:
+    app = typer.Typer()
+    operators.register(app)
+    app.add_typer(experiment_app, name="experiment")
+    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "300"})
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_an_order_is_in_the_ledger_before_it_is_answered(desk: Desk, adapters: dict[str, str]) -> None:
+    answer = post(desk, "rollback")
+    assert answer.status_code == 200, answer.text
+    (event,) = desk.bus.published
+    assert isinstance(event, e.OperatorActed)
+    assert answer.json()["event_id"] == str(event.event_id)
+    assert (event.target, event.operator, event.reason, event.experiment_id) == (adapters["first"], "ann", "it is rude", "none")
+    status = desk.client.get("/v1/status", headers={"Authorization": f"Bearer {OPERATOR}"}).json()
+    assert (status["operators"]["order"]["action"], status["operators"]["order"]["target"]) == ("rollback", adapters["first"])
+    assert status["busy"]
+
+
+def test_a_pause_is_shown_with_who_and_why_until_it_ends(desk: Desk) -> None:
+    assert post(desk, "pause").status_code == 200
+    told = desk.client.get("/v1/status", headers={"Authorization": f"Bearer {OPERATOR}"}).json()
+    assert (told["operators"]["paused"]["operator"], told["operators"]["paused"]["reason"]) == ("ann", "it is rude")
+    assert not told["busy"]
+    assert post(desk, "pause").status_code == 409
+    assert post(desk, "resume").status_code == 200
+    assert post(desk, "resume").status_code == 409
+    assert post(desk, "pause").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("action", "body", "status", "words"),
+    [
+        ("stop", {}, 409, "no experiment is open"),
+        ("resume", {}, 409, "not paused"),
+        ("promote", {"target": "v1.1"}, 409, "is the champion already"),
+        ("promote", {"target": "v1.2"}, 409, "accuracy: champion 0.7, candidate 0.6"),
+        ("promote", {"target": GONE}, 409, f"adapter {GONE} is not in"),
+        ("rollback", {"target": GONE}, 409, f"adapter {GONE} is not in"),
+        ("rollback", {"target": "v9"}, 409, "v9 is no adapter"),
+        ("pause", {"reason": "  "}, 422, "reason"),
+        ("pause", {"operator": ""}, 422, "operator"),
+        ("pause", {"force": True}, 422, "force"),
+        ("burn", {}, 422, "action"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_name_and_recorded_nowhere(desk: Desk, action: str, body: dict, status: int, words: str) -> None:
+    answer = post(desk, action, **body)
+    assert answer.status_code == status
+    assert words in answer.json()["detail"]
+    assert desk.bus.published == []
+
+
+def test_an_adapter_with_other_bytes_is_refused(desk: Desk, adapters: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "var" / "adapters" / adapters["first"] / TENSORS_FILE).write_bytes(b"changed")
+    answer = post(desk, "rollback")
+    assert answer.status_code == 409
+    assert "has the content of" in answer.json()["detail"]
+
+
+def test_nobody_decides_without_the_key_or_before_the_ledger_has_the_log(desk: Desk) -> None:
+    for path in ("/v1/audit", "/v1/adapters"):
+        assert desk.client.get(path).status_code == 401
+    assert desk.client.post("/v1/operator/pause", json=ANN, headers={"Authorization": "Bearer anna-key"}).status_code == 401
+    desk.position.caught_up = False
+    assert post(desk, "pause").status_code == 503
+    desk.position.caught_up = True
+    desk.bus.broken = True
+    assert post(desk, "pause").status_code == 503
+    assert desk.bus.published == []
+
+
+def test_the_commands_say_what_was_recorded(desk: Desk, adapters: dict[str, str]) -> None:
+    assert "promote" in run("promote", "v1.2", "--override", "--reason", "[tariff]", "--operator", "ann")
+    assert desk.bus.published[-1].target == adapters["refused"]
+    assert json.loads(run("rollback", "--to", "base", "-m", "no", "--operator", "ann", "--json"))["target"] == "base"
+    run("pause", "-m", "sale week", "--operator", "ben")
+    with pytest.raises(PermanentError, match="paused already, by ben"):
+        run("pause", "-m", "again")
+    run("resume", "-m", "over")
+    with pytest.raises(PermanentError, match="no experiment is open"):
+        run("experiment", "stop", "-m", "rude")
+    shown = run("audit", "--limit", "50")
+    assert "[tariff]" in shown
+    assert "accuracy 0.7 -> 0.6 failed" in shown
+    told = json.loads(run("audit", "--json"))
+    assert [(one["what"], one["who"]) for one in told[:3]] == [
+        ("resume", operators.getpass.getuser()),
+        ("pause", "ben"),
+        ("rollback", "ann"),
+    ]
+    assert "the gate refused" in next(one for one in told if one["what"] == "promote")["numbers"]["overridden"]
+
+
+def test_adapters_are_listed_with_their_versions(desk: Desk, adapters: dict[str, str], tmp_path: Path) -> None:
+    rows = json.loads(run("adapters", "--json"))
+    assert [(row["version"], row["state"], row["gate"]) for row in rows] == [
+        ("v0", "resident", None), ("v1.0", "previous", "passed"), ("v1.1", "champion", "passed"), ("v1.2", "retired", "refused"),
+        ("v1.3", "retired", "passed"),
+    ]  # fmt: skip
+    assert [row["bytes"] for row in rows] == [None, len("{}first"), len("{}second"), len("{}refused"), None]
+    shown = run("adapters")
+    assert adapters["second"] in shown
+    assert "gone" in shown
