@@ -4,7 +4,8 @@ A broker of its own is filled with a shop's traffic (`_traffic`: 1 KiB an event,
 event_id). Then, on the same log:
 
 - baseline: a bare aiokafka consumer reads every record and looks at none;
-- `csqa loop`, as a process and with default settings, takes everything into a new ledger on disk while it publishes its analysts' copy.
+- `csqa loop`, as a process and with default settings, takes everything into a new ledger on disk. It publishes its analysts' copy only
+  when it has caught up, so that is not in the rate.
 
 Kafka's committed offsets tell how far it is, because the loop commits what the ledger holds on disk and nothing else. The rate is that
 between the first commit seen and the last, so start-up and joining the group do not count. In the end the ledger's tables must hold exactly
