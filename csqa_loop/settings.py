@@ -286,6 +286,12 @@ class GateSettings(_Section):
     preference_margin_nats: float = Field(default=0.10, ge=0)
     """What the mean margin of better over worse answers may lose, in nats a token."""
     regression_margin: float = Field(default=0.10, ge=0)
+    require_superiority: bool = False
+    """Whether a candidate must be better beyond chance in preference accuracy, preference margin or regression questions.
+
+    With fewer than 20 different held-out or regression questions that cannot be shown, and a gate that requires it passes nothing. Off, a
+    candidate that is no worse passes and the experiment shows whether it is better.
+    """
     regression_file: str = ""
     """A YAML file with a `regression` list (a scenario file is one). Empty: no regression questions."""
 

@@ -89,7 +89,7 @@ async def evaluate(
     )
     compared = tuple(Compared(before, after) for before, after in zip(*answers, strict=True))
     return Findings(
-        checks=checks,
+        checks=(*checks, gate.superiority_check(checks, required=settings.require_superiority)),
         graded=graded,
         regression_answers=compared[: len(graded)],
         holdout=tuple(holdout),

@@ -128,13 +128,29 @@ def sanity_checks(champion: Sequence[str], candidate: Sequence[str], questions: 
     )
 
 
+def superiority_check(checks: Sequence[GateCheck], *, required: bool) -> GateCheck:
+    """Whether the candidate is better somewhere: some check's lower bound is above zero. Fails where that is required and not shown."""
+    better = [check.name for check in checks if check.lower is not None and check.lower > 0]
+    if better:
+        found = f"better beyond chance in {', '.join(better)}"
+    elif any(check.lower is not None for check in checks):
+        found = "nowhere better beyond chance"
+    else:
+        found = "too few questions to decide anywhere"
+    rule = "required by gate.require_superiority" if required else "not required (gate.require_superiority is false)"
+    return GateCheck(name="superiority", passed=bool(better) or not required, n=len(better), detail=f"{found}; {rule}")
+
+
 def gate_off() -> GateCheck:
     """The one check of a gate that settings switched off."""
     return GateCheck(name="gate", passed=True, detail="switched off by gate.enabled = false: nothing was compared")
 
 
 def verdict(checks: Sequence[GateCheck]) -> bool:
-    """PASS when no check fails. Checks without data do not fail; the experiment decides then."""
+    """PASS when no check fails: nowhere worse by more than a margin, and better somewhere if `superiority_check` requires it.
+
+    Checks without data do not fail; the experiment decides then.
+    """
     return all(check.passed for check in checks)
 
 

@@ -55,6 +55,7 @@ async def test_a_candidate_that_answers_alike_passes() -> None:
         "answers in the question's language",
         "answers without refusal",
         "answer length",
+        "superiority",
     }
     assert all(checks.values())
 
@@ -70,6 +71,23 @@ async def test_a_zero_tolerance_question_must_not_be_lost() -> None:
         server, champion="base", candidate=CANDIDATE, holdout=(), questions=_questions(1, zero_tolerance=True), settings=GateSettings()
     )
     assert [check.name for check in found.checks if not check.passed] == ["zero-tolerance questions"]
+
+
+async def test_a_gate_that_requires_superiority_refuses_what_is_only_as_good() -> None:
+    questions = [
+        AskedQuestion(Probe(id=f"q{n}", policy="returns.md", ask=("How long?",), expect=("14 days",)), _questions(1)[0].messages)
+        for n in range(20)
+    ]
+    settings = GateSettings(require_superiority=True)
+    same = await evaluate(
+        _server("You have 14 days to return it."), champion="base", candidate=CANDIDATE, holdout=(), questions=questions, settings=settings
+    )
+    assert [check.name for check in same.checks if not check.passed] == ["superiority"]
+    better = FakeModelServer(answer=lambda adapter, _: "You have 14 days to return it." if adapter == CANDIDATE else "You have 30 days.")
+    better.held[REPLICA].add(CANDIDATE)
+    found = await evaluate(better, champion="base", candidate=CANDIDATE, holdout=(), questions=questions, settings=settings)
+    assert gate.verdict(found.checks)
+    assert found.checks[-1].detail == "better beyond chance in regression questions; required by gate.require_superiority"
 
 
 async def test_what_the_checks_are_about_comes_along_in_order() -> None:

@@ -169,6 +169,25 @@ def test_one_failed_check_fails_the_gate() -> None:
     assert not gate.verdict([good, bad])
 
 
+@pytest.mark.parametrize(
+    ("lower", "detail", "passes_when_required"),
+    [
+        ((0.01, -0.1), "better beyond chance in check 0", True),
+        ((0.0, -0.1), "nowhere better beyond chance", False),
+        ((None, -0.1), "nowhere better beyond chance", False),
+        ((None, None), "too few questions to decide anywhere", False),
+    ],
+)
+def test_superiority_is_one_lower_bound_above_zero(lower: tuple[float | None, ...], detail: str, passes_when_required: bool) -> None:
+    checks = [GateCheck(name=f"check {number}", passed=True, lower=bound) for number, bound in enumerate(lower)]
+    required = gate.superiority_check(checks, required=True)
+    assert required.passed is passes_when_required
+    assert required.detail.startswith(detail)
+    optional = gate.superiority_check(checks, required=False)
+    assert optional.passed
+    assert "gate.require_superiority is false" in optional.detail
+
+
 def test_passages_that_share_rare_words_come_first() -> None:
     passages = ["Delivery takes 3 days.", "Returns of boots take 45 days.", "Gift cards are valid for 24 months."]
     assert gate.best_passages("How long can I return boots?", passages, 1) == (passages[1],)
