@@ -109,7 +109,7 @@ def metric_gains(
         lower, upper = estimate - half, estimate + half
         if metric.kind == "proportion":
             weight = looks.den**2 / looks.den2
-            rare = np.asarray(rare_events.rarer((rates[0], rates[1]), (weight[0], weight[1]))) < rare_events.FEW_EVENTS
+            rare = np.asarray(rare_events.rarest((rates[0], rates[1]), (weight[0], weight[1]))) < rare_events.FEW_EVENTS
             worse = (estimate if metric.higher_is_better else -estimate) < -margin
             here = rare & enough & (winning | worse)
             events = [rates[arm][here] * weight[arm][here] for arm in (0, 1)]

@@ -13,8 +13,8 @@ from csqa_loop.domain.statistics import Interval, Number, Ratio
 if TYPE_CHECKING:
     from csqa_loop.domain.statistics import Floats
 
-FEW_EVENTS = 60.0
-"""Events of the rarer kind, both arms together, from which a normal limit holds well enough: see docs/statistics.md for what was measured."""
+FEW_EVENTS = 10.0
+"""Events, and absences of events, in each arm from which a normal limit holds well enough: docs/statistics.md says what was measured."""
 _PRIOR = 0.5
 """Both parameters of the beta mixture (Jeffreys)."""
 _START = 2.0
@@ -74,11 +74,11 @@ def bounds_of_difference(challenger: tuple[Number, Number], control: tuple[Numbe
     )
 
 
-def rarer(rates: tuple[Number, Number], users: tuple[Number, Number]) -> Number:
-    """Events, or their absence, whichever is rarer in both arms together."""
-    events = rates[0] * users[0] + rates[1] * users[1]
-    fewer: Number = np.minimum(events, users[0] + users[1] - events)
-    return fewer
+def rarest(rates: tuple[Number, Number], users: tuple[Number, Number]) -> Number:
+    """Events, or their absence, in one arm or the other: whatever was seen least."""
+    seen = [np.minimum(rate, np.subtract(1, rate)) * number for rate, number in zip(rates, users, strict=True)]
+    least: Number = np.minimum(seen[0], seen[1])
+    return least
 
 
 def interval_of(arm: Ratio, alpha: float) -> Interval:
@@ -98,4 +98,4 @@ def interval_of_difference(challenger: Ratio, control: Ratio, alpha: float) -> I
 def are_rare(challenger: Ratio, control: Ratio) -> bool:
     """Too few events for a normal limit."""
     rates, users = (challenger.estimate, control.estimate), (challenger.effective_users, control.effective_users)
-    return float(rarer(rates, users)) < FEW_EVENTS
+    return float(rarest(rates, users)) < FEW_EVENTS
