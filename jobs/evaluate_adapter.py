@@ -1,4 +1,4 @@
-"""Evaluate one trained adapter: `python -m jobs.evaluate_adapter RUN_DIR`. Champion and candidate through vLLM; writes evaluation.json."""
+"""Evaluate one trained adapter: `python -m jobs.evaluate_adapter RUN_DIR`. Champion and candidate through vLLM; writes evaluation.html and evaluation.json."""
 
 import argparse
 import asyncio
@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from csqa_loop import bootstrap
+from csqa_loop.backends.html_report import render
 from csqa_loop.backends.overlap import overlap_checks
 from csqa_loop.cycle.evaluate import AskedQuestion, Findings, evaluate, wait_until_resident
 from csqa_loop.cycle.manifest import Manifest
@@ -23,6 +24,7 @@ from csqa_loop.domain.prompt import build_messages
 from csqa_loop.domain.scenario import Probe
 from csqa_loop.settings import RetrievalSettings
 from jobs import entry
+from jobs.evaluation_report import evaluation_report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def judge(run: RunDirectory, residency_seconds: float) -> None:
-    """Write evaluation.json, once.
+    """Write evaluation.html for people and then evaluation.json, once.
 
     Raises:
         BadInputError: the run directory is not complete, the run is not trained, or the regression file is wrong.
@@ -59,7 +61,8 @@ def judge(run: RunDirectory, residency_seconds: float) -> None:
             raise PermanentError(msg)
     except PermanentError as error:
         raise entry.BadInputError(str(error)) from error
-    evaluation = asyncio.run(_judge(run, request, config, manifest, questions, residency_seconds))
+    evaluation, findings = asyncio.run(_judge(run, request, config, manifest, questions, residency_seconds))
+    run.write("evaluation.html", render(evaluation_report(evaluation, findings)))
     run.write("evaluation.json", evaluation.model_dump_json(indent=1).encode())
     print(f"{evaluation.adapter} {'passed' if evaluation.passed else 'did not pass'}", flush=True)
 
@@ -71,7 +74,7 @@ async def _judge(
     manifest: Manifest,
     questions: Sequence[AskedQuestion],
     residency_seconds: float,
-) -> Evaluation:
+) -> tuple[Evaluation, Findings]:
     started = time.monotonic()
     server = bootstrap.build_model_server_at(config.model_server_urls, Path(config.adapters))
     await server.start()
@@ -84,7 +87,7 @@ async def _judge(
     finally:
         await server.stop()
     checks = (*findings.checks, *_overlap(findings)) if config.gate.enabled else findings.checks
-    return Evaluation(
+    evaluation = Evaluation(
         run_id=request.run_id,
         adapter=manifest.adapter,
         champion=request.champion,
@@ -92,6 +95,7 @@ async def _judge(
         checks=checks,
         seconds=round(time.monotonic() - started, 3),
     )
+    return evaluation, findings
 
 
 def _overlap(findings: Findings) -> tuple[GateCheck, ...]:

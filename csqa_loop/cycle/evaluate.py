@@ -37,8 +37,9 @@ class AskedQuestion:
 
 @dataclass(frozen=True)
 class Compared:
-    """What both said to one prompt."""
+    """What both said to one question."""
 
+    question: str
     champion: str
     candidate: str
 
@@ -87,7 +88,7 @@ async def evaluate(
         *regression_checks(graded, settings.regression_margin),
         *gate.sanity_checks(answers[0], answers[1], last),
     )
-    compared = tuple(Compared(before, after) for before, after in zip(*answers, strict=True))
+    compared = tuple(Compared(question, before, after) for question, before, after in zip(last, *answers, strict=True))
     return Findings(
         checks=(*checks, gate.superiority_check(checks, required=settings.require_superiority)),
         graded=graded,

@@ -49,8 +49,13 @@ class PairScore:
 
     @property
     def margin(self) -> float:
-        """Nats a token; infinite where one answer is empty."""
+        """Nats a token; no number where an answer is empty."""
         return self.chosen - self.rejected
+
+    @property
+    def scored(self) -> bool:
+        """Both answers have tokens."""
+        return math.isfinite(self.margin)
 
 
 def preference_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float, questions: Sequence[str]) -> GateCheck:
@@ -69,7 +74,7 @@ def margin_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], 
     pairs = [
         (before.margin, after.margin, normalised(question))
         for before, after, question in zip(champion, candidate, questions, strict=True)
-        if math.isfinite(before.margin) and math.isfinite(after.margin)
+        if before.scored and after.scored
     ]
     if not pairs:
         return GateCheck(name=name, passed=True, margin=margin, detail="no data")

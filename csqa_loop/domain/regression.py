@@ -27,6 +27,23 @@ class Graded:
         return self.champion.right and not self.candidate.right
 
 
+@dataclass(frozen=True)
+class CategoryShare:
+    """Share of right answers in one category."""
+
+    answers: int
+    champion: float
+    candidate: float
+
+
+def category_shares(results: Sequence[Graded]) -> dict[str, CategoryShare]:
+    """Category -> how much of it both answer right, by name."""
+    return {
+        name: CategoryShare(len(group), _share([one.champion for one in group]), _share([one.candidate for one in group]))
+        for name, group in _by_category(results).items()
+    }
+
+
 def regression_checks(results: Sequence[Graded], margin: float) -> tuple[GateCheck, ...]:
     """Over all questions, over those that none may be lost of, and category by category; macro F1 is reported and fails nothing."""
     return (_all(results, margin), _zero_tolerance(results), _categories(results, margin), _macro_f1(results))
@@ -62,24 +79,23 @@ def _zero_tolerance(results: Sequence[Graded]) -> GateCheck:
 
 def _categories(results: Sequence[Graded], margin: float) -> GateCheck:
     name = "regression categories"
-    groups = _by_category(results)
-    if not groups:
+    shares = category_shares(results)
+    if not shares:
         return GateCheck(name=name, passed=True, margin=margin, detail="no data")
     fallen, failed = [], False
-    shares = [(_share([one.champion for one in group]), _share([one.candidate for one in group])) for group in groups.values()]
-    for (category, group), (before, after) in zip(groups.items(), shares, strict=True):
-        if before - after > at_least_one_item(margin, len(group)) + 1e-9:
-            enough = len(group) >= ENOUGH_IN_CATEGORY
+    for category, share in shares.items():
+        if share.champion - share.candidate > at_least_one_item(margin, share.answers) + 1e-9:
+            enough = share.answers >= ENOUGH_IN_CATEGORY
             failed = failed or enough
             few = "" if enough else ", too few to decide"
-            fallen.append(f"{category} from {before:.2f} to {after:.2f} ({len(group)} answers{few})")
+            fallen.append(f"{category} from {share.champion:.2f} to {share.candidate:.2f} ({share.answers} answers{few})")
     return GateCheck(
         name=name,
         passed=not failed,
-        champion=sum(before for before, _ in shares) / len(shares),
-        candidate=sum(after for _, after in shares) / len(shares),
+        champion=sum(share.champion for share in shares.values()) / len(shares),
+        candidate=sum(share.candidate for share in shares.values()) / len(shares),
         margin=margin,
-        n=len(groups),
+        n=len(shares),
         detail=f"fallen: {_listed(fallen)}" if fallen else "mean over categories; none fell by more than the margin",
     )
 

@@ -66,6 +66,7 @@ def test_a_switched_off_gate_needs_no_model_server(tmp_path: Path) -> None:
     assert evaluation.passed
     assert [check.name for check in evaluation.checks] == ["gate"]
     assert "switched off" in evaluation.checks[0].detail
+    assert "switched off" in (run.path / "evaluation.html").read_text(encoding="utf-8")
 
 
 def test_an_evaluated_run_is_not_evaluated_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

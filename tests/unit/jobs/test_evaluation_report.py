@@ -1,0 +1,85 @@
+"""The evaluation as a job writes it: verdict and report together, or neither."""
+
+from pathlib import Path
+
+import pytest
+
+from csqa_loop import bootstrap
+from csqa_loop.cycle.manifest import Manifest, PairSource
+from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.domain.errors import TransientError
+from jobs import entry, evaluate_adapter
+from tests.fakes.model_server import FakeModelServer
+from tests.run_directories import pair, write_run
+
+ADAPTER = "a-" + "1" * 16
+REPLICA = "http://fake-vllm"
+RIGHT, WRONG = "You have 14 days to return it.", "You have <b>30 days</b> to return it."
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "returns.md").write_text("# Returns\n\nGoods may be returned within 14 days.\n")
+    file = tmp_path / "regression.yaml"
+    file.write_text('regression:\n- {id: term, policy: returns.md, ask: ["How long?"], expect: [14 days], zero_tolerance: true}\n')
+    run = write_run(
+        tmp_path / "runs", holdout=[pair(90), pair(91)], gate={"regression_file": str(file)}, model_server_urls=(REPLICA,)
+    )  # fmt: skip
+    sources = (PairSource(pair_id="p-1", message_id="m-1", answer_event_id="e-1", evidence_event_id="e-2"),)
+    manifest = Manifest(
+        run_id="r-1", adapter=ADAPTER, base="/model", parent="base", recipe_hash="c", data_hash="d", pairs=sources, config={}, seed=0,
+        versions={}, metrics={}, first_loss=0.6931, seconds=1.0,
+    )  # fmt: skip
+    run.write("manifest.json", manifest.model_dump_json().encode())
+    return run
+
+
+def _serve(monkeypatch: pytest.MonkeyPatch, candidate_says: str) -> FakeModelServer:
+    server = FakeModelServer(answer=lambda adapter, _: candidate_says if adapter == ADAPTER else RIGHT)
+    server.held[REPLICA].add(ADAPTER)
+    monkeypatch.setattr(bootstrap, "build_model_server_at", lambda *_: server)
+    return server
+
+
+def test_a_lost_zero_tolerance_question_is_in_verdict_and_report(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    _serve(monkeypatch, WRONG)
+    assert evaluate_adapter.main([str(run.path)]) == 0
+    evaluation = run.evaluation()
+    assert evaluation is not None
+    assert [check.name for check in evaluation.checks if not check.passed] == ["zero-tolerance questions"]
+    assert {"BLEU", "chrF", "superiority"} <= {check.name for check in evaluation.checks}
+    page = (run.path / "evaluation.html").read_text(encoding="utf-8")
+    assert "FAIL: zero-tolerance questions" in page
+    assert f"<td>How long?</td><td>{RIGHT}</td><td>You have &lt;b&gt;30 days&lt;/b&gt; to return it.</td>" in page
+    assert page.count("data:image/png;base64,") == 2
+
+
+def test_a_candidate_that_is_as_good_passes_in_both(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    _serve(monkeypatch, RIGHT)
+    assert evaluate_adapter.main([str(run.path)]) == 0
+    evaluation = run.evaluation()
+    assert evaluation is not None
+    assert evaluation.passed
+    page = (run.path / "evaluation.html").read_text(encoding="utf-8")
+    assert '<p class="verdict good">PASS</p>' in page
+    assert "too few questions to decide anywhere; not required" in page
+    assert "0 of 1 answers; 0 changed from wrong to right." in page
+
+
+def test_a_server_that_dies_half_way_leaves_nothing(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("csqa_loop.cycle.evaluate._TRIES", 1)
+    server = _serve(monkeypatch, RIGHT)
+
+    def dies(adapter: str, _: object) -> str:
+        if len(server.asked) >= 2:
+            raise TransientError(f"{REPLICA} closed the connection")
+        return RIGHT
+
+    server.answer = dies
+    before = sorted(path.name for path in run.path.iterdir())
+    assert evaluate_adapter.main([str(run.path)]) == entry.FAILED
+    assert capsys.readouterr().err.splitlines()[-1] == f"evaluate_adapter: {REPLICA} closed the connection"
+    assert sorted(path.name for path in run.path.iterdir()) == before
