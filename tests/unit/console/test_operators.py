@@ -10,25 +10,15 @@ from typer.testing import CliRunner
 
 from csqa_loop.commands import operators
 from csqa_loop.commands.experiment import app as experiment_app
-from csqa_loop.cycle.adapters import CONFIG_FILE, TENSORS_FILE, adapter_name
+from csqa_loop.cycle.adapters import TENSORS_FILE
 from csqa_loop.domain import events as e
 from csqa_loop.domain.errors import PermanentError
 from tests import events as make
+from tests.adapter_folders import adapter_in
 from tests.review_console import OPERATOR, Desk, open_desk
 
 ANN = {"operator": "ann", "reason": "it is rude"}
 GONE = "a-" + "0" * 16
-
-
-def adapter_in(folder: Path, tensors: bytes) -> str:
-    """A folder with the content of an adapter, named by it."""
-    draft = folder / "draft"
-    draft.mkdir(parents=True)
-    (draft / CONFIG_FILE).write_text("{}")
-    (draft / TENSORS_FILE).write_bytes(tensors)
-    name = adapter_name(draft)
-    draft.rename(folder / name)
-    return name
 
 
 def trained(adapter: str, number: int, *, passed: bool | None = True) -> list[e.Event]:
