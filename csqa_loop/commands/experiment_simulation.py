@@ -57,7 +57,7 @@ def _outcome(said: Outcome) -> dict[str, Any]:
     lower, upper = said.median_interval()
     return {
         "promoted": _rate(said.promoted),
-        "rolled_back": _rate(said.rolled_back),
+        "rolled_back": said.rolled_back and _rate(said.rolled_back),
         "users_until_promoted": {
             "median": _finite(said.users_until(0.5)),
             "lower": _finite(lower),

@@ -64,8 +64,8 @@ def show_simulation(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _rate(rate: Mapping[str, float]) -> str:
-    return f"{rate['share']:.2%} [{rate['lower']:.2%}, {rate['upper']:.2%}]"
+def _rate(rate: Mapping[str, float] | None) -> str:
+    return "-" if rate is None else f"{rate['share']:.2%} [{rate['lower']:.2%}, {rate['upper']:.2%}]"
 
 
 def _number(value: float | None) -> str:

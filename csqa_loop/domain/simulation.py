@@ -45,7 +45,8 @@ class Outcome:
     """What one rule did with all experiments of one effect."""
 
     promoted: Rate
-    rolled_back: Rate
+    rolled_back: Rate | None
+    """None: the rule knows no roll-back."""
     users: Floats
     """Users an arm at each promotion, ascending."""
 
@@ -107,26 +108,29 @@ def simulate(
     length = math.ceil(2 * contract.max_users + 8 * math.sqrt(contract.max_users))
     chunk = max(1, _CELLS // length)
     shipped: dict[RuleName, list[Floats]] = {rule: [] for rule in RULES}
-    refused: dict[RuleName, int] = dict.fromkeys(RULES, 0)
+    refused: dict[RuleName, int] = {}
     for start in range(0, runs, chunk):
         shape = (min(chunk, runs - start), length)
         challenger = rng.random(shape) < 0.5
         drawn = population.draw(rng, challenger, scenario.effect, scenario.handoff_effect)
         for rule, (users, harmed) in _verdicts(drawn, challenger, contract):
             shipped[rule].append(users)
-            refused[rule] += harmed
+            if harmed is not None:
+                refused[rule] = refused.get(rule, 0) + harmed
         if tell:
             tell(start + shape[0])
     return {
-        rule: Outcome(Rate(sum(map(len, parts)), runs), Rate(refused[rule], runs), np.sort(np.concatenate(parts)))
+        rule: Outcome(
+            Rate(sum(map(len, parts)), runs), Rate(refused[rule], runs) if rule in refused else None, np.sort(np.concatenate(parts))
+        )
         for rule, parts in shipped.items()
     }
 
 
 def _verdicts(
     drawn: Mapping[str, tuple[Floats, Floats]], challenger: Flags, contract: ExperimentContract
-) -> Iterator[tuple[RuleName, tuple[Floats, int]]]:
-    """(users an arm at each promotion, number rolled back) of every rule."""
+) -> Iterator[tuple[RuleName, tuple[Floats, int | None]]]:
+    """(users an arm at each promotion, number rolled back or None) of every rule."""
     judged = {contract.primary, *(guardrail.metric for guardrail in contract.guardrails)}
     entered = np.cumsum(np.stack([challenger, ~challenger]), axis=-1, dtype=float)
     stops = first_verdicts(contract, {name: Looks.after_each(*drawn[name], challenger) for name in judged}, entered)
@@ -140,7 +144,7 @@ def _verdicts(
     allowed = (fewest >= contract.burn_in_users) & (fewest <= contract.max_users)
     peeked = allowed & (statistic > critical)
     found = peeked.any(axis=-1)
-    yield "peeking_t_test", (per_arm[found, peeked.argmax(axis=-1)[found]], 0)
+    yield "peeking_t_test", (per_arm[found, peeked.argmax(axis=-1)[found]], None)
 
     rows, ends = np.arange(len(fewest)), (fewest >= contract.max_users).argmax(axis=-1)
     worse = statistic[rows, ends] < -critical[ends]

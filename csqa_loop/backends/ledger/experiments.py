@@ -15,21 +15,20 @@ from csqa_loop.domain.rollout import Experiment
 
 Connection = duckdb.DuckDBPyConnection
 
-# One row a message and arm: a second exposure of a message is a repetition, its first answer and its last thumb count. A question that the same
+# A second exposure of a message is a repetition; its first answer and its last thumb count. A question that the same
 # user asks again in the same words within the window was not resolved the first time. Facts up to $after belong to users who are known already.
 _CLOSED = """
-WITH seen AS (
-    SELECT "user", message_id, min(conversation_id) AS conversation_id, arm, min(occurred_at) AS occurred_at FROM exposures
-    WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND occurred_at > $after GROUP BY "user", message_id, arm
-), entered AS (
-    SELECT "user", min(occurred_at) AS entered_at, min(arm) AS arm, max(arm) AS other_arm, arg_min(arm, occurred_at) AS first_arm FROM seen GROUP BY "user"
+WITH entered AS (
+    SELECT "user", min(occurred_at) AS entered_at, min(arm) AS arm, max(arm) AS other_arm, arg_min(arm, occurred_at) AS first_arm FROM exposures
+    WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND occurred_at > $after GROUP BY "user"
     HAVING min(occurred_at) <= $closed_before
 ), shown AS (
-    SELECT s."user", s.message_id, s.conversation_id, e.entered_at FROM seen s JOIN entered e USING ("user")
-    WHERE e.arm = e.other_arm AND s.occurred_at <= e.entered_at + to_microseconds($window_us)
+    SELECT x."user", x.message_id, min(x.conversation_id) AS conversation_id, min(e.entered_at) AS entered_at FROM exposures x JOIN entered e USING ("user")
+    WHERE x.experiment = $experiment AND x.arm = e.arm AND x.arm = e.other_arm AND x.occurred_at > $after
+        AND x.occurred_at <= e.entered_at + to_microseconds($window_us) GROUP BY x."user", x.message_id
 ), told AS (
-    SELECT message_id, handoff, covered, latency_ms, length(answer) AS characters, completion_tokens, hash(lower(trim(question))) AS question FROM answers
-    WHERE experiment = $experiment AND occurred_at > $after
+    SELECT message_id, handoff, covered, latency_ms, length(answer) AS characters, completion_tokens, hash(lower(trim(question))) AS question
+    FROM answers SEMI JOIN shown USING (message_id) WHERE experiment = $experiment AND occurred_at > $after
     QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
 ), rated AS (
     SELECT f.message_id, arg_max(f.thumb, (f.occurred_at, f.event_id)) AS thumb FROM feedback f JOIN shown s USING (message_id)

@@ -194,6 +194,7 @@ def test_simulate_reports_rates_with_intervals(tmp_path: Path):
     assert set(told["harm_shipped"]) == {"effect -0.2", "handoff +0.05, its margin"}
     rate = told["false_promotion"]["confidence_sequence"]
     assert 0 <= rate["lower"] <= rate["share"] <= rate["upper"] <= 1
+    assert told["scenarios"][0]["rules"]["peeking_t_test"]["rolled_back"] is None
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert json.loads(call(*arguments).stdout) == told
 
