@@ -34,7 +34,7 @@ def _checks(evaluation: Evaluation) -> Section:
             check.margin or None,
             check.lower,
             check.upper,
-            check.n,
+            check.n or None,
             check.detail,
         )
         for check in evaluation.checks

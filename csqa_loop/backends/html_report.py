@@ -81,9 +81,15 @@ def _section(section: Section) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    head = "".join(_head(column, [row[place] for row in table.rows]) for place, column in enumerate(table.columns))
     rows = "\n".join(_row(row, bad=number in table.bad) for number, row in enumerate(table.rows))
     return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>'
+
+
+def _head(column: str, cells: list[Cell]) -> str:
+    numbers = cells and not any(isinstance(cell, str) for cell in cells)
+    opening = '<th scope="col" class="number">' if numbers else '<th scope="col">'
+    return f"{opening}{escape(column)}</th>"
 
 
 def _row(row: tuple[Cell, ...], *, bad: bool) -> str:

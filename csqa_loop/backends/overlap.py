@@ -27,5 +27,6 @@ def overlap_checks(references: Sequence[str], champion: Sequence[str], candidate
 
 def _reported(name: str, metric: Any, references: Sequence[str], champion: Sequence[str], candidate: Sequence[str]) -> GateCheck:
     before, after = (metric.corpus_score(list(answers), [list(references)]).score for answers in (champion, candidate))
-    detail = f"against held-out better answers, reported only; {metric.get_signature()}"
+    signature = str(metric.get_signature()).replace("|", " ")
+    detail = f"against held-out better answers, reported only; {signature}"
     return GateCheck(name=name, passed=True, champion=before, candidate=after, n=len(references), detail=detail)

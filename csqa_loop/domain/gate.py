@@ -143,7 +143,7 @@ def superiority_check(checks: Sequence[GateCheck], *, required: bool) -> GateChe
     else:
         found = "too few questions to decide anywhere"
     rule = "required by gate.require_superiority" if required else "not required (gate.require_superiority is false)"
-    return GateCheck(name="superiority", passed=bool(better) or not required, n=len(better), detail=f"{found}; {rule}")
+    return GateCheck(name="superiority", passed=bool(better) or not required, detail=f"{found}; {rule}")
 
 
 def gate_off() -> GateCheck:

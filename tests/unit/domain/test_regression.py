@@ -41,6 +41,11 @@ def test_a_zero_tolerance_question_that_the_champion_gets_wrong_asks_nothing_of_
     assert found.detail == "no data"
 
 
+def test_lost_is_what_was_right_before() -> None:
+    sides = {"kept": (RIGHT, RIGHT), "lost": (RIGHT, FALSE), "gained": (SILENT, RIGHT), "never": (SILENT, FALSE)}
+    assert [name for name, (before, after) in sides.items() if graded(1, before, after).lost] == ["lost"]
+
+
 def test_a_category_that_falls_is_named_though_the_whole_holds() -> None:
     results = [graded(number, SILENT, RIGHT, policy="delivery.md") for number in range(20)]
     results += [graded(number, RIGHT, RIGHT if number < 28 else SILENT, category="Returns") for number in range(20, 30)] + [
