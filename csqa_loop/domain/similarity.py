@@ -160,5 +160,9 @@ def _ngrams(text: str) -> frozenset[str]:
     return frozenset(letters[start : start + _NGRAM] for start in range(max(1, len(letters) - _NGRAM + 1)))
 
 
-def _alike(left: frozenset[str], right: frozenset[str]) -> bool:
-    return len(left & right) >= _NEAR_REPEAT * len(left | right)
+def _alike(first: frozenset[str], second: frozenset[str]) -> bool:
+    smaller, larger = sorted((len(first), len(second)))
+    if smaller < _NEAR_REPEAT * larger:
+        return False  # sets of such sizes cannot overlap enough
+    both = len(first & second)
+    return both >= _NEAR_REPEAT * (smaller + larger - both)
