@@ -133,6 +133,16 @@ CREATE VIEW deployments AS
 SELECT revision, occurred_at, champion, body ->> 'previous_champion' AS previous_champion, challenger, candidate, share, experiment, body ->> 'cause' AS cause
 FROM facts.deployments;
 
+-- `carried_out_at` is when a promotion or a roll-back took effect; the others have no deployment of their own.
+CREATE VIEW operator_actions AS
+WITH done AS (
+    SELECT body ->> 'order' AS event_id, min(occurred_at) AS carried_out_at FROM facts.deployments WHERE body ->> 'order' IS NOT NULL GROUP BY ALL
+)
+SELECT d.event_id, d.occurred_at, d.body ->> 'action' AS action, d.body ->> 'operator' AS operator, d.body ->> 'reason' AS reason,
+    nullif(d.body ->> 'target', '') AS target, nullif(d.experiment_id, 'none') AS experiment_id, nullif(d.body ->> 'overridden', '') AS overridden,
+    done.carried_out_at
+FROM facts.decisions d LEFT JOIN done ON done.event_id = d.event_id::VARCHAR WHERE d.type = 'OperatorActed';
+
 CREATE VIEW policies AS
 SELECT policy_id, last(title ORDER BY occurred_at, event_id) FILTER (NOT withdrawn) AS title, last(version ORDER BY occurred_at, event_id) AS version,
     last(withdrawn ORDER BY occurred_at, event_id) AS withdrawn, max(occurred_at) AS changed_at, count(DISTINCT version) AS versions,

@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from csqa_loop.commands.console_client import ask_console
+from csqa_loop.domain.errors import CsqaError
 from csqa_loop.domain.orders import Action
-from csqa_loop.settings import load_settings
+from csqa_loop.settings import Settings, load_settings
 
 _LISTED_CHECKS = 3
 Reason = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; everybody can read it in `csqa audit`.")]
@@ -84,6 +85,19 @@ def decide(action: Action, reason: str, operator: str, *, target: str = "", over
     print(f"{action} {about}".rstrip() + f" recorded for {told['operator']}; `csqa audit` shows what came of it")
     if told["overridden"]:
         print(f"overridden: {told['overridden']}")
+
+
+def operators_in_words(settings: Settings) -> list[str]:
+    """A line for the pause in force and one for the order that is not carried out yet; why not, where a loop does not say."""
+    try:
+        told = ask_console(settings, "GET", "/v1/status")["operators"]
+    except CsqaError as error:
+        return [str(error)]
+    since = {name: one["occurred_at"][:19].replace("T", " ") for name, one in told.items() if one}
+    lines = [f"paused since {since['paused']} UTC by {told['paused']['operator']}: {told['paused']['reason']}"] if told["paused"] else []
+    if order := told["order"]:
+        lines.append(f"{order['action']} {order['target']} under way since {since['order']} UTC, by {order['operator']}: {order['reason']}")
+    return lines
 
 
 def audit(

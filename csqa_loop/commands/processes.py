@@ -17,6 +17,7 @@ from csqa_loop.backends.local.base_model import prepare
 from csqa_loop.backends.local.services import Service, build_services, watched_services
 from csqa_loop.backends.local.supervisor import Supervisor
 from csqa_loop.backends.local.vllm import vllm_command, vllm_environment, vllm_python
+from csqa_loop.commands.operators import operators_in_words
 from csqa_loop.commands.up_view import View
 from csqa_loop.domain.errors import CsqaError, TransientError
 from csqa_loop.settings import Settings, load_settings
@@ -132,13 +133,17 @@ def down() -> None:
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="A list of {name, pid, url, health}.")] = False) -> None:
-    """How each process is; exit status 1 unless all are healthy."""
-    rows = asyncio.run(current(load_settings()))
+    """How each process is, and whether an operator has paused the loop; exit status 1 unless all are healthy."""
+    settings = load_settings()
+    rows = asyncio.run(current(settings))
     if as_json:
         print(json.dumps(rows))
     else:
         for row in rows:
             print(f"{row['name']:8} {row['health']:9} {row['pid'] or '-':>8} {row['url']}")
+        if any(row["name"] == "loop" and row["health"] == "healthy" for row in rows):
+            for line in operators_in_words(settings):
+                print(line)
     if any(row["health"] != "healthy" for row in rows):
         raise typer.Exit(1)
 

@@ -256,6 +256,26 @@ def test_runs_speak_for_their_last_attempt(analytics: duckdb.DuckDBPyConnection)
     assert (second["state"], second["failure"], second["adapter"]) == ("failed", "out of memory", None)
 
 
+def test_operators_actions_tell_when_they_were_carried_out(tmp_path: Path):
+    said = {"occurred_at": at(0), "operator": "ann", "reason": "it is rude"}
+    order = e.OperatorActed(action="rollback", target=ADAPTER, experiment_id="x1", overridden="the gate refused it", **said)
+    pause = e.OperatorActed(action="pause", experiment_id="none", **said)
+    carried_out = [e.DeploymentChanged(occurred_at=at(n), revision=n, champion=ADAPTER, order=order.event_id) for n in (7, 8)]
+    found = Ledger(tmp_path / "var" / "ledger.duckdb")
+    found.open()
+    found.take(Batch(facts=[(event, RECORD) for event in (order, pause, *carried_out)], letters=[], marks=[]))
+    publish_analytics(found.connection, tmp_path / "analytics.duckdb", at(9))
+    found.close()
+    with duckdb.connect(str(tmp_path / "analytics.duckdb"), read_only=True) as analytics:
+        back, paused = rows(analytics, "SELECT * FROM operator_actions ORDER BY action DESC")
+    assert (back["action"], back["target"], back["experiment_id"], back["overridden"], back["carried_out_at"]) == (
+        "rollback", ADAPTER, "x1", "the gate refused it", at(7),
+    )  # fmt: skip
+    assert [paused[name] for name in ("action", "operator", "reason", "target", "experiment_id", "overridden", "carried_out_at")] == [
+        "pause", "ann", "it is rude", None, None, None, None,
+    ]  # fmt: skip
+
+
 def test_policies_show_their_current_state(analytics: duckdb.DuckDBPyConnection):
     old, returns = rows(analytics, "SELECT * FROM policies ORDER BY policy_id")
     assert (returns["version"], returns["versions"], returns["withdrawn"], returns["text"]) == ("ba9876543210", 2, False, "14 days")
@@ -293,7 +313,7 @@ def test_an_empty_ledger_publishes_empty_views(tmp_path: Path):
             name
             for (name,) in analytics.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main'").fetchall()
         ]
-        assert len(views) == 15
+        assert len(views) == 16
         assert all(analytics.execute(f"SELECT count(*) FROM {view}").fetchone() == (0,) for view in views)
 
 

@@ -12,7 +12,8 @@ from csqa_loop.commands import operators
 from csqa_loop.commands.experiment import app as experiment_app
 from csqa_loop.cycle.adapters import TENSORS_FILE
 from csqa_loop.domain import events as e
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.settings import Settings
 from tests import events as make
 from tests.adapter_folders import adapter_in
 from tests.review_console import OPERATOR, Desk, open_desk
@@ -194,3 +195,19 @@ def test_adapters_are_listed_with_their_versions(desk: Desk, adapters: dict[str,
     shown = run("adapters")
     assert adapters["second"] in shown
     assert "gone" in shown
+
+
+def test_the_status_names_who_paused_and_what_is_under_way(desk: Desk, adapters: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert operators.operators_in_words(Settings()) == []
+    run("pause", "-m", "sale week", "--operator", "ben")
+    run("rollback", "-m", "rude", "--operator", "ann")
+    paused, under_way = operators.operators_in_words(Settings())
+    assert paused.startswith("paused since 2")
+    assert paused.endswith(" UTC by ben: sale week")
+    assert under_way.startswith(f"rollback {adapters['first']} under way since 2")
+
+    def away(*_: object) -> dict:
+        raise TransientError("no loop answers")
+
+    monkeypatch.setattr(operators, "ask_console", away)
+    assert operators.operators_in_words(Settings()) == ["no loop answers"]
