@@ -44,7 +44,7 @@ def show(experiment_id: Annotated[str, typer.Argument(metavar="ID")], as_json: J
 @app.command()
 def stop(
     reason: Reason,
-    experiment_id: Annotated[str, typer.Argument(metavar="[ID]", help="Default: the open one.")] = "",
+    experiment_id: Annotated[str, typer.Argument(metavar="ID", help="Default: the open one.")] = "",
     operator: Operator = "",
     as_json: Json = False,
 ) -> None:
