@@ -14,6 +14,7 @@ from csqa_loop import bootstrap
 from csqa_loop.backends.html_report import render
 from csqa_loop.backends.overlap import overlap_checks
 from csqa_loop.cycle.evaluate import AskedQuestion, Findings, evaluate, wait_until_resident
+from csqa_loop.cycle.judged import judged_check
 from csqa_loop.cycle.manifest import Manifest
 from csqa_loop.cycle.run_directory import Evaluation, RunConfig, RunDirectory, RunRequest
 from csqa_loop.domain import gate
@@ -22,7 +23,7 @@ from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import ChatMessage, GateCheck
 from csqa_loop.domain.prompt import build_messages
 from csqa_loop.domain.scenario import Probe
-from csqa_loop.settings import RetrievalSettings
+from csqa_loop.settings import RetrievalSettings, Settings, load_settings
 from jobs import entry
 from jobs.evaluation_report import evaluation_report
 
@@ -59,9 +60,11 @@ def judge(run: RunDirectory, residency_seconds: float) -> None:
         if config.gate.enabled and not config.model_server_urls:
             msg = f"{run.path / 'config.json'}: model_server_urls is empty; the gate asks the model servers"
             raise PermanentError(msg)
+        # Not in the run directory: the judge's key must not lie in a file there.
+        settings = load_settings()
     except PermanentError as error:
         raise entry.BadInputError(str(error)) from error
-    evaluation, findings = asyncio.run(_judge(run, request, config, manifest, questions, residency_seconds))
+    evaluation, findings = asyncio.run(_judge(run, request, config, manifest, questions, residency_seconds, settings))
     run.write("evaluation.html", render(evaluation_report(evaluation, findings)))
     run.write("evaluation.json", evaluation.model_dump_json(indent=1).encode())
     print(f"{evaluation.adapter} {'passed' if evaluation.passed else 'did not pass'}", flush=True)
@@ -74,6 +77,7 @@ async def _judge(
     manifest: Manifest,
     questions: Sequence[AskedQuestion],
     residency_seconds: float,
+    settings: Settings,
 ) -> tuple[Evaluation, Findings]:
     started = time.monotonic()
     server = bootstrap.build_model_server_at(config.model_server_urls, Path(config.adapters))
@@ -86,7 +90,9 @@ async def _judge(
         )
     finally:
         await server.stop()
-    checks = (*findings.checks, *_overlap(findings)) if config.gate.enabled else findings.checks
+    checks = findings.checks
+    if config.gate.enabled:
+        checks = (*checks, *await _judged(findings, settings), *_overlap(findings))
     evaluation = Evaluation(
         run_id=request.run_id,
         adapter=manifest.adapter,
@@ -96,6 +102,16 @@ async def _judge(
         seconds=round(time.monotonic() - started, 3),
     )
     return evaluation, findings
+
+
+async def _judged(findings: Findings, settings: Settings) -> tuple[GateCheck, ...]:
+    judge = bootstrap.build_judge(settings)
+    if judge is None:
+        return ()
+    try:
+        return (await judged_check(judge, findings, at_once=settings.judge.concurrency),)
+    finally:
+        await judge.stop()
 
 
 def _overlap(findings: Findings) -> tuple[GateCheck, ...]:

@@ -123,6 +123,17 @@ async def wait_until_resident(server: ModelServer, adapters: Iterable[str], repl
         await asyncio.sleep(_POLL_SECONDS)
 
 
+async def patiently(call: Callable[[], Awaitable[_R]]) -> _R:
+    """What `call` returns, with a few more tries while its error is transient. Raises the last one."""
+    for attempt in range(1, _TRIES):
+        try:
+            return await call()
+        except TransientError as error:
+            _log.warning("try %d of %d: %s", attempt, _TRIES, error)
+            await asyncio.sleep(attempt)
+    return await call()
+
+
 async def _score(server: ModelServer, adapter: str, pair: Pair) -> gate.PairScore:
     means, counts = [], []
     for answer in (pair.chosen, pair.rejected):
@@ -130,7 +141,7 @@ async def _score(server: ModelServer, adapter: str, pair: Pair) -> gate.PairScor
             means.append(float("-inf"))  # an empty answer has no tokens to score; it is never the better one
             counts.append(0)
             continue
-        total, count = await _patiently(lambda answer=answer: server.score(adapter, pair.prompt, answer))  # type: ignore[misc]
+        total, count = await patiently(lambda answer=answer: server.score(adapter, pair.prompt, answer))  # type: ignore[misc]
         means.append(total / max(count, 1))
         counts.append(count)
     return gate.PairScore(chosen=means[0], rejected=means[1], tokens=max(counts[0], 1))
@@ -145,7 +156,7 @@ async def _answer(server: ModelServer, adapter: str, prompt: Sequence[ChatMessag
             raise TransientError(msg)
         return generation.text
 
-    return await _patiently(ask)
+    return await patiently(ask)
 
 
 async def _each(items: Sequence[_T], work: Callable[[_T], Awaitable[_R]]) -> list[_R]:
@@ -157,13 +168,3 @@ async def _each(items: Sequence[_T], work: Callable[[_T], Awaitable[_R]]) -> lis
             return await work(item)
 
     return list(await asyncio.gather(*(limited(item) for item in items)))
-
-
-async def _patiently(call: Callable[[], Awaitable[_R]]) -> _R:
-    for attempt in range(1, _TRIES):
-        try:
-            return await call()
-        except TransientError as error:
-            _log.warning("try %d of %d: %s", attempt, _TRIES, error)
-            await asyncio.sleep(attempt)
-    return await call()

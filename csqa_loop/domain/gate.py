@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from csqa_loop.domain.comparing import ENOUGH_QUESTIONS, bounded, share_check
 from csqa_loop.domain.events import GateCheck
+from csqa_loop.domain.judging import Verdict
 from csqa_loop.domain.prompt import language_of
 from csqa_loop.domain.text import normalised
 
@@ -131,6 +132,20 @@ def sanity_checks(champion: Sequence[str], candidate: Sequence[str], questions: 
         ),
         _length_check(champion, candidate),
     )
+
+
+def win_check(name: str, winners: Sequence[Verdict], judge: str) -> GateCheck:
+    """How often a judge prefers the candidate, B, to the champion, A; one verdict a question. Fails where it prefers A beyond chance."""
+    if not winners:
+        return GateCheck(name=name, passed=True, detail="no data")
+    before, after = [float(winner == "A") for winner in winners], [float(winner == "B") for winner in winners]
+    ties = winners.count("tie")
+    detail = f"share of questions that {judge} prefers it for in both orders; {ties} of {len(winners)} are ties"
+    check = GateCheck(
+        name=name, passed=True, champion=sum(before) / len(winners), candidate=sum(after) / len(winners), n=len(winners), detail=detail
+    )
+    found = bounded(check, before, after, [str(number) for number in range(len(winners))])
+    return found.model_copy(update={"passed": found.upper is None or found.upper >= 0})
 
 
 def superiority_check(checks: Sequence[GateCheck], *, required: bool) -> GateCheck:

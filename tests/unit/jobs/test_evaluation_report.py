@@ -61,10 +61,24 @@ def test_a_candidate_that_is_as_good_passes_in_both(run: RunDirectory, monkeypat
     evaluation = run.evaluation()
     assert evaluation is not None
     assert evaluation.passed
+    assert "judged better" not in {check.name for check in evaluation.checks}
     page = (run.path / "evaluation.html").read_text(encoding="utf-8")
     assert '<p class="verdict good">PASS</p>' in page
     assert "too few questions to decide anywhere; not required" in page
     assert "0 of 1 answers; 0 changed from wrong to right." in page
+
+
+def test_a_judge_is_asked_only_where_one_is_configured(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    _serve(monkeypatch, WRONG)
+    monkeypatch.setattr("csqa_loop.cycle.evaluate._TRIES", 1)
+    monkeypatch.setenv("CSQA_JUDGE__URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("CSQA_JUDGE__MODEL", "some-judge")
+    assert evaluate_adapter.main([str(run.path)]) == 0
+    evaluation = run.evaluation()
+    assert evaluation is not None
+    (judged,) = (check for check in evaluation.checks if check.name == "judged better")
+    assert judged.passed
+    assert judged.detail.startswith("not judged: the judge at http://127.0.0.1:9/v1/chat/completions does not answer")
 
 
 def test_a_server_that_dies_half_way_leaves_nothing(
