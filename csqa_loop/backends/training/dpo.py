@@ -66,15 +66,13 @@ class WeightedDPOTrainer(DPOTrainer):
     def compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:  # noqa: ARG002
         """The weighted mean of the DPO terms, plus the SFT term: weighted nats a token of the chosen answers."""
         scores = self._scores(model, inputs)
-        chosen_ratio, rejected_ratio = scores.chosen - inputs["ref_chosen_logps"], scores.rejected - inputs["ref_rejected_logps"]
-        margin = self.beta * (chosen_ratio - rejected_ratio)
-        weight = inputs["weight"]
-        tokens = scores.chosen_tokens.sum()
+        margin, drift = self._against_reference(scores, inputs)
+        weight, tokens = inputs["weight"], scores.chosen_tokens.sum()
         loss = -(weight * F.logsigmoid(margin)).mean() - self.sft_weight * (weight * scores.chosen).sum() / tokens
         told = self._metrics["train" if self.model.training else "eval"]
         told["dpo_term"].append(-F.logsigmoid(margin.detach()).mean().item())
         told["margin"].append(margin.detach().mean().item())
-        told["drift"].append((chosen_ratio.detach().sum() / tokens).item())
+        told["drift"].append((drift.detach().sum() / tokens).item())
         return loss
 
     def prepare_reference(self) -> None:
@@ -92,20 +90,27 @@ class WeightedDPOTrainer(DPOTrainer):
 
     def measure(self) -> Measured:
         """What the loss is made of, on the first pairs."""
-        model = self.model
-        model.eval()
-        rows = self.train_dataset.select(range(min(_MEASURED_PAIRS, len(self.train_dataset))))
+        self.model.eval()
+        margins, drifts, tokens = [], [], []
         with torch.no_grad():
-            for batch in self._batches(rows):
-                self.compute_loss(model, batch)
-        told = self._metrics["eval"]
-        sizes = [min(self.args.train_batch_size, len(rows) - start) for start in range(0, len(rows), self.args.train_batch_size)]
-        means = [
-            sum(value * size for value, size in zip(told[name], sizes, strict=True)) / len(rows) for name in ("dpo_term", "margin", "drift")
-        ]
-        told.clear()
-        model.train()
-        return Measured(*means)
+            for batch in self._batches(self.train_dataset.select(range(min(_MEASURED_PAIRS, len(self.train_dataset))))):
+                scores = self._scores(self.model, batch)
+                margin, drift = self._against_reference(scores, batch)
+                margins.append(margin)
+                drifts.append(drift)
+                tokens.append(scores.chosen_tokens)
+        self.model.train()
+        margin = torch.cat(margins)
+        return Measured(
+            loss=float(-F.logsigmoid(margin).mean()),
+            margin=float(margin.mean()),
+            drift=float(torch.cat(drifts).sum() / torch.cat(tokens).sum()),
+        )
+
+    def _against_reference(self, scores: _Scores, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Of each pair: beta times how much more the chosen answer gained than the rejected one, and what the chosen one gained, in nats."""
+        drift = scores.chosen - inputs["ref_chosen_logps"]
+        return self.beta * (drift - (scores.rejected - inputs["ref_rejected_logps"])), drift
 
     def _scores(self, model: Any, inputs: Mapping[str, Tensor]) -> _Scores:
         answers = inputs["completion_mask"]
