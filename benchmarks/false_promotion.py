@@ -18,6 +18,8 @@ QUICK = {"burn_in_users": 100, "max_users": 300}
 """The demo's size: a verdict within minutes."""
 SHIPPED = {"burn_in_users": 200, "max_users": 20_000}
 """The default settings."""
+MIDDLE = {"burn_in_users": 200, "max_users": 2000}
+"""For rare events: exact bounds at 80 million looks would take half an hour, and a margin of 0.02 is decided long before."""
 POPULATIONS = {"0.55": Population(0.55), "0.9": Population(0.9), "lively": LIVELY}
 
 
@@ -50,6 +52,7 @@ def measure(runs: int, seed: int) -> list[Figure]:
         worse = outcomes(POPULATIONS["0.55"], size, Scenario(-0.05), runs, seed + 1)
         against(f"harm_shipped.{label}.minus_0.05", "share promoted", worse, ALPHA)
         add(f"harm_shipped.{label}.minus_0.05.ship_if_not_worse", worse["ship_if_not_worse"].promoted.share, "share promoted")
+    for label, size in (("quick", QUICK), ("2000_users", MIDDLE)):
         for errors in (0.0, 0.01):
             missed = guardrail_misses(contract_for(alpha=ALPHA, **size), (errors + 0.02, errors), margin=0.02, runs=runs, seed=seed + 2)
             add(f"guardrail_missed.{label}.errors_{errors:g}_at_margin_0.02", missed.share, "share", goal=ALPHA)
