@@ -7,7 +7,7 @@ from pathlib import Path
 
 from csqa_loop.cycle.adapters import verify
 from csqa_loop.cycle.manifest import Manifest, manifests, recipe_hash
-from csqa_loop.cycle.run_directory import CONFIG, PAIRS, RunDirectory, sha256_of
+from csqa_loop.cycle.run_directory import CONFIG, DEMONSTRATIONS, PAIRS, REPLAY, UNPAIRED, RunDirectory, sha256_of
 from csqa_loop.cycle.run_rows import data_hash_of
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import BASE
@@ -89,7 +89,7 @@ def compare(first: RunDirectory, rebuilt: RunDirectory, tolerance: float) -> lis
         msg = f"{(first if before is None else rebuilt).path} has no manifest.json; only a finished run can be compared"
         raise PermanentError(msg)
     config = rebuilt.config()
-    data = data_hash_of(rebuilt.path / PAIRS)
+    data = data_hash_of(*(rebuilt.path / name for name in (PAIRS, REPLAY, UNPAIRED, DEMONSTRATIONS) if (rebuilt.path / name).exists()))
     recipe = recipe_hash(config.base_model, config.parent, data, config.training.model_dump_json())
     found = [
         Comparison("recipe hash", before.recipe_hash, recipe, before.recipe_hash == recipe),

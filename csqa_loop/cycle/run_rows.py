@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
@@ -101,12 +101,27 @@ def read(file: Path, kind: type[_R]) -> tuple[_R, ...]:
     return tuple(read_rows)
 
 
-def data_hash_of(file: Path) -> str:
-    """`trigger.data_hash` over a file of pairs, from the very text that it holds."""
+def examples_hash(
+    pairs: Iterable[preferences.Pair], unpaired: Iterable[Unpaired] = (), demonstrations: Iterable[Demonstration] = ()
+) -> str:
+    """`trigger.data_hash` over everything that a run may train on, repeated pairs among `pairs`: what `data_hash_of` finds in its files."""
+    rows = [(pair.pair_id, pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
+    rows += [(row.example_id, _prompt_text(row), row.answer, str(row.liked)) for row in unpaired]
+    rows += [(row.example_id, _prompt_text(row), row.answer, "") for row in demonstrations]
+    return data_hash(rows)
+
+
+def data_hash_of(*files: Path) -> str:
+    """`trigger.data_hash` over files of examples, from the very text that they hold."""
     from pyarrow import parquet
 
-    columns = ("pair_id", "prompt", "chosen", "rejected")
-    return data_hash(tuple(row[name] for name in columns) for row in parquet.read_table(file, columns=list(columns)).to_pylist())
+    rows = [row for file in files for row in parquet.read_table(file).to_pylist()]
+    return data_hash(
+        (row["pair_id"], row["prompt"], row["chosen"], row["rejected"])
+        if "pair_id" in row
+        else (row["example_id"], row["prompt"], row["answer"], str(row.get("liked", "")))
+        for row in rows
+    )
 
 
 def pairs_file(pairs: Sequence[preferences.Pair]) -> bytes:
@@ -116,8 +131,7 @@ def pairs_file(pairs: Sequence[preferences.Pair]) -> bytes:
 
 def rows_file(rows: Sequence[Unpaired] | Sequence[Demonstration], kind: type[Row]) -> bytes:
     """Examples as Parquet."""
-    dumped = [row.model_dump(mode="json") for row in rows]
-    return _parquet([row | {"prompt": json.dumps(row["prompt"], ensure_ascii=False)} for row in dumped], tuple(kind.model_fields))
+    return _parquet([row.model_dump(mode="json") | {"prompt": _prompt_text(row)} for row in rows], tuple(kind.model_fields))
 
 
 def first_problem(error: ValidationError) -> str:
@@ -125,6 +139,10 @@ def first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=True)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the body"
     return f"{where} is {str(first.get('input'))[:80]!r}: {first['msg']}"
+
+
+def _prompt_text(row: Row) -> str:
+    return json.dumps([message.model_dump(mode="json") for message in row.prompt], ensure_ascii=False)
 
 
 def _parquet(rows: list[dict[str, object]], columns: tuple[str, ...]) -> bytes:

@@ -20,10 +20,9 @@ from csqa_loop.cli import app
 from csqa_loop.cycle import pedigree
 from csqa_loop.cycle.manifest import Manifest, recipe_hash
 from csqa_loop.cycle.run_directory import RunConfig, RunDirectory
-from csqa_loop.cycle.run_rows import Demonstration, Unpaired
+from csqa_loop.cycle.run_rows import Demonstration, Unpaired, examples_hash
 from csqa_loop.domain.errors import CsqaError
 from csqa_loop.domain.preferences import Pair
-from csqa_loop.domain.trigger import data_hash
 from jobs import entry, train_adapter
 from tests import tiny_model
 from tests.run_directories import pair, write_run
@@ -197,7 +196,7 @@ def claimed(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDi
     monkeypatch.setenv("CSQA_CONSOLE__URL", "http://127.0.0.1:9")
     monkeypatch.chdir(ROOT)
     run = _run(tmp_path, base)
-    pairs_hash = data_hash((p.pair_id, p.prompt, p.chosen, p.rejected) for p in PAIRS)
+    pairs_hash = examples_hash(PAIRS)
     config = RunConfig.model_validate_json((run.path / "config.json").read_bytes())
     body = json.loads((run.path / "request.json").read_text())
     hashes = {"data_hash": pairs_hash, "recipe_hash": recipe_hash(base, "base", pairs_hash, config.training.model_dump_json())}

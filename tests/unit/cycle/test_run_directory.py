@@ -7,7 +7,7 @@ import pytest
 
 from csqa_loop.cycle import adapters
 from csqa_loop.cycle.run_directory import RunDirectory, Step
-from csqa_loop.cycle.run_rows import Demonstration, Unpaired, rows_file
+from csqa_loop.cycle.run_rows import Demonstration, Unpaired, data_hash_of, examples_hash, rows_file
 from csqa_loop.domain.errors import PermanentError
 from tests.run_directories import pair, write_run
 
@@ -114,6 +114,9 @@ def test_every_kind_of_example_is_read_back_as_it_was_written(tmp_path: Path) ->
     assert request.replay_pair_ids == ("p-2",)
     assert [p.pair_id for p in run.replay()] == ["p-2"]
     assert (run.unpaired(), run.demonstrations()) == ((liked,), (shown,))
+    files = [run.path / f"{name}.parquet" for name in ("demonstrations", "unpaired", "replay", "pairs")]
+    assert data_hash_of(*files) == examples_hash([pair(1), pair(2)], [liked], [shown])
+    assert data_hash_of(*files) != examples_hash([pair(1), pair(2)], [liked.model_copy(update={"liked": True})], [shown])
 
 
 def test_an_anchored_run_starts_from_the_base(tmp_path: Path) -> None:
