@@ -202,5 +202,16 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     contest = Contest(model_server, judge, judging=settings.judge, answering=settings.answer) if judge else None
     proposer = AnswerProposer(ledger, contest, bus, settings.judge, now) if contest else None
     return LoopParts(
-        settings, secrets, bus, model_server, ledger, examiner, reconciler, decider, partial(guard, secrets.secret), analytics, judge, proposer
+        settings,
+        secrets,
+        bus,
+        model_server,
+        ledger,
+        examiner,
+        reconciler,
+        decider,
+        partial(guard, secrets.secret),
+        analytics,
+        judge,
+        proposer,
     )

@@ -5,12 +5,12 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from fastapi import FastAPI
 from faststream import AckPolicy
@@ -18,112 +18,24 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 
 from csqa_loop import bootstrap
 from csqa_loop.backends.bus.reader import to_record
-from csqa_loop.backends.log_position import Bearings, take_bearings
 from csqa_loop.console.app import create_console
 from csqa_loop.cycle.publish import Housekeeper
 from csqa_loop.cycle.record import Recorder
 from csqa_loop.domain.errors import CsqaError, TransientError
-from csqa_loop.domain.events import now
 from csqa_loop.domain.intake import Batch, LogRecord
 from csqa_loop.domain.topics import FACT_TOPICS
 from csqa_loop.settings import Settings
+from streams.log_intake import Intake, until_answered
 from streams.raw import undecoded, without_headers
 from streams.serving import serve as serve_http
 
 _log = logging.getLogger(__name__)
 GROUP = "csqa-loop"
 R = TypeVar("R")
-_LONG_AGO = datetime.fromtimestamp(0, UTC)
 _BEAT_SECONDS = 1.0
 _STOP_SECONDS = 10.0
 _SHORTEST_BEAT_SECONDS = 0.5
 _GARBAGE_THRESHOLD = 500_000
-
-
-class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
-    """Where the ledger stands in the log: seeks to it on assignment, notices another log, knows when it has caught up."""
-
-    def __init__(
-        self, parts: bootstrap.LoopParts, consumer: Callable[[], AIOKafkaConsumer | None], written: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._parts = parts
-        self._consumer = consumer
-        self._written = written
-        self._next: dict[TopicPartition, int] = {}
-        self._ends: dict[TopicPartition, int] = {}
-        self._heard_ms: dict[TopicPartition, int] = {}
-        self._horizon = _LONG_AGO
-
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Another member takes over; what is in hand is deduplicated there."""
-        for partition in revoked:
-            self._next.pop(partition, None)
-            self._ends.pop(partition, None)
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Seek to the ledger's offsets, whatever the group committed."""
-        consumer = self._consumer()
-        if not assigned or consumer is None:
-            return
-        settings = self._parts.settings
-        await self._written()  # what is being written moves the ledger's offsets
-        known = await self._parts.ledger.known_offsets()
-
-        async def compare() -> Bearings:
-            await self._parts.bus.ensure_topics()  # a broker that came back empty has none
-            return await take_bearings(settings.kafka_servers, settings.kafka, sorted(assigned), known)
-
-        bearings = await _until_answered(compare, "comparing the log with the ledger")
-        if bearings.replaced:
-            reason = "; ".join(sorted(bearings.replaced.values())[:3])
-            epoch = await self._parts.ledger.begin_epoch([(p.topic, p.partition) for p in bearings.replaced], reason)
-            _log.error("ANOTHER LOG (epoch %d): %d partition(s) are read from the beginning: %s", epoch, len(bearings.replaced), reason)
-        for partition in assigned:
-            taken = 0 if partition in bearings.replaced else known.get((partition.topic, partition.partition), (0, ""))[0]
-            if 0 < taken < bearings.starts[partition]:
-                _log.error(
-                    "%s[%d]: offsets %d to %d were deleted before the ledger read them", *partition, taken, bearings.starts[partition] - 1
-                )
-            start = max(taken, bearings.starts[partition])
-            consumer.seek(partition, start)
-            self._next[partition] = start
-            self._ends[partition] = bearings.ends[partition]
-
-    def taken(self, records: list[LogRecord]) -> None:
-        """The ledger holds these."""
-        for record in {(record.topic, record.partition): record for record in records}.values():
-            partition = TopicPartition(record.topic, record.partition)
-            self._next[partition] = record.offset + 1
-            self._heard_ms[partition] = record.timestamp_ms
-
-    @property
-    def caught_up(self) -> bool:
-        """The end offsets seen at assignment are reached."""
-        return bool(self._next) and all(self._next.get(partition, 0) >= end for partition, end in self._ends.items())
-
-    def horizon(self) -> datetime:
-        """The moment up to which the log has been taken: now, or the last record's time in the partition that lags most."""
-        consumer = self._consumer()
-        if consumer is None:
-            return _LONG_AGO
-        lagging = [p for p, position in self._next.items() if (consumer.highwater(p) or 0) > position]
-        moments = [datetime.fromtimestamp(self._heard_ms.get(partition, 0) / 1000, UTC) for partition in lagging]
-        # What lags now came after what was complete before: the moment never goes back.
-        self._horizon = max(self._horizon, min([now(), *moments]))
-        return self._horizon
-
-    async def committed(self) -> dict[tuple[str, int], int]:
-        """Kafka's committed offset of every assigned partition that has one."""
-        found: dict[tuple[str, int], int] = {}
-        consumer = self._consumer()
-        if consumer is None:
-            return found
-        async with asyncio.timeout(self._parts.settings.kafka.request_timeout_seconds):
-            for partition in list(self._next):
-                offset = await consumer.committed(partition)
-                if offset is not None:
-                    found[partition.topic, partition.partition] = offset
-        return found
 
 
 class LoopStream:
@@ -209,10 +121,10 @@ class LoopStream:
         self._phase = "standby"
         await parts.ledger.wait_for_lock()
         self._phase = "opening"
-        await _until_answered(parts.ledger.open, "opening the ledger")
-        await _until_answered(parts.bus.ensure_topics, "creating topics")
+        await until_answered(parts.ledger.open, "opening the ledger")
+        await until_answered(parts.bus.ensure_topics, "creating topics")
         self._phase = "reading"
-        await _until_answered(self._start_consuming, "joining the consumer group")
+        await until_answered(self._start_consuming, "joining the consumer group")
         work = [self._decide(), self._publish_analytics()]
         if self.parts.proposer:
             work.append(self.parts.proposer.run(lambda: self._phase == "deciding"))
@@ -273,18 +185,6 @@ async def _quietly(stopping: Coroutine[Any, Any, None]) -> None:
     if not stopped.done():
         stopped.cancel()
     await asyncio.gather(stopped, return_exceptions=True)
-
-
-async def _until_answered(action: Callable[[], Awaitable[R]], what: str) -> R:
-    """Try until it works: at a start the broker may still be on its way."""
-    pause = 0.2
-    while True:
-        try:
-            return await action()
-        except TransientError as error:
-            _log.warning("%s: %s; trying again in %.1f s", what, error, pause)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -25,7 +25,9 @@ _GRACE_SECONDS = 40.0
 _STOP_SECONDS = _GRACE_SECONDS + 5.0
 
 
-def demo_environment(scenario: Scenario, scenario_file: Path, *, placebo: bool, sabotage: bool, gate: bool, given: Mapping[str, str]) -> dict[str, str]:
+def demo_environment(
+    scenario: Scenario, scenario_file: Path, *, placebo: bool, sabotage: bool, gate: bool, given: Mapping[str, str]
+) -> dict[str, str]:
     """Variables to add: the demo's settings file and what the options mean. What the user has set (`given`) stays."""
     wanted = {"CSQA_CONFIG": str(packaged("demo.toml")), "CSQA_LANGUAGE": scenario.language}
     if scenario.regression:
