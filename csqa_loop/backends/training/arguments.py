@@ -1,5 +1,6 @@
 """What every trl trainer is told, whatever the method."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,11 @@ def callbacks(settings: TrainingSettings, on_step: OnStep) -> list[TrainerCallba
 def silence(trainer: Any) -> None:
     """A run's log is for people who look for an error."""
     trainer.remove_callback(PrinterCallback)
+
+
+def batches(trainer: Any, rows: Any) -> Iterator[dict[str, torch.Tensor]]:
+    """Rows in their order, laid out and placed as the trainer does it."""
+    size = trainer.args.train_batch_size
+    for start in range(0, len(rows), size):
+        batch = trainer.data_collator([rows[place] for place in range(start, min(start + size, len(rows)))])
+        yield {name: tensor.to(trainer.accelerator.device) for name, tensor in batch.items()}

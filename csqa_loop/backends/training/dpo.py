@@ -93,7 +93,7 @@ class WeightedDPOTrainer(DPOTrainer):
         self.model.eval()
         margins, drifts, tokens = [], [], []
         with torch.no_grad():
-            for batch in self._batches(self.train_dataset.select(range(min(_MEASURED_PAIRS, len(self.train_dataset))))):
+            for batch in arguments.batches(self, self.train_dataset.select(range(min(_MEASURED_PAIRS, len(self.train_dataset))))):
                 scores = self._scores(self.model, batch)
                 margin, drift = self._against_reference(scores, batch)
                 margins.append(margin)
@@ -123,7 +123,7 @@ class WeightedDPOTrainer(DPOTrainer):
         return _Scores(chosen, rejected, answers[:, 1:].sum(dim=1).chunk(2)[0])
 
     def _with_reference(self, model: Any, rows: datasets.Dataset) -> datasets.Dataset:
-        scores = [self._scores(model, batch) for batch in self._batches(rows)]
+        scores = [self._scores(model, batch) for batch in arguments.batches(self, rows)]
         columns = {
             "ref_chosen_logps": torch.cat([score.chosen for score in scores]),
             "ref_rejected_logps": torch.cat([score.rejected for score in scores]),
@@ -131,12 +131,6 @@ class WeightedDPOTrainer(DPOTrainer):
         for name, values in columns.items():
             rows = rows.add_column(name, values.tolist())
         return rows
-
-    def _batches(self, rows: datasets.Dataset) -> Any:
-        size = self.args.train_batch_size
-        for start in range(0, len(rows), size):
-            batch = self.data_collator([rows[place] for place in range(start, min(start + size, len(rows)))])
-            yield {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
 
 def build(

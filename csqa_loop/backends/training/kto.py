@@ -47,7 +47,7 @@ class ReferencedKTOTrainer(KTOTrainer):
         rewards = {True: 0.0, False: 0.0}
         liked = list(self.train_dataset["label"])
         with torch.no_grad(), self.compute_loss_context_manager():
-            for batch in self._batches(self.train_dataset):
+            for batch in arguments.batches(self, self.train_dataset):
                 self.compute_loss(self.model, batch)
                 told = self._metrics["eval"]
                 for label, name in ((True, "rewards/chosen"), (False, "rewards/rejected")):
@@ -58,15 +58,9 @@ class ReferencedKTOTrainer(KTOTrainer):
         return float(rewards[True] / sum(liked) - rewards[False] / (len(liked) - sum(liked)))
 
     def _with_reference(self, rows: datasets.Dataset) -> datasets.Dataset:
-        scores = [self.compute_ref_log_probs(self.model, batch) for batch in self._batches(rows)]
+        scores = [self.compute_ref_log_probs(self.model, batch) for batch in arguments.batches(self, rows)]
         rows = rows.add_column("ref_logps", torch.cat([own for own, _ in scores]).float().tolist())
         return rows.add_column("ref_KL_logps", torch.cat([other for _, other in scores]).float().tolist())
-
-    def _batches(self, rows: datasets.Dataset) -> Any:
-        size = self.args.train_batch_size
-        for start in range(0, len(rows), size):
-            batch = self.data_collator([rows[place] for place in range(start, min(start + size, len(rows)))])
-            yield {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
 
 def rated_of(pairs: Sequence[Preference]) -> list[Rated]:
