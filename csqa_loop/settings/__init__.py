@@ -1,0 +1,209 @@
+"""One frozen `Settings`, nested a concern each: defaults, then a TOML file, then `CSQA_` environment variables.
+
+`CSQA_GATEWAY__PORT=9000` sets `settings.gateway.port`. `CSQA_CONFIG` names the TOML file (default: `csqa.toml` where it exists).
+Three short names exist because everybody needs them: `CSQA_KAFKA`, `CSQA_VLLM` (comma separated URLs) and `CSQA_VAR`.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from csqa_loop.domain.errors import ConfigurationError
+from csqa_loop.settings.experiments import ExperimentSettings, MetricSettings
+from csqa_loop.settings.learning import KTO_MIN_BATCH, GateSettings, JudgeSettings, PreferenceSettings, TrainingSettings, TriggerSettings
+from csqa_loop.settings.serving import (
+    LOOPBACK,
+    AnalyticsSettings,
+    AnswerSettings,
+    ConsoleSettings,
+    EncoderSettings,
+    GatewaySettings,
+    HttpSettings,
+    IndexerSettings,
+    KafkaSettings,
+    ModelServerSettings,
+    RetrievalSettings,
+    TrainerSettings,
+)
+
+__all__ = [
+    "KTO_MIN_BATCH",
+    "AnalyticsSettings",
+    "AnswerSettings",
+    "ConsoleSettings",
+    "EncoderSettings",
+    "ExperimentSettings",
+    "GateSettings",
+    "GatewaySettings",
+    "HttpSettings",
+    "IndexerSettings",
+    "JudgeSettings",
+    "KafkaSettings",
+    "MetricSettings",
+    "ModelServerSettings",
+    "PreferenceSettings",
+    "RetrievalSettings",
+    "Settings",
+    "TrainerSettings",
+    "TrainingSettings",
+    "TriggerSettings",
+    "config_file",
+    "load_settings",
+]
+
+
+class Settings(BaseSettings):
+    """Everything a process needs to know; validated before anything starts."""
+
+    model_config = SettingsConfigDict(env_prefix="CSQA_", env_nested_delimiter="__", frozen=True, extra="forbid", populate_by_name=True)
+
+    var: Path = Path("var")
+    """Where all state of this machine lies."""
+    language: Literal["en", "zh"] = "en"
+    """Language of answers when the question does not tell."""
+    secret: SecretStr | None = None
+    """Key of pseudonyms and feedback tokens. Missing: made once and kept in `var/secrets.json` (mode 0600)."""
+    operator_key: SecretStr | None = None
+    """Key of agents and operators. Missing: as above."""
+
+    kafka: KafkaSettings = KafkaSettings()
+    model_server: ModelServerSettings = ModelServerSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    answer: AnswerSettings = AnswerSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    console: ConsoleSettings = ConsoleSettings()
+    indexer: IndexerSettings = IndexerSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    trigger: TriggerSettings = TriggerSettings()
+    preferences: PreferenceSettings = PreferenceSettings()
+    training: TrainingSettings = TrainingSettings()
+    gate: GateSettings = GateSettings()
+    experiment: ExperimentSettings = ExperimentSettings()
+    judge: JudgeSettings = JudgeSettings()
+    analytics: AnalyticsSettings = AnalyticsSettings()
+
+    @property
+    def kafka_servers(self) -> str:
+        """Bootstrap servers, embedded or not."""
+        return self.kafka.servers or f"{LOOPBACK}:{self.kafka.embedded_port}"
+
+    @property
+    def model_server_urls(self) -> tuple[str, ...]:
+        """vLLM replicas, embedded or not."""
+        return self.model_server.urls or (f"http://{LOOPBACK}:{self.model_server.embedded_port}",)
+
+    @property
+    def gateway_url(self) -> str:
+        """Where local commands find the gateway."""
+        return f"http://{self.gateway.host}:{self.gateway.port}"
+
+    @property
+    def console_url(self) -> str:
+        """Where other commands find the operator API."""
+        return self.console.url or f"http://{self.console.host}:{self.console.port}"
+
+    @property
+    def longest_example(self) -> int:
+        """Tokens of prompt and answer together that can be trained on."""
+        length = self.training.max_length
+        return self.model_server.max_model_len if length == "auto" else length
+
+    @property
+    def ledger_file(self) -> Path:
+        """The live DuckDB file; only the loop opens it."""
+        return self.var / "ledger" / "ledger.duckdb"
+
+    @property
+    def analytics_file(self) -> Path:
+        """The published copy."""
+        return self.var / "analytics.duckdb"
+
+    @property
+    def runs(self) -> Path:
+        """Run directories."""
+        return self.var / "runs"
+
+    @property
+    def adapters(self) -> Path:
+        """Immutable adapters, named by content."""
+        return self.var / "adapters"
+
+    @property
+    def models(self) -> Path:
+        """Converted base models."""
+        return self.var / "models"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the TOML file."""
+        del dotenv_settings, file_secret_settings
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file()))
+
+
+def config_file() -> Path | None:
+    """The TOML file in force, if any."""
+    named = os.environ.get("CSQA_CONFIG")
+    if named:
+        return Path(named)
+    return Path("csqa.toml") if Path("csqa.toml").exists() else None
+
+
+_SHORT_NAMES = {"CSQA_KAFKA": "CSQA_KAFKA__SERVERS", "CSQA_VLLM": "CSQA_MODEL_SERVER__URLS"}
+_NOT_SETTINGS = {"CSQA_CONFIG", *_SHORT_NAMES}
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from TOML file and environment.
+
+    Raises:
+        ConfigurationError: names the variable (or the key of the file) that is wrong, and what would be right.
+    """
+    named = os.environ.get("CSQA_CONFIG")
+    if named and not Path(named).is_file():
+        msg = f"CSQA_CONFIG names {named!r}, which is not a file"
+        raise ConfigurationError(msg)
+    known = set(Settings.model_fields)
+    for variable in os.environ:
+        if variable.startswith("CSQA_") and variable not in _NOT_SETTINGS and not variable.startswith("CSQA_TEST_"):
+            section = variable.removeprefix("CSQA_").split("__")[0].lower()
+            if section not in known:
+                msg = f"{variable} is not a setting; the first part must be one of {', '.join(sorted(known))}"
+                raise ConfigurationError(msg)
+    with _short_names():
+        try:
+            return Settings(**overrides)  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            path = [str(part) for part in first["loc"]]
+            msg = f"CSQA_{'__'.join(path).upper()} is {str(first['input'])[:80]!r}: {first['msg']}"
+            raise ConfigurationError(msg) from error
+        except ValueError as error:
+            msg = f"settings cannot be read: {error}"
+            raise ConfigurationError(msg) from error
+
+
+@contextmanager
+def _short_names() -> Iterator[None]:
+    """`CSQA_KAFKA` would hide the whole `kafka` section from pydantic: hand it over under its long name."""
+    given = {short: os.environ.pop(short) for short in _SHORT_NAMES if short in os.environ}
+    added = [long for short, long in _SHORT_NAMES.items() if given.get(short) and long not in os.environ]
+    os.environ.update({long: given[short] for short, long in _SHORT_NAMES.items() if long in added})
+    try:
+        yield
+    finally:
+        for long in added:
+            del os.environ[long]
+        os.environ.update(given)

