@@ -17,14 +17,21 @@ _KIND = {"pause": "pause", "resume": "pause", "stop": "stop", "promote": "order"
 
 
 def loop_state(connection: Connection, as_of: datetime) -> LoopState:
-    """What the next decision rests on. Ties are broken by occurred_at, then event_id."""
-    return LoopState(
-        deployment=current_deployment(connection),
-        run=latest_run(connection),
-        experiment=latest_experiment(connection),
-        as_of=as_of,
-        operators=interventions(connection),
-    )
+    """What the next decision rests on, all of one moment. Ties are broken by occurred_at, then event_id.
+
+    `connection` must not be in a transaction.
+    """
+    connection.begin()
+    try:
+        return LoopState(
+            deployment=current_deployment(connection),
+            run=latest_run(connection),
+            experiment=latest_experiment(connection),
+            as_of=as_of,
+            operators=interventions(connection),
+        )
+    finally:
+        connection.rollback()
 
 
 def current_deployment(connection: Connection) -> e.DeploymentChanged | None:
