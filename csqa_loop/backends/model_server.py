@@ -25,6 +25,8 @@ from csqa_loop.settings import ModelServerSettings
 _CONNECT_SECONDS = 2.0
 _ADMIN_SECONDS = 30.0
 """Loading an adapter reads a few megabytes to a few hundred."""
+_FORCED_AT_ONCE = 8
+"""Tokens of one answer that are scored at once."""
 _CHAT = "/v1/chat/completions"
 _OUR_FAULT = (400, 413, 422)
 
@@ -127,7 +129,8 @@ class VllmServer:
         """See `ports.ModelServer.score`. No fallback: another adapter's score would be a wrong figure.
 
         Prompt and answer are tokenised apart and joined as ids, so the boundary between them is exact. The server's own chat template
-        makes the prompt.
+        makes the prompt. Every token of the answer is forced after those before it, and its probability before forcing is read: asking
+        for the probabilities of a prompt instead kills vLLM's engine on a CPU when an adapter and another request share its batch.
 
         Raises:
             TransientError: no replica that answers holds `adapter`.
@@ -136,13 +139,21 @@ class VllmServer:
         chat = {"messages": plain(messages), "add_generation_prompt": True}
         prompt = (await self._ask("/tokenize", chat, (BASE,)))["tokens"]
         tokens = (await self._ask("/tokenize", {"prompt": answer, "add_special_tokens": False}, (BASE,)))["tokens"] if answer else []
-        if not tokens:
-            return 0.0, 0
-        body = {"prompt": [*prompt, *tokens], "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
-        reply = await self._ask("/v1/completions", body, (adapter,))
-        table = reply["choices"][0]["prompt_logprobs"][len(prompt) :]
-        total = math.fsum(entry[str(token)]["logprob"] for token, entry in zip(tokens, table, strict=True))
-        return total, len(tokens)
+        forced = asyncio.Semaphore(_FORCED_AT_ONCE)
+
+        async def logprob(place: int) -> float:
+            body = {
+                "prompt": [*prompt, *tokens[:place]],
+                "max_tokens": 1,
+                "temperature": 0.0,
+                "logprobs": 0,
+                "allowed_token_ids": [tokens[place]],
+            }
+            async with forced:
+                reply = await self._ask("/v1/completions", body, (adapter,))
+            return float(reply["choices"][0]["logprobs"]["token_logprobs"][0])
+
+        return math.fsum(await asyncio.gather(*map(logprob, range(len(tokens))))), len(tokens)
 
     async def resident(self) -> dict[str, frozenset[str]]:
         """See `ports.ModelServer.resident`."""

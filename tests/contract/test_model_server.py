@@ -187,6 +187,11 @@ async def test_scores_agree_with_the_probabilities_of_generation(vllm_server: Vl
             total, tokens = await server.score(name, QUESTION, answer.text)
             assert total == pytest.approx(sum(answer.logprobs[:tokens]), abs=0.35)  # bfloat16
             totals.append((await server.score(name, QUESTION, "The capital of France is Paris."))[0])
+        # Scores of several answers beside customers' questions, all under an adapter: this killed the engine when prompts were scored.
+        others = [server.generate(GENTLE, QUESTION, GREEDY, fallback="base") for _ in range(4)]
+        scores = [server.score(GENTLE, QUESTION, "The capital of France is Paris.") for _ in range(4)]
+        beside = await asyncio.gather(*scores, *others)
+        assert all(abs(total - totals[1]) < 0.5 for total, _ in beside[:4])
         assert abs(totals[0] - totals[1]) > 0.01  # each under its own weights
     finally:
         await server.unload(vllm_server.url, GENTLE)
