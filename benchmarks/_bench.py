@@ -123,7 +123,7 @@ def _process(command: Sequence[str], log: Path, environment: Mapping[str, str]) 
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True)
     try:
         yield process
-    except BaseException:
+    except BaseException:  # also an interrupt: what the process said last is gone with its folder
         print(f"--- the end of {log.name}:\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
         raise
     finally:

@@ -251,7 +251,7 @@ async def _or_end(work: Awaitable[None]) -> None:
     """An indexer whose work has ended must not look alive."""
     try:
         await work
-    except Exception:
+    except Exception:  # nobody awaits this task before the end: unseen, a fault would leave a process that answers and does nothing
         _log.critical("the indexer stops", exc_info=True)
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -110,7 +110,7 @@ class LoopStream:
         try:
             return await work
         except Exception:
-            # Not foreseen: going on would skip these records. The supervisor starts the loop again at the ledger's offsets.
+            # What is foreseen (a bad record, a full disk) is handled before; after anything else going on would skip these records. The supervisor starts the loop again at the ledger's offsets.
             _log.critical("a batch could not be taken; the loop stops", exc_info=True)
             os.kill(os.getpid(), signal.SIGTERM)
             raise
@@ -211,7 +211,7 @@ async def _or_stop(work: Coroutine[Any, Any, None]) -> None:
         await work
     except asyncio.CancelledError:
         raise
-    except Exception:
+    except Exception:  # nobody awaits this task before the end: unseen, a fault would leave a process that answers and does nothing
         _log.critical("the loop stops", exc_info=True)
         os.kill(os.getpid(), signal.SIGTERM)
 

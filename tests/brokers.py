@@ -55,7 +55,7 @@ class Broker:
             self._process = subprocess.Popen(self.command, stdout=output, stderr=output, start_new_session=True)
         try:
             _wait_ready(self.servers, _READY_SECONDS[self.name], self._process)
-        except BaseException:
+        except BaseException:  # also pytest's time-out, which is no Exception: a broker nobody holds would outlive the run
             self.kill()
             raise
 

@@ -24,7 +24,7 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Apache Kafka, one for the session; skips with the reason where there is none."""
     reason = brokers.why_no_kafka()
     if reason:
-        pytest.skip(reason)
+        pytest.skip(reason)  # Java and 100 MB that no package registry has: every test here runs on the embedded broker too
     broker = brokers.kafka(tmp_path_factory.mktemp("kafka"))
     broker.start()
     yield broker
@@ -55,6 +55,7 @@ def mortal_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Apache Kafka of the test's own, empty, to be killed and started at will."""
     reason = brokers.why_no_kafka()
     if reason or "KAFKA_HOME" not in os.environ:
+        # As above; and a cluster that CSQA_TEST_KAFKA names is somebody's: it is not ours to kill.
         pytest.skip(reason or "a broker that can be killed needs KAFKA_HOME")
     broker = brokers.kafka(tmp_path_factory.mktemp("mortal-kafka"), private=True)
     broker.start()
@@ -65,9 +66,8 @@ def mortal_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 @pytest.fixture(scope="session")
 def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
     """A real vLLM with the packaged model, one for the session; whoever loads an adapter unloads it again."""
-    reason = vllm.why_no_vllm()
-    if reason:
-        pytest.skip(reason)
+    if reason := vllm.why_no_vllm():
+        pytest.fail(reason)  # `make setup` installs it: without it an environment is broken, not poorer
     server, process = vllm.start(tmp_path_factory.mktemp("vllm"))
     yield server
     if process is not None:

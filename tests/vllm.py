@@ -35,7 +35,7 @@ def why_no_vllm() -> str:
     """The reason why there is none on this machine; empty where there is one."""
     if os.environ.get("CSQA_TEST_VLLM") or (ROOT / ".venv-vllm" / "bin" / "python").exists() or os.environ.get("CSQA_MODEL_SERVER__PYTHON"):
         return ""
-    return "no vLLM: neither .venv-vllm (`make .venv-vllm`) nor CSQA_TEST_VLLM=http://host:port"
+    return "no vLLM: neither .venv-vllm (`make setup`) nor CSQA_TEST_VLLM=http://host:port"
 
 
 def start(folder: Path) -> tuple[Vllm, subprocess.Popen[bytes] | None]:

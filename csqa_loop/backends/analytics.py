@@ -81,7 +81,7 @@ def _copy_facts(connection: duckdb.DuckDBPyConnection, draft: Path) -> None:
                 connection.execute(f"CREATE TABLE {_ALIAS}.facts.{table} AS FROM main.{table}")
             connection.execute(f"CREATE TABLE {_ALIAS}.facts.dead_letters AS SELECT {_DEAD_LETTERS} FROM main.dead_letters")  # noqa: S608 - our own names
             connection.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # also an interrupt: the connection is a reader's and must not stay in a transaction
             _roll_back(connection)
             raise
     finally:

@@ -191,7 +191,7 @@ class HttpPool:
             connection.begin(head.encode() + content)
             while connection.status < 200:
                 await connection.progress()
-        except BaseException:
+        except BaseException:  # also a cancelled request: its slot is freed, and nobody may reuse a connection with half an exchange on it
             self._free.release()
             if connection is not None:
                 connection.abort()

@@ -154,7 +154,7 @@ async def services_up(settings: Settings, *, keep: bool) -> AsyncIterator[Up]:
     up = Up(process, log)
     try:
         yield up
-    except BaseException:
+    except BaseException:  # also Ctrl-C and cancellation: nothing that the demo started may outlive it, with `keep` neither
         await up.stop()
         raise
     if not keep:

@@ -81,9 +81,10 @@ def thumb(number: int, comment: str) -> e.FeedbackGiven:
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """One loop for all tests: each has questions with a word of its own, and searches for it."""
-    reason = browser.why_no_browser()
-    if reason:
-        pytest.skip(reason)
+    if reason := browser.why_no_browser():
+        pytest.skip(
+            reason
+        )  # no package registry has a browser, and only root on Debian can be given one; what the page calls is tested without
     broker, port = brokers.embedded(), free_port()
     settings = Settings(
         var=tmp_path_factory.mktemp("var"),
@@ -119,9 +120,8 @@ async def _caught_up(url: str) -> None:
 
 @pytest.fixture
 async def chromium() -> AsyncIterator[Browser]:
-    reason = browser.why_no_browser()
-    if reason:
-        pytest.skip(reason)
+    if reason := browser.why_no_browser():
+        pytest.skip(reason)  # as for `console`
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=browser.executable(), args=browser.ARGUMENTS)
         yield launched

@@ -81,7 +81,7 @@ class Follower:
                 await self._follow()
             except (CsqaError, KafkaError, OSError, TimeoutError) as error:
                 log.warning("following %s: %s; connecting again", ", ".join(self._topics), error or repr(error))
-            except Exception:
+            except Exception:  # a fault of ours or of aiokafka's: a gateway that stopped following would serve old policies for ever
                 log.exception("following %s failed; connecting again", ", ".join(self._topics))
             pause = _FIRST_PAUSE if self._connected else min(2 * pause, _LONGEST_PAUSE)
             self._connected = self._healthy = False
@@ -156,7 +156,7 @@ class Follower:
         for raw in batch:
             try:
                 self._apply(to_record(raw))
-            except Exception:
+            except Exception:  # `apply` is the caller's: one record that it cannot take must not keep those after it from it
                 log.exception("%s[%d] offset %d cannot be applied and is skipped", raw.topic, raw.partition, raw.offset)
         if batch:
             self._applied[partition] = _Applied(batch[-1].offset, _print(batch[-1]))

@@ -166,7 +166,7 @@ class KafkaBus:
         )
         try:
             await producer.start()
-        except BaseException:
+        except BaseException:  # also a cancelled start: aiokafka's sender and connections would live on
             await producer.stop()
             raise
         return producer

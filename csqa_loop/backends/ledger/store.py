@@ -269,7 +269,7 @@ class Ledger:
         try:
             yield
             self.connection.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever it is, an interrupt too: a batch is visible whole or not at all
             with suppress(duckdb.Error):  # a failed COMMIT has already ended the transaction; the first error is the one to tell
                 self.connection.execute("ROLLBACK")
             raise

@@ -161,7 +161,7 @@ def test_a_base_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
         bases.identify("nobody/nothing")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_four_bits_without_a_gpu(train, tmp_path: Path) -> None:
+def test_four_bits_without_a_gpu(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(PermanentError, match=r"4bit, which needs a CUDA GPU and bitsandbytes, not found here"):
         train(tmp_path / "never", changes={"quantization": "4bit"})
