@@ -1,18 +1,17 @@
 """Pairs, blames and ratings out of the facts: rebuilt for whatever a batch touches, so that they never depend on the order of arrival."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import duckdb
 
+from csqa_loop.backends.ledger import evidence
+from csqa_loop.backends.ledger.evidence import Complaint, Proposal, Told, utc
 from csqa_loop.backends.ledger.timeline import Timeline
 from csqa_loop.domain.blame import Blame, Case, Fault, blame
 from csqa_loop.domain.events import (
-    BASE,
     AnswerGiven,
     AnswerProposed,
     BadCaseReported,
@@ -44,27 +43,6 @@ _PART = 5_000
 Append = Callable[[str, list[dict[str, Any]]], None]
 _Row = dict[str, Any]
 
-_ANSWERS = """
-SELECT event_id::VARCHAR, message_id, conversation_id, "user", question, messages, answer, source, adapter, policy_id, section, citations, occurred_at
-FROM answers WHERE message_id IN (SELECT unnest($1)) QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
-"""
-_COMPLAINTS = """
-SELECT event_id::VARCHAR, message_id, reason, coalesce(corrected_answer, ''), reviewer, 'correction', occurred_at FROM bad_cases
-WHERE message_id IN (SELECT unnest($1))
-UNION ALL
-SELECT event_id::VARCHAR, message_id, 'review', corrected_answer, reviewer, 'review', occurred_at FROM reviews
-WHERE action = 'correct' AND corrected_answer IS NOT NULL AND message_id IN (SELECT unnest($1))
-UNION ALL
-SELECT event_id::VARCHAR, message_id, 'thumb', '', '', 'thumb', occurred_at FROM ratings
-WHERE thumb = 'down' AND message_id IN (SELECT unnest($1)) AND message_id NOT IN (SELECT message_id FROM bad_cases)
-"""
-_PROPOSALS = """
-SELECT event_id::VARCHAR, message_id, answer, method, judge_model, occurred_at FROM proposals WHERE message_id IN (SELECT unnest($1))
-"""
-_EXAMPLES = """
-SELECT event_id::VARCHAR, conversation_id, operator, messages, rejected, answer, category, split = 'holdout', occurred_at FROM examples
-WHERE rejected IS NOT NULL AND conversation_id IN (SELECT unnest($1))
-"""
 _RATINGS = """
 INSERT INTO ratings BY NAME
 SELECT a.message_id, a.conversation_id, f."user", f.thumb, f.event_id, f.occurred_at, a.event_id AS answer_event_id, a.policy_id, a.section,
@@ -75,27 +53,6 @@ FROM (
     SELECT * FROM feedback WHERE message_id IN (SELECT unnest($1)) QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at DESC, event_id DESC) = 1
 ) f USING (message_id) WHERE a.source = 'model'
 """
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """An answer and when it was given."""
-
-    answer: Answer
-    occurred_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Complaint:
-    """Somebody says that an answer was bad: a bad case, a review, or a thumb alone."""
-
-    event_id: str
-    message_id: str
-    reason: str
-    better: str
-    contributor: str
-    source: Literal["correction", "review", "thumb"]
-    occurred_at: datetime
 
 
 class Derivation:
@@ -160,9 +117,11 @@ class Derivation:
             self._connection.execute(f"DELETE FROM {table} WHERE message_id IN (SELECT unnest($1))", [names])  # noqa: S608 - our own names
         self._connection.execute("DELETE FROM pairs WHERE source <> 'rated' AND message_id IN (SELECT unnest($1))", [names])
         self._connection.execute(_RATINGS, [names])
-        complaints, proposals = self._complaints(names), self._connection.execute(_PROPOSALS, [names]).fetchall()
+        complaints, proposals = evidence.complaints(self._connection, names), evidence.proposals(self._connection, names)
         # Most thumbs are up, and nothing more is asked about their answers.
-        answers = self._answers(sorted({complaint.message_id for complaint in complaints} | {message for _, message, *_ in proposals}))
+        answers = evidence.answers(
+            self._connection, sorted({complaint.message_id for complaint in complaints} | {proposal.message_id for proposal in proposals})
+        )
         blames, pairs = self._judge(answers, complaints)
         pairs += self._proposed(answers, proposals) + self._imported(names)
         if blames:
@@ -174,7 +133,7 @@ class Derivation:
         if asked:
             self._contradict(asked)
 
-    def _judge(self, answers: dict[str, _Told], complaints: list[_Complaint]) -> tuple[list[_Row], list[Pair]]:
+    def _judge(self, answers: dict[str, Told], complaints: list[Complaint]) -> tuple[list[_Row], list[Pair]]:
         """Blame for every complaint about a known answer, and the pairs that follow from it."""
         blames: list[_Row] = []
         pairs: list[Pair | None] = []
@@ -192,23 +151,16 @@ class Derivation:
                 pairs.append(pair_from(answer, better, self._policy, category=category))
         return blames, [pair for pair in pairs if pair is not None]
 
-    def _proposed(self, answers: dict[str, _Told], proposals: Sequence[tuple[Any, ...]]) -> list[Pair]:
-        made = [
-            pair_from(answers[message].answer, Better(event_id, text, method, judge, _utc(moment)), self._policy,
-                      category=self._category(answers[message].answer))
-            for event_id, message, text, method, judge, moment in proposals if message in answers
-        ]  # fmt: skip
+    def _proposed(self, answers: dict[str, Told], proposals: Sequence[Proposal]) -> list[Pair]:
+        told = ((answers[proposal.message_id].answer, proposal.better) for proposal in proposals if proposal.message_id in answers)
+        made = [pair_from(answer, better, self._policy, category=self._category(answer)) for answer, better in told]
         return [pair for pair in made if pair is not None]
 
     def _imported(self, names: list[str]) -> list[Pair]:
         made = []
-        for event_id, name, operator, prompt, rejected, chosen, category, kept_back, moment in self._connection.execute(
-            _EXAMPLES, [names]
-        ).fetchall():
-            question = json.loads(prompt)[-1]["content"]
-            answer = Answer(event_id, name, name, "", question, prompt, rejected, "model", BASE, "", "")
-            pair = pair_from(answer, Better(event_id, chosen, "import", operator, _utc(moment)), self._policy, category=category)
-            made.append(pair and replace(pair, held_out=kept_back))
+        for example in evidence.examples(self._connection, names):
+            pair = pair_from(example.answer, example.better, self._policy, category=example.category)
+            made.append(pair and replace(pair, held_out=example.held_out))
         return [pair for pair in made if pair is not None]
 
     def _rate(self, keys: set[str]) -> set[str]:
@@ -223,10 +175,10 @@ class Derivation:
             "SELECT prompt_key FROM ratings WHERE prompt_key IN (SELECT unnest($1)) GROUP BY prompt_key HAVING count(DISTINCT thumb) > 1)",
             [list(keys)],
         ).fetchall()
-        answers = self._answers(sorted({row[1] for row in rows}))
+        answers = evidence.answers(self._connection, sorted({row[1] for row in rows}))
         groups: dict[str, list[Rating]] = {}
         for key, message, user, thumb, event_id, moment in rows:
-            groups.setdefault(key, []).append(Rating(message, user, thumb, answers[message].answer, event_id, _utc(moment)))
+            groups.setdefault(key, []).append(Rating(message, user, thumb, answers[message].answer, event_id, utc(moment)))
         made = {key: pair for key, group in groups.items() if (pair := self._rated(group)) is not None}
         if made:
             self._append("pairs", _pair_rows([*made.values()], [*made]))
@@ -258,31 +210,11 @@ class Derivation:
         ).fetchall()
         return {key for (key,) in rows}
 
-    def _answers(self, names: list[str]) -> dict[str, _Told]:
-        """The first answer of every message."""
-        told = {}
-        for *fields, citations, moment in self._connection.execute(_ANSWERS, [names]).fetchall():
-            answer = replace(Answer(*fields), quoted=_quoted(citations))
-            told[answer.message_id] = _Told(answer, _utc(moment))
-        return told
-
-    def _complaints(self, names: list[str]) -> list[_Complaint]:
-        rows = self._connection.execute(_COMPLAINTS, [names]).fetchall()
-        return [replace(_Complaint(*row), occurred_at=_utc(row[-1])) for row in rows]
-
     def _category(self, answer: Answer) -> str:
         return self._timeline.category(*answer.quoted[0]) if answer.quoted else answer.policy_id
 
     def _sha(self) -> str:
         return hashlib.sha256(f"{_VERSION}\n{self._policy}".encode()).hexdigest()[:16]
-
-
-def _quoted(citations: str) -> tuple[tuple[str, str], ...]:
-    return tuple(dict.fromkeys((citation["policy_id"], citation["version"]) for citation in json.loads(citations)))
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
 
 
 def _pair_rows(pairs: Sequence[Pair], prompt_keys: Sequence[str | None]) -> list[_Row]:
@@ -293,7 +225,7 @@ def _pair_rows(pairs: Sequence[Pair], prompt_keys: Sequence[str | None]) -> list
     ]
 
 
-def _blame_row(told: _Told, complaint: _Complaint, found: Blame, category: str) -> _Row:
+def _blame_row(told: Told, complaint: Complaint, found: Blame, category: str) -> _Row:
     answer = told.answer
     return {
         "event_id": complaint.event_id, "occurred_at": complaint.occurred_at, "message_id": answer.message_id,
