@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 import uvicorn
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
 from csqa_loop import bootstrap
 from csqa_loop.backends.bus import KafkaBus, read_to_end
@@ -202,10 +202,19 @@ async def test_a_held_pair_is_approved_and_an_answer_rejected(console: Console, 
     await waiting(console, "sandals", *said, items=2)
     async with agent(chromium, console, "sandals") as page:
         await expect(page.locator("#question")).to_have_text("And sandals?")
+        may_lease = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await may_lease.wait()
+            await route.continue_()
+
+        await expect(page.locator("#lease")).to_contain_text("Yours until")
+        await page.route("**/lease", hold)
         await page.keyboard.press("x")
         await expect(page.locator("#item")).to_contain_text("unsupported: states 99, which the prompt does not")
         await expect(page.locator("#correction")).to_have_value("Boots: 99 days.")
-        await page.keyboard.press("a")
+        await page.keyboard.press("a")  # sooner than the lease comes
+        may_lease.set()
         await expect(page.locator("#item")).to_contain_text("Nothing matches.")
     assert [decision.action for decision in await console.decisions("m11", "m12")] == ["reject", "approve"]
 

@@ -110,7 +110,7 @@ function show(item) {
     $("item").replaceChildren(none);
     return;
   }
-  $("item").replaceChildren(matter(item), decision(item, { send, approve: () => decide("approve"), reject: () => decide("reject"), undo, undoThis }));
+  $("item").replaceChildren(matter(item), decision(item, { send, approve: () => decide("approve"), reject: () => decide("reject"), undo, undoThis: () => reopen(item.review_id) }));
   if (drafts.has(item.review_id) && $("correction")) $("correction").value = drafts.get(item.review_id);
 }
 
@@ -176,15 +176,26 @@ function send() {
 
 async function decide(action, correction) {
   if (!current || busy || current.state !== "open" || (action === "approve" && current.kind !== "pair")) return;
-  const id = current.review_id;
+  const turn = opening;
+  let next;
   busy = true;
+  try {
+    next = await record(current.review_id, action, correction, turn);
+  } finally {
+    busy = false; // what is pressed while the next item's lease is on its way is meant for that item
+  }
+  if (!next || turn !== opening) return;
+  await open(next);
+  focusEntry();
+}
+
+// Publishes one decision; the item to look at afterwards, if any.
+async function record(id, action, correction, turn) {
   await leasing.catch(() => {}); // told where it was asked for
   if (current?.review_id !== id || !mine) {
-    busy = false;
     if (current?.review_id === id) say($("lease").textContent, true);
-    return;
+    return null;
   }
-  const turn = opening;
   const place = items.findIndex((item) => item.review_id === id);
   try {
     const told = await ask("POST", `/${id}`, { action, note: $("note").value.trim(), ...(correction && { corrected_answer: correction }) });
@@ -194,18 +205,16 @@ async function decide(action, correction) {
     const done = { correct: words.sent, approve: words.approved, reject: words.rejected_done }[action];
     say(told.in_ledger ? `${done} ${action === "correct" ? await outcome(id, told.event_id) : ""}` : `${done} ${words.on_its_way}`);
     items = items.filter((item) => item.review_id !== id);
-    if (turn !== opening) { list(); return; } // the agent went elsewhere meanwhile
+    if (turn !== opening) { list(); return null; } // the agent went elsewhere meanwhile
     [current, mine] = [null, false];
     await load();
-    if (turn !== opening) return;
     const others = items.filter((item) => item.review_id !== id); // the ledger may not have the decision yet
     const next = others[Math.max(0, Math.min(place, others.length - 1))];
-    if (next) { await open(next.review_id); focusEntry(); } else { list(); $("item").focus(); }
+    if (!next && turn === opening) { list(); $("item").focus(); }
+    return next?.review_id;
   } catch (error) {
     complain(error);
-    if (error.status === 409) await open(id);
-  } finally {
-    busy = false;
+    return error.status === 409 ? id : null;
   }
 }
 
@@ -215,32 +224,32 @@ async function outcome(id, event) {
 }
 
 async function reopen(id) {
-  await ask("POST", `/${id}/lease`);
-  await ask("POST", `/${id}`, { action: "reopen" });
-  say(words.reopened);
+  if (busy) return;
+  const before = current?.review_id;
+  let back = before;
+  busy = true;
+  if (decided.includes(id)) decided.splice(decided.lastIndexOf(id), 1);
+  sessionStorage.setItem("csqa-decided", JSON.stringify(decided));
+  giveBack();
+  opening++; // an item on its way is not wanted any more
   current = null;
-  await load();
-  await open(id);
+  try {
+    await ask("POST", `/${id}/lease`);
+    await ask("POST", `/${id}`, { action: "reopen" });
+    say(words.reopened);
+    back = id;
+    await load();
+  } catch (error) {
+    complain(error);
+  } finally {
+    busy = false;
+  }
+  if (back) await open(back);
 }
 
 async function undo() {
   if (busy) return;
-  const id = decided.pop();
-  if (!id) { say(words.nothing_to_undo, true); return; }
-  sessionStorage.setItem("csqa-decided", JSON.stringify(decided));
-  busy = true;
-  giveBack();
-  try { await reopen(id); } catch (error) { complain(error); } finally { busy = false; }
-}
-
-async function undoThis() {
-  if (!current || busy) return;
-  busy = true;
-  const id = current.review_id;
-  try {
-    await reopen(id);
-    if (decided.includes(id)) decided.splice(decided.lastIndexOf(id), 1);
-  } catch (error) { complain(error); } finally { busy = false; }
+  if (decided.length) await reopen(decided.at(-1)); else say(words.nothing_to_undo, true);
 }
 
 // --- keys -----------------------------------------------------------------------------------------------------------
