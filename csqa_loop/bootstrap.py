@@ -11,7 +11,9 @@ from csqa_loop.backends.secrets import Secrets, load_or_create
 from csqa_loop.cycle.ports import Bus, Encoder
 from csqa_loop.domain.preferences import PairPolicy
 from csqa_loop.domain.quality import QualityPolicy
+from csqa_loop.domain.replay import ReplayPolicy
 from csqa_loop.domain.selection import SelectionPolicy
+from csqa_loop.domain.trigger import TriggerPolicy
 from csqa_loop.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from csqa_loop.cycle.prefer import AnswerProposer
     from csqa_loop.cycle.promote import Reconciler
     from csqa_loop.cycle.record import Guard
+    from csqa_loop.cycle.train import RunPolicy
 
 
 def build_secrets(settings: Settings) -> Secrets:
@@ -108,9 +111,31 @@ def selection_policy(settings: Settings) -> SelectionPolicy:
     return SelectionPolicy(
         max_pairs=settings.trigger.max_pairs,
         user_share=preferences.user_share,
+        category_share=preferences.category_share,
         user_per_day=preferences.user_per_day,
         contributor_per_day=preferences.contributor_per_day,
         near_duplicate=preferences.near_duplicate,
+    )
+
+
+def run_policy(settings: Settings) -> "RunPolicy":
+    """When a run starts, and what it takes."""
+    from csqa_loop.cycle.train import RunPolicy
+
+    trigger, training = settings.trigger, settings.training
+    return RunPolicy(
+        TriggerPolicy(
+            trigger.min_pairs,
+            settings.preferences.min_users,
+            trigger.fewest_pairs,
+            timedelta(hours=trigger.max_age_hours) if trigger.max_age_hours else None,
+            trigger.schedule,
+        ),
+        selection_policy(settings),
+        ReplayPolicy(training.mode, training.replay_share, trigger.max_pairs, training.seed),
+        training.method,
+        trigger.min_rated,
+        trigger.min_demonstrations,
     )
 
 
@@ -157,7 +182,6 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.cycle.run_writer import RunWriter
     from csqa_loop.cycle.train import RunPlanner
     from csqa_loop.domain.events import now
-    from csqa_loop.domain.trigger import TriggerPolicy
 
     secrets = build_secrets(settings)
     bus, model_server = build_bus(settings), build_model_server(settings)
@@ -169,13 +193,8 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         gate=settings.gate,
         model_server_urls=settings.model_server_urls,
     )
-    trigger, preferences = settings.trigger, settings.preferences
-    planner = RunPlanner(
-        ledger,
-        RunWriter(settings.runs, config),
-        TriggerPolicy(trigger.min_pairs, preferences.min_users),
-        selection_policy(settings),
-    )
+    trigger = settings.trigger
+    planner = RunPlanner(ledger, RunWriter(settings.runs, config), run_policy(settings))
     examiner, reconciler = Examiner(ledger, settings.experiment.grace_seconds), Reconciler(model_server)
     decider = Decider(
         ledger,

@@ -110,7 +110,7 @@ def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
         parent=config.parent,
         method=planned.method if planned else "placebo",
         mode=config.training.mode,
-        reason=planned.reason if planned else "placebo is set",
+        reason=request.reason or (planned.reason if planned else "placebo is set"),
         recipe_hash=request.recipe_hash,
         data_hash=request.data_hash,
         code_version=__version__,

@@ -52,7 +52,7 @@ CREATE VIEW pairs AS
 SELECT s.* EXCLUDE (signature, prompt_key, question_key), coalesce(c.runs, []) AS runs
 FROM facts.pair_states s LEFT JOIN (SELECT pair_id, list_sort(list_distinct(list(run_id))) AS runs FROM facts.claims GROUP BY pair_id) c USING (pair_id);
 
-CREATE VIEW unpaired AS SELECT * EXCLUDE (version) FROM facts.unpaired;
+CREATE VIEW unpaired AS SELECT * EXCLUDE (version, answer_event_id, evidence_event_id) FROM facts.unpaired;
 
 -- `seconds_to_decide`: since the first complaint about the answer, or since the pair was made.
 CREATE VIEW reviews AS

@@ -91,6 +91,36 @@ def show(pair_id: Annotated[str, typer.Argument(metavar="ID", help="As `csqa pai
         Console().print(pair_tree(trace))
 
 
+@app.command("next")
+def show_next(as_json: Json = False) -> None:
+    """Show what the next training run would hold, what it leaves out and why, and how many pairs and customers start it.
+
+    Example: csqa pairs next
+    """
+    told = ask_console(load_settings(), "GET", "/v1/pairs/next-run")
+    if as_json:
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+        return
+    print(f"{len(told['taken'])} pairs of {told['users']} customers; {told['holdout_pairs']} held-out pairs will measure it")
+    print(_starts(told))
+    for name, title in (("by_source", "source"), ("by_category", "matter")):
+        if told[name]:
+            print(f"by {title}:", ", ".join(f"{key or 'none'} {count}" for key, count in sorted(told[name].items())))
+    if told["left_out"]:
+        table = Table("left out", "because", "of")
+        for entry in told["left_out"]:
+            table.add_row(entry["pair_id"], entry["reason"], escape(entry["detail"]))
+        Console().print(table)
+
+
+def _starts(told: dict[str, Any]) -> str:
+    users = min(told["min_users"], told["min_pairs"])
+    if told["schedule"] != "when_due":
+        return f"{told['schedule']}: a run starts in each such period from {told['fewest_pairs']} pairs on"
+    late = f", or {told['fewest_pairs']} of which the oldest is {told['max_age_hours']:g} h old" if told["max_age_hours"] else ""
+    return f"a run starts at {told['min_pairs']} pairs{late}, of {users} customers, by method {told['method']}"
+
+
 def _rows(settings: Settings, format_: Format, state: str) -> Iterator[dict[str, Any]]:
     for pair in _listed(settings, "pairs", {"state": state} if state else {}):
         yield from pair_rows(format_, json.loads(pair["prompt"]), pair["chosen"], pair["rejected"], pair.get("category") or "")

@@ -35,8 +35,9 @@ def pairs_router(parts: LoopParts) -> APIRouter:
         fresh, holdout = await parts.ledger.fresh_pairs(), await parts.ledger.holdout_pairs()
         # Seconds for 100,000 pairs: not on the loop's thread.
         selection = await asyncio.to_thread(select, fresh, [pair.question for pair in holdout], selection_policy(parts.settings))
-        needed = {"min_pairs": parts.settings.trigger.min_pairs, "min_users": parts.settings.preferences.min_users}
-        return _next_run(selection) | needed | {"holdout_pairs": len(holdout)}
+        trigger = parts.settings.trigger.model_dump(include={"min_pairs", "fewest_pairs", "max_age_hours", "schedule"})
+        needed = {"min_users": parts.settings.preferences.min_users, "method": parts.settings.training.method}
+        return _next_run(selection) | trigger | needed | {"holdout_pairs": len(holdout)}
 
     @router.get("/pairs/{pair_id}")
     async def show_pair(pair_id: str) -> dict[str, Any]:

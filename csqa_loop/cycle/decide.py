@@ -114,7 +114,8 @@ class Decider:
                     reason=step.cause,
                 )
             case LookForWork():
-                return await self._planner.claim(state.deployment.champion, now) if state.deployment else None
+                last_run = state.run.request.occurred_at if state.run else None
+                return await self._planner.claim(state.deployment.champion, now, last_run) if state.deployment else None
             case Wait():
                 return None
 

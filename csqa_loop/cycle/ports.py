@@ -9,9 +9,12 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from csqa_loop.cycle.run_rows import Demonstration, Unpaired
 from csqa_loop.domain.error_control import PastExperiment
 from csqa_loop.domain.events import ChatMessage, Event, Sampling, TrainingRequested
+from csqa_loop.domain.examples import Example
 from csqa_loop.domain.experiment import ArmTotals
+from csqa_loop.domain.plan import RunMethod
 from csqa_loop.domain.preferences import Pair
 from csqa_loop.domain.rollout import Experiment, LoopState
 
@@ -139,7 +142,16 @@ class Encoder(Protocol):
 class RunDirectories(Protocol):
     """Where training jobs find their input."""
 
-    async def prepare(self, request: TrainingRequested, pairs: Sequence[Pair], holdout: Sequence[Pair]) -> None:
+    async def prepare(
+        self,
+        request: TrainingRequested,
+        pairs: Sequence[Pair],
+        holdout: Sequence[Pair],
+        *,
+        replay: Sequence[Pair] = (),
+        unpaired: Sequence[Unpaired] = (),
+        demonstrations: Sequence[Demonstration] = (),
+    ) -> None:
         """Write `runs/<run_id>/` whole: request.json last, by rename. Idempotent.
 
         Raises:
@@ -147,8 +159,8 @@ class RunDirectories(Protocol):
         """
         ...
 
-    def recipe_hash(self, champion: str, pairs_hash: str) -> str:
-        """16 hex over the inputs of a run: base, parent, pairs, configuration, code version."""
+    def recipe_hash(self, champion: str, examples_hash: str, method: RunMethod | None) -> str:
+        """16 hex over the inputs of a run: base, parent, examples, configuration, code version."""
         ...
 
 
@@ -165,6 +177,18 @@ class LedgerReader(Protocol):
 
     async def holdout_pairs(self) -> list[Pair]:
         """Pairs that only ever evaluate."""
+        ...
+
+    async def taught_pairs(self, champion: str) -> list[Pair]:
+        """Pairs that this adapter and those it continues were trained on, and that may still be trained on, oldest first."""
+        ...
+
+    async def fresh_examples(self) -> list[Example]:
+        """Rated answers and demonstrations that may be trained on and that no run has claimed, oldest first."""
+        ...
+
+    async def examples_of(self, example_ids: Sequence[str]) -> list[Example]:
+        """The named examples, as far as they may still be trained on."""
         ...
 
     async def pairs_of(self, pair_ids: Sequence[str]) -> list[Pair]:

@@ -47,6 +47,8 @@ class RunRequest(_File):
 
     run_id: str = Field(min_length=1)
     champion: AdapterName
+    reason: str = ""
+    """Why there is such a run."""
     pair_ids: tuple[str, ...]
     holdout_pair_ids: tuple[str, ...] = ()
     replay_pair_ids: tuple[str, ...] = ()

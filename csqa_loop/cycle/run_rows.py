@@ -5,13 +5,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from csqa_loop.domain import preferences
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import ChatMessage
+from csqa_loop.domain.examples import Example
 from csqa_loop.domain.trigger import data_hash
 
 
@@ -49,19 +50,26 @@ class Pair(Row):
         return self.pair_id
 
 
-class Unpaired(Row):
-    """One row of `unpaired.parquet`: an answer that somebody liked or disliked, without a better or worse one."""
+class Single(Row):
+    """An example of one answer."""
 
     example_id: str = Field(min_length=1)
     answer: str = Field(min_length=1)
+
+    @classmethod
+    def of(cls, example: Example) -> Self:
+        """The ledger's example as a row."""
+        return cls.model_validate(asdict(example) | {"source": "import" if example.contributor else "thumb"})
+
+
+class Unpaired(Single):
+    """One row of `unpaired.parquet`: an answer that somebody liked or disliked, without a better or worse one."""
+
     liked: bool
 
 
-class Demonstration(Row):
+class Demonstration(Single):
     """One row of `demonstrations.parquet`: an answer as it should be."""
-
-    example_id: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
 
 
 _R = TypeVar("_R", bound=Row)

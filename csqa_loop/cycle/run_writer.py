@@ -11,6 +11,7 @@ from csqa_loop.cycle.run_directory import CONFIG, DEMONSTRATIONS, HOLDOUT, PAIRS
 from csqa_loop.cycle.run_rows import Demonstration, Unpaired, pairs_file, rows_file
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import BASE, TrainingRequested
+from csqa_loop.domain.plan import RunMethod
 from csqa_loop.domain.preferences import Pair
 
 
@@ -21,9 +22,10 @@ class RunWriter:
         self._runs = runs
         self._config = config
 
-    def recipe_hash(self, champion: str, pairs_hash: str) -> str:
-        """16 hex over base, parent, pairs, training configuration and code version."""
-        return recipe_hash(self._config.base_model, self._parent(champion), pairs_hash, self._config.training.model_dump_json())
+    def recipe_hash(self, champion: str, examples_hash: str, method: RunMethod | None) -> str:
+        """16 hex over base, parent, examples, training configuration and code version."""
+        config = self._config_of(champion, method)
+        return recipe_hash(config.base_model, config.parent, examples_hash, config.training.model_dump_json())
 
     async def prepare(
         self,
@@ -39,7 +41,7 @@ class RunWriter:
         files = {
             PAIRS: pairs_file(pairs),
             HOLDOUT: pairs_file(holdout),
-            CONFIG: _pretty(self._config.model_copy(update={"parent": self._parent(request.champion)}).model_dump_json()),
+            CONFIG: _pretty(self._config_of(request.champion, request.method).model_dump_json()),
         }
         if replay:
             files[REPLAY] = pairs_file(replay)
@@ -50,6 +52,7 @@ class RunWriter:
         body = RunRequest(
             run_id=request.run_id,
             champion=request.champion,
+            reason=request.reason,
             pair_ids=tuple(pair.pair_id for pair in pairs),
             holdout_pair_ids=tuple(pair.pair_id for pair in holdout),
             replay_pair_ids=tuple(pair.pair_id for pair in replay),
@@ -72,8 +75,12 @@ class RunWriter:
             run.write(name, content)
         run.write("request.json", _pretty(request.model_dump_json()))  # last: a directory with a request is complete
 
-    def _parent(self, champion: str) -> str:
-        return champion if self._config.training.mode == "incremental" else BASE
+    def _config_of(self, champion: str, method: RunMethod | None) -> RunConfig:
+        training = self._config.training
+        parent = champion if training.mode == "incremental" else BASE
+        return self._config.model_copy(
+            update={"parent": parent, "training": training.model_copy(update={"method": method or training.method})}
+        )
 
 
 def _pretty(body: str) -> bytes:

@@ -3,63 +3,79 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
 
 from csqa_loop.cycle.ports import LedgerReader, RunDirectories
-from csqa_loop.domain.events import TrainingRequested, derived_id
+from csqa_loop.cycle.run_rows import Demonstration, Unpaired, examples_hash
+from csqa_loop.domain.events import BASE, TrainingRequested, derived_id
+from csqa_loop.domain.examples import Example
+from csqa_loop.domain.plan import Asked, Plan, PlanPolicy, RunMethod, Supply, plan
 from csqa_loop.domain.preferences import Pair
-from csqa_loop.domain.selection import SelectionPolicy, select
-from csqa_loop.domain.trigger import Backlog, TrainingReason, TriggerPolicy, data_hash, due, run_id
+from csqa_loop.domain.replay import Earlier, ReplayPolicy, repeated
+from csqa_loop.domain.selection import Selection, SelectionPolicy, select, select_examples
+from csqa_loop.domain.similarity import Protected
+from csqa_loop.domain.trigger import Backlog, TrainingReason, TriggerPolicy, due, run_id
 
 _log = logging.getLogger(__name__)
+_EXAMPLES_EVERY = timedelta(minutes=1)
+"""Between two looks at the rated answers: there are many, and each look reads them all."""
+
+
+@dataclass(frozen=True)
+class RunPolicy:
+    """When a run starts, and what it takes."""
+
+    trigger: TriggerPolicy
+    selection: SelectionPolicy
+    replay: ReplayPolicy = field(default_factory=ReplayPolicy)
+    method: Literal["auto", "dpo", "kto", "sft", "placebo"] = "dpo"
+    min_rated: int = 100
+    """Liked and disliked answers, of each, that make a run without pairs."""
+    min_demonstrations: int = 100
+    """Answers as they should be that make a first SFT."""
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What a run would be trained on, and why."""
+
+    method: RunMethod
+    reason: str
+    pairs: tuple[Pair, ...] = ()
+    examples: tuple[Example, ...] = ()
 
 
 class RunPlanner:
-    """Turns fresh pairs into one run, once there are enough that may be trained on together."""
+    """Turns what is fresh into one run, once there is enough that may be trained on together."""
 
-    def __init__(self, ledger: LedgerReader, runs: RunDirectories, trigger: TriggerPolicy, selection: SelectionPolicy) -> None:
+    def __init__(self, ledger: LedgerReader, runs: RunDirectories, policy: RunPolicy) -> None:
         self._ledger = ledger
         self._runs = runs
-        self._trigger = trigger
-        self._selection = selection
-        self._not_due: tuple[str, ...] = ()
+        self._policy = policy
+        self._selected: tuple[tuple[str, ...], Selection] | None = None
+        self._examples_next: datetime | None = None
 
-    async def claim(self, champion: str, now: datetime) -> TrainingRequested | None:
-        """A request whose run directory is complete, or None while no run is due."""
-        fresh = await self._ledger.fresh_pairs()
+    async def claim(self, champion: str, now: datetime, last_run: datetime | None = None) -> TrainingRequested | None:
+        """A request whose run directory is complete, or None while no run is due. `last_run` is when one was last asked for."""
+        fresh, method = await self._ledger.fresh_pairs(), self._policy.method
+        holdout: list[Pair] | None = None
+        selection, reason = None, None
         # A selection is never more than what is fresh, and this is asked every second.
-        if self._due(fresh) is None:
-            return None
-        holdout = await self._ledger.holdout_pairs()
-        offered = tuple(pair.pair_id for pair in (*fresh, *holdout))
-        if offered == self._not_due:
-            return None
-        # Seconds for 100,000 pairs: not on the loop's thread.
-        selection = await asyncio.to_thread(select, fresh, [pair.question for pair in holdout], self._selection)
-        pairs = selection.taken
-        reason = self._due(pairs)
-        if reason is None:
-            self._not_due = offered
-            _log.info("no run yet: of %d fresh pairs a training set could hold %s", len(fresh), selection)
-            return None
-        pairs_hash = data_hash((p.pair_id, p.prompt, p.chosen, p.rejected) for p in pairs)
-        run = run_id(champion, pairs_hash)
-        request = TrainingRequested(
-            event_id=derived_id(run, "TrainingRequested", 1),
-            occurred_at=now,
-            run_id=run,
-            attempt=1,
-            reason=f"{reason}: {selection}",
-            champion=champion,
-            pair_ids=tuple(pair.pair_id for pair in pairs),
-            holdout_pair_ids=tuple(pair.pair_id for pair in holdout),
-            sources=tuple((pair.pair_id, pair.answer_event_id, pair.evidence_event_id) for pair in pairs),
-            data_hash=pairs_hash,
-            recipe_hash=self._runs.recipe_hash(champion, pairs_hash),
-        )
-        await self._runs.prepare(request, pairs, holdout)
-        _log.info("run %s claimed: %s, from %s", run, request.reason, champion)
-        return request
+        if self._due(fresh, now, last_run) is not None:
+            holdout = await self._ledger.holdout_pairs()
+            selection = await self._select(fresh, holdout)
+            reason = self._due(selection.taken, now, last_run)
+        draft = None
+        if method == "dpo" or method == "placebo":  # noqa: PLR1714 - the type checker narrows by this alone
+            if selection and reason:
+                draft = _Draft(method, f"{reason}: {selection}", selection.taken)
+        elif self._examples_next is None or now >= self._examples_next or (reason and method != "sft"):
+            self._examples_next = now + _EXAMPLES_EVERY
+            holdout = await self._ledger.holdout_pairs() if holdout is None else holdout
+            draft = await self._planned(method, champion, holdout, selection if reason else None)
+        return await self._request(draft, champion, holdout or [], now) if draft else None
 
     async def retry(self, request: TrainingRequested, now: datetime) -> TrainingRequested:
         """The same run with the next attempt; its directory is written again where it went missing."""
@@ -67,10 +83,100 @@ class RunPlanner:
         again = request.model_copy(
             update={"attempt": attempt, "event_id": derived_id(request.run_id, "TrainingRequested", attempt), "occurred_at": now}
         )
-        pairs: list[Pair] = await self._ledger.pairs_of(request.pair_ids)
-        await self._runs.prepare(again, pairs, await self._ledger.pairs_of(request.holdout_pair_ids))
+        unpaired, demonstrations = _rows(await self._ledger.examples_of(request.example_ids) if request.example_ids else ())
+        await self._runs.prepare(
+            again,
+            await self._ledger.pairs_of(request.pair_ids),
+            await self._ledger.pairs_of(request.holdout_pair_ids),
+            replay=await self._ledger.pairs_of(request.replay_pair_ids),
+            unpaired=unpaired,
+            demonstrations=demonstrations,
+        )
         return again
 
-    def _due(self, pairs: Sequence[Pair]) -> TrainingReason | None:
+    def _due(self, pairs: Sequence[Pair], now: datetime, last_run: datetime | None) -> TrainingReason | None:
         users = {pair.user for pair in pairs} - {""}
-        return due(Backlog(fresh_pairs=len(pairs), users=len(users), run_in_flight=False), self._trigger)
+        oldest = min((pair.occurred_at for pair in pairs), default=None)
+        return due(Backlog(len(pairs), len(users), oldest, last_run), self._policy.trigger, now)
+
+    async def _select(self, fresh: Sequence[Pair], holdout: Sequence[Pair]) -> Selection:
+        offered = tuple(pair.pair_id for pair in (*fresh, *holdout))
+        if self._selected is None or self._selected[0] != offered:
+            # Seconds for 100,000 pairs: not on the loop's thread.
+            selection = await asyncio.to_thread(select, fresh, [pair.question for pair in holdout], self._policy.selection)
+            self._selected = (offered, selection)
+            _log.info("of %d fresh pairs a training set may hold %s", len(fresh), selection)
+        return self._selected[1]
+
+    async def _planned(self, asked: Asked, champion: str, holdout: Sequence[Pair], pairs: Selection | None) -> _Draft | None:
+        """What to run where rated answers and demonstrations count too; `pairs` are due, or None.
+
+        Thumbs need as many customers as pairs do; demonstrations have none.
+        """
+        policy = self._policy
+        fresh = await self._ledger.fresh_examples()
+        examples = await asyncio.to_thread(select_examples, fresh, [pair.question for pair in holdout], policy.selection)
+        rated = tuple(example for example in examples if example.liked is not None)
+        shown = tuple(example for example in examples if example.liked is None)
+        liked, users = sum(bool(example.liked) for example in rated), len({example.user for example in rated} - {""})
+        enough = min(liked, len(rated) - liked) >= policy.min_rated and users >= min(policy.trigger.min_users, policy.min_rated)
+        supply = Supply(
+            pairs=len(pairs.taken) if pairs else 0,
+            liked=liked if enough else 0,
+            disliked=len(rated) - liked if enough else 0,
+            demonstrations=len(shown) if len(shown) >= policy.min_demonstrations else 0,
+            champion_is_base=champion == BASE,
+        )
+        found = plan(asked, supply, PlanPolicy(policy.trigger.fewest, policy.min_rated, policy.min_demonstrations))
+        return _draft(found, rated if enough else (), shown, pairs) if found else None
+
+    async def _request(self, draft: _Draft, champion: str, holdout: Sequence[Pair], now: datetime) -> TrainingRequested:
+        replay = await self._replay(draft, champion, holdout)
+        unpaired, demonstrations = _rows(draft.examples)
+        found_hash = examples_hash([*draft.pairs, *replay], unpaired, demonstrations)
+        run = run_id(champion, found_hash)
+        request = TrainingRequested(
+            event_id=derived_id(run, "TrainingRequested", 1),
+            occurred_at=now,
+            run_id=run,
+            attempt=1,
+            reason=draft.reason,
+            champion=champion,
+            pair_ids=tuple(pair.pair_id for pair in draft.pairs),
+            holdout_pair_ids=tuple(pair.pair_id for pair in holdout),
+            sources=tuple((pair.pair_id, pair.answer_event_id, pair.evidence_event_id) for pair in draft.pairs),
+            replay_pair_ids=tuple(pair.pair_id for pair in replay),
+            example_ids=tuple(example.example_id for example in draft.examples),
+            method=draft.method,
+            data_hash=found_hash,
+            recipe_hash=self._runs.recipe_hash(champion, found_hash, draft.method),
+        )
+        await self._runs.prepare(request, draft.pairs, holdout, replay=replay, unpaired=unpaired, demonstrations=demonstrations)
+        _log.info("run %s claimed: %s by %s, from %s", run, request.reason, draft.method, champion)
+        return request
+
+    async def _replay(self, draft: _Draft, champion: str, holdout: Sequence[Pair]) -> list[Pair]:
+        if draft.method not in {"dpo", "kto"}:
+            return []
+        taught = await self._ledger.taught_pairs(champion)
+        # A question may have come to be held out since.
+        repeats = Protected(pair.question for pair in holdout).repeated_by(pair.question for pair in taught)
+        earlier = [Earlier(pair.pair_id, pair.category, usable=pair.question not in repeats) for pair in taught]
+        # A thumb is half a pair.
+        wanted = set(repeated(earlier, fresh=len(draft.pairs) or len(draft.examples) // 2, policy=self._policy.replay))
+        return [pair for pair in taught if pair.pair_id in wanted]
+
+
+def _draft(found: Plan, rated: tuple[Example, ...], shown: tuple[Example, ...], pairs: Selection | None) -> _Draft:
+    match found.method:
+        case "sft":
+            return _Draft("sft", found.reason, examples=shown)
+        case "kto":
+            return _Draft("kto", f"{found.reason}: {len(rated)} rated answers", pairs.taken if pairs else (), rated)
+        case "dpo":
+            return _Draft("dpo", f"{found.reason}: {pairs}", pairs.taken if pairs else ())
+
+
+def _rows(examples: Sequence[Example]) -> tuple[list[Unpaired], list[Demonstration]]:
+    unpaired = [Unpaired.of(example) for example in examples if example.liked is not None]
+    return unpaired, [Demonstration.of(example) for example in examples if example.liked is None]

@@ -6,6 +6,10 @@ from random import Random
 from typing import Literal, TypeVar
 
 Method = Literal["dpo", "kto", "sft"]
+Asked = Literal["auto", "dpo", "kto", "sft"]
+"""`auto`: whatever what there is is best for."""
+RunMethod = Literal["dpo", "kto", "sft", "placebo"]
+"""A run may also make an adapter that answers like the champion, to test gate and experiment."""
 _T = TypeVar("_T")
 
 
@@ -39,7 +43,7 @@ class Plan:
     reason: str
 
 
-def plan(asked: Method | Literal["auto"], supply: Supply, policy: PlanPolicy) -> Plan | None:
+def plan(asked: Asked, supply: Supply, policy: PlanPolicy) -> Plan | None:
     """What to run, or None where there is nothing to run it on. A method that was asked for needs at least one example, `auto` enough of them.
 
     A first SFT comes before preferences: they refine what a model can do already. Then pairs, which say more than a thumb; then KTO.

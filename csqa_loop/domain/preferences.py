@@ -109,6 +109,11 @@ class Pair:
     review_id: str = ""
 
     @property
+    def example_id(self) -> str:
+        """The pair's id."""
+        return self.pair_id
+
+    @property
     def matter(self) -> str:
         """What makes two pairs near-duplicates."""
         return f"{self.question}\n{self.chosen}"

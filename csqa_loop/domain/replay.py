@@ -1,9 +1,10 @@
-"""Which earlier pairs an incremental run repeats, so that it does not forget what they taught."""
+"""Which earlier pairs a run repeats, so that it does not forget what they taught."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,26 @@ class Earlier:
     category: str
     usable: bool = True
     """Neither quarantined nor out of date nor held out."""
+
+
+@dataclass(frozen=True)
+class ReplayPolicy:
+    """How a run treats what earlier ones were trained on."""
+
+    mode: Literal["incremental", "anchored"] = "incremental"
+    """Continue the champion and repeat a part, or start afresh from the base on all."""
+    share: float = 0.3
+    """Part of an incremental training set that repeats earlier pairs."""
+    most: int = 2000
+    """Earlier pairs that an anchored run takes."""
+    seed: int = 0
+
+
+def repeated(earlier: Sequence[Earlier], *, fresh: int, policy: ReplayPolicy) -> tuple[str, ...]:
+    """Ids of the earlier pairs for a run on `fresh` new ones."""
+    if policy.mode == "anchored":
+        return anchored(earlier, most=policy.most, seed=policy.seed)
+    return replay(earlier, fresh=fresh, share=policy.share, seed=policy.seed)
 
 
 def replay(earlier: Sequence[Earlier], *, fresh: int, share: float, seed: int) -> tuple[str, ...]:

@@ -1,14 +1,17 @@
-"""Which pairs a training set holds: none twice, nothing held out, and nobody's word more than its share."""
+"""What a training set holds: nothing twice, nothing held out, and nobody's word more than its share."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Protocol
 
-from csqa_loop.domain.preferences import Pair
+from csqa_loop.domain.examples import Example
+from csqa_loop.domain.preferences import Pair, question_key
 from csqa_loop.domain.similarity import Protected, near_duplicates, signature
+from csqa_loop.domain.text import normalised
 
 
 class LeftOutReason(StrEnum):
@@ -20,6 +23,7 @@ class LeftOutReason(StrEnum):
     CONTRIBUTOR_PER_DAY = "contributor_per_day"
     USER_SHARE = "user_share"
     CONTRIBUTOR_SHARE = "contributor_share"
+    CATEGORY_SHARE = "category_share"
     BEYOND_MAX = "beyond_max"
 
 
@@ -32,11 +36,28 @@ class SelectionPolicy:
     """Largest part of the set from one user, and never less than one pair."""
     contributor_share: float = 1.0
     """The same for contributors: 1 caps nobody, as agents are few and have a key."""
+    category_share: float = 1.0
+    """The same for categories of policies: 1 lets one topic of the week be the whole set."""
     user_per_day: int = 5
     """Pairs of one user and UTC day."""
     contributor_per_day: int = 500
     near_duplicate: float = 0.85
     """Estimated Jaccard similarity of the trigrams of question and chosen answer, from which two pairs are one."""
+
+
+class _Offered(Protocol):
+    """What caps ask of a pair or an example."""
+
+    @property
+    def example_id(self) -> str: ...
+    @property
+    def occurred_at(self) -> datetime: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def contributor(self) -> str: ...
+    @property
+    def category(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -80,6 +101,25 @@ def select(pairs: Iterable[Pair], protected_questions: Iterable[str], policy: Se
     )
 
 
+def select_examples(examples: Iterable[Example], protected_questions: Iterable[str], policy: SelectionPolicy) -> tuple[Example, ...]:
+    """The oldest examples that may be trained on together, by the caps of pairs. Of one answer to one question one is enough, and none
+    where some liked it and others did not.
+    """
+    offered = sorted(examples, key=lambda example: (example.occurred_at, example.example_id))
+    repeats = Protected(protected_questions).repeated_by(example.question for example in offered)
+    first: dict[tuple[str, str], Example] = {}
+    disputed: set[tuple[str, str]] = set()
+    for example in offered:
+        matter = (question_key(example.question), normalised(example.answer))
+        if first.setdefault(matter, example).liked != example.liked:
+            disputed.add(matter)
+    taken = [example for matter, example in first.items() if matter not in disputed and example.question not in repeats]
+    for cap in (_beyond_a_day, _beyond_shares):
+        left_out = cap(taken, policy)
+        taken = [example for example in taken if example.example_id not in left_out]
+    return tuple(taken)
+
+
 def _near_repeats(pairs: Sequence[Pair], protected_questions: Iterable[str]) -> dict[str, LeftOut]:
     repeats = Protected(protected_questions).repeated_by(pair.question for pair in pairs)
     return {
@@ -100,7 +140,7 @@ def _near_duplicates(pairs: Sequence[Pair], threshold: float) -> dict[str, LeftO
     }
 
 
-def _beyond_a_day(pairs: Sequence[Pair], policy: SelectionPolicy) -> dict[str, LeftOut]:
+def _beyond_a_day(pairs: Sequence[_Offered], policy: SelectionPolicy) -> dict[str, LeftOut]:
     counts: Counter[tuple[LeftOutReason, str, str]] = Counter()
     left_out = {}
     for pair in pairs:
@@ -114,11 +154,11 @@ def _beyond_a_day(pairs: Sequence[Pair], policy: SelectionPolicy) -> dict[str, L
             counts.update(caps.keys())
         else:
             reason, who, _ = full
-            left_out[pair.pair_id] = LeftOut(pair.pair_id, reason, f"{who} has {caps[full]} on {day}")
+            left_out[pair.example_id] = LeftOut(pair.example_id, reason, f"{who} has {caps[full]} on {day}")
     return left_out
 
 
-def _beyond_shares(pairs: Sequence[Pair], policy: SelectionPolicy) -> dict[str, LeftOut]:
+def _beyond_shares(pairs: Sequence[_Offered], policy: SelectionPolicy) -> dict[str, LeftOut]:
     """A cap is a share of the set that it makes: the greatest size at which as many pairs as that are within their caps."""
     size = min(len(pairs), policy.max_pairs)
     while True:
@@ -129,20 +169,28 @@ def _beyond_shares(pairs: Sequence[Pair], policy: SelectionPolicy) -> dict[str, 
         size = len(pairs) - len(left_out)
 
 
-def _beyond_size(pairs: Sequence[Pair], size: int, policy: SelectionPolicy) -> dict[str, LeftOut]:
-    shares = {LeftOutReason.USER_SHARE: policy.user_share, LeftOutReason.CONTRIBUTOR_SHARE: policy.contributor_share}
+def _beyond_size(pairs: Sequence[_Offered], size: int, policy: SelectionPolicy) -> dict[str, LeftOut]:
+    shares = {
+        LeftOutReason.USER_SHARE: policy.user_share,
+        LeftOutReason.CONTRIBUTOR_SHARE: policy.contributor_share,
+        LeftOutReason.CATEGORY_SHARE: policy.category_share,
+    }
     # 0.29 * 100 is 28.999...: no cap is one less for that.
     caps = {reason: max(1, math.floor(share * size + 1e-9)) for reason, share in shares.items() if share < 1}
     counts: Counter[tuple[LeftOutReason, str]] = Counter()
     taken = 0
     left_out = {}
     for pair in pairs:
-        names = {LeftOutReason.USER_SHARE: pair.user, LeftOutReason.CONTRIBUTOR_SHARE: pair.contributor}
+        names = {
+            LeftOutReason.USER_SHARE: pair.user,
+            LeftOutReason.CONTRIBUTOR_SHARE: pair.contributor,
+            LeftOutReason.CATEGORY_SHARE: pair.category,
+        }
         full = next((reason for reason, cap in caps.items() if names[reason] and counts[reason, names[reason]] >= cap), None)
         if full is not None:
-            left_out[pair.pair_id] = LeftOut(pair.pair_id, full, f"{names[full]} has {caps[full]} of {size}")
+            left_out[pair.example_id] = LeftOut(pair.example_id, full, f"{names[full]} has {caps[full]} of {size}")
         elif taken == size:
-            left_out[pair.pair_id] = LeftOut(pair.pair_id, LeftOutReason.BEYOND_MAX, f"the set holds {size}")
+            left_out[pair.example_id] = LeftOut(pair.example_id, LeftOutReason.BEYOND_MAX, f"the set holds {size}")
         else:
             taken += 1
             counts.update(names.items())

@@ -184,7 +184,7 @@ def load_settings(**overrides: object) -> Settings:
                 raise ConfigurationError(msg)
     with _short_names():
         try:
-            return Settings(**overrides)  # type: ignore[arg-type]
+            settings = Settings(**overrides)  # type: ignore[arg-type]
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             path = [str(part) for part in first["loc"]]
@@ -193,6 +193,19 @@ def load_settings(**overrides: object) -> Settings:
         except ValueError as error:
             msg = f"settings cannot be read: {error}"
             raise ConfigurationError(msg) from error
+    _check_rank(settings)
+    return settings
+
+
+def _check_rank(settings: Settings) -> None:
+    training, served = settings.training, settings.model_server.max_lora_rank
+    largest = max(training.rank_limit if training.rank == "auto" else training.rank, *training.rank_pattern.values(), 0)
+    if largest > served:
+        msg = (
+            f"CSQA_TRAINING__RANK: adapters may get rank {largest}, and vLLM serves at most CSQA_MODEL_SERVER__MAX_LORA_RANK = {served}; "
+            "raise that one, or lower the rank (CSQA_TRAINING__RANK_LIMIT where it is `auto`)"
+        )
+        raise ConfigurationError(msg)
 
 
 @contextmanager

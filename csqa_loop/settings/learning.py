@@ -15,7 +15,19 @@ class TriggerSettings(Section):
     """When a run starts."""
 
     min_pairs: int = Field(default=200, ge=1)
+    """Fresh pairs that start a run."""
     max_pairs: int = Field(default=2000, ge=1)
+    """Most new pairs of a run; the rest wait for the next."""
+    max_age_hours: float = Field(default=0.0, ge=0)
+    """Age of the oldest fresh pair from which `fewest_pairs` start a run. 0: they wait for `min_pairs`."""
+    schedule: Literal["when_due", "daily", "weekly"] = "when_due"
+    """Daily and weekly start at most one run a UTC day or ISO week, from `fewest_pairs` on, instead of counting to `min_pairs`."""
+    fewest_pairs: int = Field(default=20, ge=1)
+    """Fresh pairs that a run by age or schedule needs."""
+    min_rated: int = Field(default=100, ge=1)
+    """Liked and disliked answers, of each, that start a run by KTO."""
+    min_demonstrations: int = Field(default=100, ge=1)
+    """Demonstrations that start a run by SFT."""
     progress_timeout_seconds: float = Field(default=300.0, gt=0)
     """Silence after which a run gets its next attempt."""
     max_attempts: int = Field(default=3, ge=1)
@@ -32,6 +44,8 @@ class PreferenceSettings(Section):
     """How much a pair counts in training, by where it comes from; a source that is left out keeps its default."""
     user_share: float = Field(default=0.02, gt=0, le=1)
     """Largest part of a training set that comes from one customer's conversations; one pair is always allowed."""
+    category_share: float = Field(default=1.0, gt=0, le=1)
+    """Largest part of a training set about one category of policies; 1 lets the topic of the week be all of it."""
     user_per_day: int = Field(default=5, ge=1)
     """Pairs of one customer and UTC day that a training set may hold."""
     contributor_per_day: int = Field(default=500, ge=1)
@@ -161,8 +175,10 @@ class TrainingSettings(Section):
     @field_validator("batch_size")
     @classmethod
     def _enough_for_kto(cls, value: int, info: ValidationInfo) -> int:
-        if info.data.get("method") == "kto" and value < KTO_MIN_BATCH:
-            msg = f"KTO estimates a divergence within each batch and needs at least {KTO_MIN_BATCH} examples in it"
+        if info.data.get("method") in {"kto", "auto"} and value < KTO_MIN_BATCH:
+            msg = (
+                f"KTO, which `auto` may choose, estimates a divergence within each batch and needs at least {KTO_MIN_BATCH} examples in it"
+            )
             raise ValueError(msg)
         return value
 

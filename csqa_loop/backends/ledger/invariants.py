@@ -93,6 +93,8 @@ def _pairs(connection: duckdb.DuckDBPyConnection) -> Finding:
             (SELECT count(*) FROM claims WHERE pair_id NOT IN (SELECT pair_id FROM pairs)
                 AND pair_id NOT IN (SELECT pair_id FROM claimed_sources WHERE answer_event_id IN (SELECT event_id FROM events)
                     AND evidence_event_id IN (SELECT event_id FROM events)))
+            + (SELECT count(*) FROM claimed_examples WHERE example_id NOT IN (
+                SELECT message_id FROM answers UNION ALL SELECT conversation_id FROM examples))
         """
     ).fetchone()
     pairs, orphans, leaked, unknown = row or (0, 0, 0, 0)

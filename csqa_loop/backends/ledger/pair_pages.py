@@ -26,7 +26,7 @@ WHERE ($state IS NULL OR state = $state) AND ($source IS NULL OR source = $sourc
 ORDER BY occurred_at, pair_id LIMIT $limit
 """
 _UNPAIRED = """
-FROM unpaired WHERE (occurred_at, message_id) > (make_timestamptz($moment), $name) ORDER BY occurred_at, message_id LIMIT $limit
+SELECT * EXCLUDE (answer_event_id, evidence_event_id) FROM unpaired WHERE (occurred_at, message_id) > (make_timestamptz($moment), $name) ORDER BY occurred_at, message_id LIMIT $limit
 """
 
 

@@ -1,4 +1,4 @@
-"""Questions about pairs: what may be trained on, what only evaluates, and where each came from."""
+"""Questions about pairs and examples: what may be trained on, what only evaluates, and where each came from."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -9,13 +9,15 @@ from typing import Any
 import duckdb
 
 from csqa_loop.domain.events import ChatMessage
+from csqa_loop.domain.examples import Example
 from csqa_loop.domain.judging import Candidate
 from csqa_loop.domain.preferences import Pair, held_out
 
 Connection = duckdb.DuckDBPyConnection
-_COLUMNS = ", ".join(
-    f"{field.name}::VARCHAR" if field.name.endswith("event_id") else f'"{field.name}"' for field in fields(Pair)
-)  # fmt: skip
+_COLUMNS, _EXAMPLE_COLUMNS = (
+    ", ".join(f"{field.name}::VARCHAR" if field.name.endswith("event_id") else f'"{field.name}"' for field in fields(kind))
+    for kind in (Pair, Example)
+)
 
 
 def fresh_pairs(connection: Connection) -> list[Pair]:
@@ -31,6 +33,31 @@ def holdout_pairs(connection: Connection) -> list[Pair]:
 def pairs_by_id(connection: Connection, pair_ids: Sequence[str]) -> list[Pair]:
     """The named pairs, oldest first."""
     return _pairs(connection, "pair_id IN (SELECT unnest($1))", [list(pair_ids)])
+
+
+def taught_pairs(connection: Connection, champion: str) -> list[Pair]:
+    """Pairs that `champion` and the adapters it continues were trained on and that may still be trained on, oldest first."""
+    return _pairs(
+        connection,
+        """
+        state = 'claimed' AND pair_id IN (
+            WITH RECURSIVE line AS (
+                SELECT $1 AS adapter UNION SELECT l.parent FROM line JOIN lessons l USING (adapter)
+            ) SELECT pair_id FROM lessons WHERE adapter IN (FROM line)
+        )
+        """,
+        [champion],
+    )
+
+
+def fresh_examples(connection: Connection) -> list[Example]:
+    """Rated answers and demonstrations that may be trained on and that no run has claimed, oldest first."""
+    return _examples(connection, "example_id NOT IN (SELECT example_id FROM claimed_examples)")
+
+
+def examples_by_id(connection: Connection, example_ids: Sequence[str]) -> list[Example]:
+    """The named ones, as far as they may still be trained on, oldest first."""
+    return _examples(connection, "example_id IN (SELECT unnest($1))", [list(example_ids)])
 
 
 def pair_counts(connection: Connection) -> dict[str, int]:
@@ -68,6 +95,13 @@ def proposal_candidates(connection: Connection, limit: int, skip: Collection[str
 def _pairs(connection: Connection, condition: str, values: Sequence[object] = ()) -> list[Pair]:
     query = f"SELECT {_COLUMNS} FROM pair_states WHERE {condition} ORDER BY occurred_at, pair_id"  # noqa: S608 - our own names
     return [_pair(row) for row in connection.execute(query, list(values)).fetchall()]
+
+
+def _examples(connection: Connection, condition: str, values: Sequence[object] = ()) -> list[Example]:
+    query = f"SELECT {_EXAMPLE_COLUMNS} FROM training_examples WHERE {condition} ORDER BY occurred_at, example_id"  # noqa: S608 - our own names
+    names = [field.name for field in fields(Example)]
+    found = (dict(zip(names, row, strict=True)) for row in connection.execute(query, list(values)).fetchall())
+    return [Example(**row | {"occurred_at": row["occurred_at"].astimezone(UTC)}) for row in found]
 
 
 def _pair(row: tuple[Any, ...]) -> Pair:

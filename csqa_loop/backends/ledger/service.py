@@ -12,6 +12,7 @@ from csqa_loop.backends.ledger.store import Ledger
 from csqa_loop.domain.error_control import PastExperiment
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import DeadLettered, Event
+from csqa_loop.domain.examples import Example
 from csqa_loop.domain.experiment import ArmTotals
 from csqa_loop.domain.intake import Batch
 from csqa_loop.domain.judging import Candidate
@@ -135,6 +136,18 @@ class LedgerService:
     async def pairs_of(self, pair_ids: Sequence[str]) -> list[Pair]:
         """The named pairs."""
         return await self.ask(pairs.pairs_by_id, pair_ids)
+
+    async def taught_pairs(self, champion: str) -> list[Pair]:
+        """Pairs that this adapter and those it continues were trained on, and that may still be trained on, oldest first."""
+        return await self.ask(pairs.taught_pairs, champion)
+
+    async def fresh_examples(self) -> list[Example]:
+        """Rated answers and demonstrations that may be trained on and that no run has claimed, oldest first."""
+        return await self.ask(pairs.fresh_examples)
+
+    async def examples_of(self, example_ids: Sequence[str]) -> list[Example]:
+        """The named examples, as far as they may still be trained on."""
+        return await self.ask(pairs.examples_by_id, example_ids)
 
     async def candidates(self, limit: int, skip: Collection[str]) -> list[Candidate]:
         """At most `limit` answers for which a better one is looked for."""

@@ -14,6 +14,16 @@ SELECT r.event_id FROM reviews r JOIN review_states s USING (review_id) WHERE r.
 CREATE OR REPLACE VIEW claims AS
 SELECT unnest(from_json(body -> 'pair_ids', '["VARCHAR"]')) AS pair_id, run_id FROM training_events WHERE type = 'TrainingRequested';
 
+CREATE OR REPLACE VIEW claimed_examples AS
+SELECT unnest(from_json(body -> 'example_ids', '["VARCHAR"]')) AS example_id, run_id FROM training_events WHERE type = 'TrainingRequested';
+
+-- What each adapter was trained on beside its parent: new pairs and repeated ones.
+CREATE OR REPLACE VIEW lessons AS
+SELECT DISTINCT t.body ->> 'adapter' AS adapter, t.body ->> 'parent' AS parent, r.pair_id FROM training_events t JOIN (
+    FROM claims UNION ALL
+    SELECT unnest(from_json(body -> 'replay_pair_ids', '["VARCHAR"]')), run_id FROM training_events WHERE type = 'TrainingRequested'
+) r USING (run_id) WHERE t.type = 'AdapterTrained';
+
 -- Where a claimed pair came from, as its request says: blame may be judged anew later, and the pair not be made any more.
 CREATE OR REPLACE VIEW claimed_sources AS
 SELECT s ->> 0 AS pair_id, (s ->> 1)::UUID AS answer_event_id, (s ->> 2)::UUID AS evidence_event_id
@@ -55,15 +65,24 @@ WITH told AS (
     WHERE event_id NOT IN (FROM undone_reviews) GROUP BY message_id
 )
 SELECT r.message_id, t.messages AS prompt, t.answer, r.thumb = 'up' AS liked, r.policy_id, r.section, t.citations -> 0 ->> 'version' AS version,
-    b.category, t.question, t."user", r.occurred_at
+    b.category, t.question, t."user", r.occurred_at, r.answer_event_id, r.event_id AS evidence_event_id
 FROM ratings r JOIN told t USING (message_id) LEFT JOIN blamed b USING (message_id)
 WHERE r.message_id NOT IN (SELECT message_id FROM paired) AND r.event_id NOT IN (SELECT evidence_event_id FROM paired)
     AND r.message_id NOT IN (FROM outdated)
     AND CASE r.thumb WHEN 'up' THEN b.message_id IS NULL ELSE coalesce(b.generation, false) END
     AND ('0x' || left(sha256(r.policy_id || chr(10) || r.section), 16))::UBIGINT / 18446744073709551616.0 >= 0.15
 UNION ALL
-SELECT conversation_id, messages, answer, liked, '', '', NULL, category, messages -> -1 ->> 'content', '', occurred_at FROM examples
+SELECT conversation_id, messages, answer, liked, '', '', NULL, category, messages -> -1 ->> 'content', '', occurred_at, event_id, event_id FROM examples
 WHERE liked IS NOT NULL AND rejected IS NULL AND split = 'train';
+
+-- Rated answers and demonstrations, as far as they may be trained on.
+CREATE OR REPLACE VIEW training_examples AS
+SELECT u.message_id AS example_id, u.question, u.prompt, u.answer, u.liked, u.occurred_at, u."user", coalesce(e.operator, '') AS contributor,
+    coalesce(u.category, u.policy_id) AS category, u.message_id, u.answer_event_id, u.evidence_event_id
+FROM unpaired u LEFT JOIN examples e ON e.event_id = u.evidence_event_id
+UNION ALL
+SELECT conversation_id, messages -> -1 ->> 'content', messages, answer, NULL, occurred_at, '', operator, category, conversation_id, event_id, event_id
+FROM examples WHERE liked IS NULL AND rejected IS NULL AND split = 'train';
 
 -- What a person decides or has decided: answers known to be bad, and pairs that wait. `open`: there is no better answer yet (one that was
 -- undone is none), or the pair is held. `decided`: somebody decided and nobody undid it. An item that is neither is left out.

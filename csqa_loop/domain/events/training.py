@@ -27,6 +27,12 @@ class TrainingRequested(TrainingEvent):
     holdout_pair_ids: tuple[Id, ...] = ()
     sources: tuple[tuple[Id, Id, Id], ...] = ()
     """(pair id, event id of the answer, event id of what is better) of every pair."""
+    replay_pair_ids: tuple[Id, ...] = ()
+    """Pairs of earlier runs that this one repeats."""
+    example_ids: tuple[Id, ...] = ()
+    """Rated answers and demonstrations: message ids, or conversation ids of imported ones. No later run takes them."""
+    method: Literal["dpo", "kto", "sft", "placebo"] | None = None
+    """What the loop chose. None: as the trainer's settings say."""
     data_hash: str
     recipe_hash: str = ""
 

@@ -49,6 +49,25 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return queries
 
 
+def test_the_next_run_is_told_with_what_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {
+        "taken": ["p-1", "p-2"], "users": 2, "holdout_pairs": 3, "by_source": {"correction": 2}, "by_category": {"": 2}, "min_pairs": 20,
+        "min_users": 50, "fewest_pairs": 5, "max_age_hours": 24.0, "schedule": "when_due", "method": "dpo",
+        "left_out": [{"pair_id": "p-3", "reason": "near_duplicate", "detail": "p-1"}],
+    }  # fmt: skip
+    monkeypatch.setattr(pairs, "ask_console", lambda settings, method, path: told)
+
+    def said(*arguments: str) -> str:
+        return CliRunner().invoke(app, ["next", *arguments], catch_exceptions=False).stdout
+
+    assert json.loads(said("--json")) == told
+    assert "2 pairs of 2 customers; 3 held-out pairs" in said()
+    assert "a run starts at 20 pairs, or 5 of which the oldest is 24 h old, of 20 customers" in said()
+    assert "p-3" in said()
+    told["schedule"] = "daily"
+    assert "daily: a run starts in each such period from 5 pairs on" in said()
+
+
 def export(*arguments: str) -> str:
     result = CliRunner().invoke(app, ["export", *arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output

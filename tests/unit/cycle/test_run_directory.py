@@ -1,15 +1,19 @@
 """Run directories and adapter folders: what a job refuses, and how it says so."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from csqa_loop.cycle import adapters
-from csqa_loop.cycle.run_directory import RunDirectory, Step
+from csqa_loop.cycle.manifest import recipe_hash
+from csqa_loop.cycle.run_directory import RunConfig, RunDirectory, Step
 from csqa_loop.cycle.run_rows import Demonstration, Unpaired, data_hash_of, examples_hash, rows_file
+from csqa_loop.cycle.run_writer import RunWriter
 from csqa_loop.domain.errors import PermanentError
-from tests.run_directories import pair, write_run
+from csqa_loop.settings import TrainingSettings
+from tests.run_directories import pair, requested, write_run
 
 
 @pytest.fixture
@@ -117,6 +121,16 @@ def test_every_kind_of_example_is_read_back_as_it_was_written(tmp_path: Path) ->
     files = [run.path / f"{name}.parquet" for name in ("demonstrations", "unpaired", "replay", "pairs")]
     assert data_hash_of(*files) == examples_hash([pair(1), pair(2)], [liked], [shown])
     assert data_hash_of(*files) != examples_hash([pair(1), pair(2)], [liked.model_copy(update={"liked": True})], [shown])
+
+
+def test_the_run_uses_the_method_that_the_request_names(tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path, RunConfig(base_model="b", adapters="/a", training=TrainingSettings(method="auto")))
+    asked = requested(pairs=[pair(1)]).model_copy(update={"method": "dpo", "reason": "due"})
+    asyncio.run(writer.prepare(asked, [pair(1)], []))
+    request, config = RunDirectory.of(tmp_path, asked.run_id).check()
+    assert (request.reason, config.training.method) == ("due", "dpo")
+    assert writer.recipe_hash("base", "h", "dpo") != writer.recipe_hash("base", "h", "kto")
+    assert writer.recipe_hash("base", "h", "dpo") == recipe_hash("b", "base", "h", config.training.model_dump_json())
 
 
 def test_an_anchored_run_starts_from_the_base(tmp_path: Path) -> None:
