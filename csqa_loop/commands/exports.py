@@ -4,6 +4,7 @@ import json
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -74,7 +75,9 @@ def _merge(made: Ancestor, source: Path, folder: Path) -> None:
 
     base = made.manifest.base
     _tell(f"merging {made.manifest.adapter} into {base}, in float32")
-    merge(base, source, folder, fingerprint=made.manifest.base_fingerprint)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what libraries will change does not belong in a command's output
+        merge(base, source, folder, fingerprint=made.manifest.base_fingerprint)
 
 
 def _quantise(made: Ancestor, source: Path, folder: Path, method: Literal["awq", "gptq"]) -> None:

@@ -30,28 +30,27 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """A draft beside `target` to fill. It becomes `target` when the block ends, on disk, and is gone where the block fails.
 
     Raises:
-        PermanentError: `target` is there and no empty folder, or became so meanwhile.
+        PermanentError: `target` is there and no empty folder, or became so meanwhile; or it cannot be written.
     """
     target = target.resolve()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise _taken(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
+    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed and had this one's number
     try:
+        draft.mkdir(parents=True)
         yield draft
         for file in draft.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
         sync_folder(draft)
-        try:
-            draft.rename(target)
-        except OSError as error:
-            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
-                raise
-            raise _taken(target) from error
+        draft.rename(target)
         sync_folder(target.parent)
+    except OSError as error:
+        if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR} and target.exists():
+            raise _taken(target) from error
+        msg = f"{target} cannot be written: {error}"
+        raise PermanentError(msg) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
