@@ -81,7 +81,9 @@ SELECT asked.run_id, asked.attempt AS attempts, started.requested_at, ended.last
         WHEN failed.body IS NOT NULL THEN 'failed' WHEN trained.body IS NOT NULL THEN 'trained'
         WHEN progress.body IS NOT NULL THEN 'training' ELSE 'requested' END AS state,
     asked.body ->> 'reason' AS cause, asked.body ->> 'champion' AS champion, json_array_length(asked.body, 'pair_ids')::BIGINT AS pairs,
-    json_array_length(asked.body, 'holdout_pair_ids')::BIGINT AS holdout_pairs, trained.body ->> 'adapter' AS adapter,
+    json_array_length(asked.body, 'holdout_pair_ids')::BIGINT AS holdout_pairs, asked.body ->> 'method' AS method,
+    coalesce(json_array_length(asked.body, 'replay_pair_ids'), 0)::BIGINT AS replayed_pairs,
+    coalesce(json_array_length(asked.body, 'example_ids'), 0)::BIGINT AS examples, trained.body ->> 'adapter' AS adapter,
     (trained.body ->> 'seconds')::DOUBLE AS train_seconds, (trained.body ->> 'first_loss')::DOUBLE AS first_loss,
     (progress.body ->> 'loss')::DOUBLE AS last_loss, (gated.body ->> 'passed')::BOOLEAN AS gate_passed, gated.body -> 'checks' AS gate_checks,
     failed.body ->> 'stage' AS failed_stage, failed.body ->> 'reason' AS failure, asked.body ->> 'data_hash' AS data_hash

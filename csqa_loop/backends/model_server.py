@@ -70,16 +70,7 @@ class VllmServer:
         name, replica, response = await self._first_that_takes(
             _CHAT, chat_body(messages, sampling, stop, stream=False), dict.fromkeys((adapter, fallback, BASE))
         )
-        reply = await read_json(replica, response, self._timeout)
-        choice, usage = reply["choices"][0], reply.get("usage") or {}
-        return Generation(
-            text=choice["message"].get("content") or "",
-            adapter=name,
-            prompt_tokens=usage.get("prompt_tokens", 0),
-            completion_tokens=usage.get("completion_tokens", 0),
-            finish_reason=choice.get("finish_reason") or "stop",
-            logprobs=tuple(logprobs_of(choice)),
-        )
+        return _generation(name, await read_json(replica, response, self._timeout))
 
     async def stream(
         self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
@@ -155,6 +146,14 @@ class VllmServer:
 
         return math.fsum(await asyncio.gather(*map(logprob, range(len(tokens))))), len(tokens)
 
+    async def probe(self, replica: str, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling) -> Generation:
+        """See `ports.ModelServer.probe`."""
+        response = await self._admin(replica, _CHAT, chat_body(messages, sampling, (), stream=False)(adapter))
+        if response.status_code != httpx.codes.OK:
+            msg = f"model server {replica} answers nothing with {adapter}: {response.status_code}: {detail_of(response.content)}"
+            raise PermanentError(msg)
+        return _generation(adapter, orjson.loads(response.content))
+
     async def resident(self) -> dict[str, frozenset[str]]:
         """See `ports.ModelServer.resident`."""
         answers = await asyncio.gather(*(replica.models() for replica in self._replicas))
@@ -165,7 +164,7 @@ class VllmServer:
         if adapter == BASE:
             return
         path = str((self._adapters / adapter).resolve())
-        response = await self._admin(replica, "/v1/load_lora_adapter", {"lora_name": adapter, "lora_path": path})
+        response = await self._admin(replica, "/v1/load_lora_adapter", orjson.dumps({"lora_name": adapter, "lora_path": path}))
         self._named(replica).forget_missing(adapter)
         if response.status_code == httpx.codes.OK or "already been loaded" in response.text:
             return
@@ -176,7 +175,7 @@ class VllmServer:
         """See `ports.ModelServer.unload`."""
         if adapter == BASE:
             return
-        response = await self._admin(replica, "/v1/unload_lora_adapter", {"lora_name": adapter})
+        response = await self._admin(replica, "/v1/unload_lora_adapter", orjson.dumps({"lora_name": adapter}))
         if response.status_code not in {httpx.codes.OK, httpx.codes.NOT_FOUND}:
             msg = f"model server {replica} did not unload adapter {adapter}: {detail_of(response.content)}"
             raise PermanentError(msg)
@@ -188,10 +187,10 @@ class VllmServer:
         msg = f"{url} is not one of the model servers; they are {', '.join(replica.url for replica in self._replicas)}"
         raise PermanentError(msg)
 
-    async def _admin(self, url: str, path: str, body: dict[str, str]) -> httpx.Response:
+    async def _admin(self, url: str, path: str, body: bytes) -> httpx.Response:
         replica = self._named(url)
         try:
-            response = await self._client.post(replica.url + path, json=body)
+            response = await self._client.post(replica.url + path, content=body, headers={"Content-Type": "application/json"})
         except httpx.HTTPError as error:
             msg = f"model server {url} does not answer {path}: {error!r}"
             raise TransientError(msg) from error
@@ -237,6 +236,18 @@ class VllmServer:
         self._next += 1
         start = self._next % len(self._replicas) if self._replicas else 0
         return [replica for replica in (*self._replicas[start:], *self._replicas[:start]) if replica.up]
+
+
+def _generation(name: str, reply: dict[str, Any]) -> Generation:
+    choice, usage = reply["choices"][0], reply.get("usage") or {}
+    return Generation(
+        text=choice["message"].get("content") or "",
+        adapter=name,
+        prompt_tokens=usage.get("prompt_tokens", 0),
+        completion_tokens=usage.get("completion_tokens", 0),
+        finish_reason=choice.get("finish_reason") or "stop",
+        logprobs=tuple(logprobs_of(choice)),
+    )
 
 
 async def _send(replica: Replica, path: str, content: bytes, deadline: float, failures: list[str]) -> Reply | None:

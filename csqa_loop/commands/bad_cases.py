@@ -15,7 +15,7 @@ from rich.table import Table
 
 from csqa_loop.backends import plots
 from csqa_loop.commands.console_client import ask_console
-from csqa_loop.cycle.run_directory import write_atomically
+from csqa_loop.cycle.durable import write_atomically
 from csqa_loop.domain.blame import Fault
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import now

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from csqa_loop.backends import plots
-from csqa_loop.cycle.run_directory import write_atomically
+from csqa_loop.cycle.durable import write_atomically
 from csqa_loop.domain.data.report import Tally
 from csqa_loop.domain.data.rows import Broken, Row
 from csqa_loop.domain.errors import PermanentError

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from csqa_loop.cycle.run_directory import sync_folder
+from csqa_loop.cycle.durable import sync_folder
 from csqa_loop.domain.errors import PermanentError
 
 CONFIG_FILE = "adapter_config.json"

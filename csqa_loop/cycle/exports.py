@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csqa_loop.cycle.adapters import CONFIG_FILE, TENSORS_FILE
+from csqa_loop.cycle.durable import sync_folder
 from csqa_loop.cycle.manifest import Manifest
-from csqa_loop.cycle.run_directory import RunDirectory, sync_folder
+from csqa_loop.cycle.run_directory import RunDirectory
 from csqa_loop.domain.errors import PermanentError
 
 MANIFEST = "manifest.json"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from csqa_loop.cycle.durable import write_atomically
 from csqa_loop.cycle.importing import Seen
 from csqa_loop.cycle.ports import Judge
-from csqa_loop.cycle.run_directory import write_atomically
 from csqa_loop.domain.data.candidates import Candidate, objection, parsed, source_of
 from csqa_loop.domain.data.columns import ColumnFinder
 from csqa_loop.domain.data.examples import Example, as_row

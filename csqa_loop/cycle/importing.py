@@ -9,8 +9,8 @@ from typing import Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from csqa_loop.cycle.durable import write_atomically
 from csqa_loop.cycle.ports import Bus
-from csqa_loop.cycle.run_directory import write_atomically
 from csqa_loop.domain.data.columns import ColumnFinder
 from csqa_loop.domain.data.examples import Example, imported, prepared
 from csqa_loop.domain.data.report import Outcome, Tally

@@ -85,6 +85,15 @@ class ModelServer(Speaker, Protocol):
         """As `generate`, in pieces."""
         ...
 
+    async def probe(self, replica: str, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling) -> Generation:
+        """One answer of this very replica and adapter, without fallback.
+
+        Raises:
+            TransientError: the replica did not answer.
+            PermanentError: it lacks the adapter, or refused the request.
+        """
+        ...
+
     async def resident(self) -> dict[str, frozenset[str]]:
         """Replica URL -> names it can serve (`base` and adapters). A replica that does not answer is absent."""
         ...

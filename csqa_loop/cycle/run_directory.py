@@ -9,9 +9,7 @@ evaluation.json                                                  by rename: the 
 events/                                                          results as published, to publish them again byte for byte
 """
 
-import hashlib
 import json
-import os
 import re
 import shutil
 from collections import Counter
@@ -22,6 +20,7 @@ from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from csqa_loop.cycle.durable import sha256_of, write_atomically
 from csqa_loop.cycle.manifest import Manifest
 from csqa_loop.cycle.run_rows import Demonstration, Pair, Row, Unpaired, first_problem, read
 from csqa_loop.domain.errors import PermanentError
@@ -270,32 +269,3 @@ class RunDirectory:
         if both:
             msg = f"{self.path}: pair {both[0]!r} is in {first[0]} and in {second[0]}; {why}"
             raise PermanentError(msg)
-
-
-def sha256_of(file: Path) -> str:
-    """Hex SHA-256 of a file."""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def write_atomically(file: Path, body: bytes) -> None:
-    """Write beside, sync, rename, sync the folder: a reader sees the old file or the whole new one, also after a crash."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as handle:
-            handle.write(body)
-            handle.flush()
-            os.fsync(handle.fileno())
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(file.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

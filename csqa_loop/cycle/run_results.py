@@ -2,6 +2,7 @@
 
 import logging
 from datetime import datetime
+from pathlib import Path
 from typing import Literal, TypedDict, TypeVar
 from uuid import UUID
 
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 _MAX_REASON = 2000
 Stage = Literal["starting", "training", "evaluating"]
 _E = TypeVar("_E", bound=TrainingEvent)
+_R = TypeVar("_R")
 
 
 class _Attempt(TypedDict):
@@ -38,10 +40,7 @@ def trained(request: TrainingRequested, run: RunDirectory, now: datetime) -> Ada
     Raises:
         PermanentError: it left no manifest.
     """
-    manifest = run.manifest()
-    if manifest is None:
-        msg = f"train_adapter ended well but left no {run.path / 'manifest.json'}"
-        raise PermanentError(msg)
+    manifest = _left(run.manifest(), "train_adapter", run.path / "manifest.json")
     return AdapterTrained(
         **_attempt(request, AdapterTrained, now),
         adapter=manifest.adapter,
@@ -61,10 +60,7 @@ def evaluated(request: TrainingRequested, run: RunDirectory, now: datetime) -> A
     Raises:
         PermanentError: it left no evaluation.
     """
-    evaluation = run.evaluation()
-    if evaluation is None:
-        msg = f"evaluate_adapter ended well but left no {run.path / 'evaluation.json'}"
-        raise PermanentError(msg)
+    evaluation = _left(run.evaluation(), "evaluate_adapter", run.path / "evaluation.json")
     return AdapterEvaluated(
         **_attempt(request, AdapterEvaluated, now),
         adapter=evaluation.adapter,
@@ -107,6 +103,13 @@ def kept(run: RunDirectory, kind: type[_E], attempt: int) -> _E | None:
         msg = f"{file} holds a {event.type}; it must hold a {type_name(kind)}"
         raise PermanentError(msg)
     return event
+
+
+def _left(result: _R | None, job: str, file: Path) -> _R:
+    if result is None:
+        msg = f"{job} ended well but left no {file}"
+        raise PermanentError(msg)
+    return result
 
 
 def _attempt(request: TrainingRequested, kind: type[TrainingEvent], now: datetime) -> _Attempt:

@@ -114,10 +114,13 @@ class RunPlanner:
         Thumbs need as many customers as pairs do; demonstrations have none.
         """
         policy = self._policy
-        fresh = await self._ledger.fresh_examples()
-        examples = await asyncio.to_thread(select_examples, fresh, [pair.question for pair in holdout], policy.selection)
-        rated = tuple(example for example in examples if example.liked is not None)
-        shown = tuple(example for example in examples if example.liked is None)
+        fresh, protected = await self._ledger.fresh_examples(), [pair.question for pair in holdout]
+        rated, shown = [
+            await asyncio.to_thread(
+                select_examples, (one for one in fresh if (one.liked is None) == demonstrated), protected, policy.selection
+            )
+            for demonstrated in (False, True)
+        ]
         liked, users = sum(bool(example.liked) for example in rated), len({example.user for example in rated} - {""})
         enough = min(liked, len(rated) - liked) >= policy.min_rated and users >= min(policy.trigger.min_users, policy.min_rated)
         supply = Supply(

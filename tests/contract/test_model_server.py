@@ -131,6 +131,15 @@ async def test_a_loaded_adapter_answers_under_its_name(served: Served) -> None:
     assert answer.text != (await served.server.generate("base", QUESTION, GREEDY, fallback="base")).text
 
 
+async def test_a_probe_is_of_one_adapter_and_never_of_another(served: Served) -> None:
+    await served.server.load(served.replica, ADAPTER)
+    probe = await served.server.probe(served.replica, ADAPTER, QUESTION, GREEDY)
+    assert (probe.adapter, len(probe.logprobs)) == (ADAPTER, probe.completion_tokens)
+    assert probe.text == (await served.server.generate(ADAPTER, QUESTION, GREEDY, fallback="base")).text
+    with pytest.raises(PermanentError, match=ABSENT):
+        await served.server.probe(served.replica, ABSENT, QUESTION, GREEDY)
+
+
 async def test_the_champion_answers_for_an_absent_adapter_then_base(served: Served) -> None:
     await served.server.load(served.replica, OTHER)
     assert (await served.server.generate(ABSENT, QUESTION, GREEDY, fallback=OTHER)).adapter == OTHER

@@ -78,6 +78,13 @@ class FakeModelServer:
         said, words = set(self.answer(adapter, messages).split()), answer.split()
         return sum(math.log(0.9 if word in said else 0.1) for word in words), len(words)
 
+    async def probe(self, replica: str, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling) -> Generation:
+        self._check_up()
+        if adapter not in self._named(replica):
+            msg = f"{replica} does not hold {adapter}"
+            raise PermanentError(msg)
+        return self._generation(adapter, messages, *self._said(adapter, messages, sampling, ()))
+
     async def resident(self) -> dict[str, frozenset[str]]:
         return {} if self.down else {url: frozenset(held) for url, held in self.held.items()}
 
@@ -115,13 +122,16 @@ class FakeModelServer:
             raise PermanentError(msg)
         name = next(name for name in (adapter, fallback, BASE) if any(name in held for held in self.held.values()))
         self.asked.append((name, tuple(messages), sampling))
+        return name, *self._said(name, messages, sampling, stop)
+
+    def _said(self, name: str, messages: Sequence[ChatMessage], sampling: Sampling, stop: Sequence[str]) -> tuple[list[str], str]:
         text = self.answer(name, messages)
         for mark in stop:
             text = text.split(mark)[0]
         words = [word + " " for word in text.split(" ")]
         words[-1] = words[-1][:-1]
         reason = "length" if len(words) > sampling.max_tokens else "stop"
-        return name, [word for word in words[: sampling.max_tokens] if word], reason
+        return [word for word in words[: sampling.max_tokens] if word], reason
 
     @staticmethod
     def _generation(name: str, messages: Sequence[ChatMessage], words: list[str], reason: str) -> Generation:

@@ -253,6 +253,7 @@ def test_runs_speak_for_their_last_attempt(analytics: duckdb.DuckDBPyConnection)
     first, second = rows(analytics, "SELECT * FROM runs ORDER BY requested_at")
     assert (first["state"], first["attempts"], first["pairs"], first["adapter"], first["last_loss"]) == ("passed", 2, 2, ADAPTER, 0.2)
     assert (first["requested_at"], first["gate_passed"], json.loads(first["gate_checks"])[0]["name"]) == (at(400), True, "held out")
+    assert (first["method"], first["replayed_pairs"], first["examples"]) == (None, 0, 0)
     assert (second["state"], second["failure"], second["adapter"]) == ("failed", "out of memory", None)
 
 

@@ -73,16 +73,18 @@ def test_where_corrections_are_trusted_one_customer_still_has_one_pair(tmp_path:
     ledger.close()
 
 
+def voted(customers: int, question: str, *, down: str, up: str) -> list[e.Event]:
+    """Each of them asks; every other one reads the one answer and votes it down, the rest read the other and vote it up."""
+    votes: list[e.Event] = []
+    for number in range(customers):
+        answer, thumb = (down, "down") if number % 2 == 0 else (up, "up")
+        votes += [asked(number, question, answer=answer), make.thumb(number, thumb)]
+    return votes
+
+
 def test_a_group_that_votes_for_a_made_up_answer_is_held_for_review(tmp_path: Path) -> None:
     text = questions()[0]
-    votes: list[e.Event] = []
-    for number in range(20):
-        good = number % 2 == 0
-        votes += [
-            asked(number, text, answer="Within 45 days." if good else "Within 365 days."),
-            make.thumb(number, "down" if good else "up"),
-        ]
-    ledger = ledger_with(tmp_path, *votes)
+    ledger = ledger_with(tmp_path, *voted(20, text, down="Within 45 days.", up="Within 365 days."))
     assert training_set(ledger).taken == ()
     (reason,) = ledger.connection.execute("SELECT detail FROM review_items WHERE kind = 'pair'").fetchone()
     assert reason == "unsupported: states 365, which the prompt does not"
@@ -92,13 +94,7 @@ def test_a_group_that_votes_for_a_made_up_answer_is_held_for_review(tmp_path: Pa
 def test_two_customers_are_no_majority_against_an_agent(tmp_path: Path) -> None:
     """The group's answer stands in the excerpt, for other boots: the agent's correction contradicts it, and a person decides."""
     text = questions()[0]
-    votes: list[e.Event] = []
-    for number in range(8):
-        good = number % 2 == 0
-        votes += [
-            asked(number, text, answer="Boots: 45 days." if good else "Boots: 14 days."),
-            make.thumb(number, "down" if good else "up"),
-        ]
+    votes = voted(8, text, down="Boots: 45 days.", up="Boots: 14 days.")
     ledger = ledger_with(tmp_path, *votes, make.bad_case(1, "Boots may be returned within 45 days."))
     assert training_set(ledger).taken == ()
     assert {state for (state,) in ledger.connection.execute("SELECT state FROM pair_states").fetchall()} == {"held"}

@@ -2,101 +2,19 @@
 
 import asyncio
 import json
-import re
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from uuid import UUID
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from csqa_loop.cycle import prefer
-from csqa_loop.cycle.contest import Contest
-from csqa_loop.cycle.prefer import AnswerProposer
-from csqa_loop.domain.errors import TransientError
-from csqa_loop.domain.events import AnswerProposed, ChatMessage, DeploymentChanged, derived_id
-from csqa_loop.domain.judging import PROMPT_VERSION, Candidate
-from csqa_loop.domain.rollout import LoopState
+from csqa_loop.domain.events import AnswerProposed, ChatMessage, derived_id
+from csqa_loop.domain.judging import PROMPT_VERSION
 from csqa_loop.settings import AnswerSettings, JudgeSettings
-from tests.fakes.bus import MemoryBus
+from tests.fakes.desk import BAD, BEST, CHAMPION, GOOD, Desk, Says, case, merit
 from tests.fakes.judge import FakeJudge, by_merit
-from tests.fakes.model_server import FakeModelServer
 from tests.run_directories import NOW
 from tests.waiting import eventually
-
-CHAMPION = "a-" + "1" * 16
-REPLICA = "http://fake-vllm"
-BAD, GOOD, BEST = "You have 30 days.", "You have 14 days.", "You have 14 days, unused and in the original box."
-SYSTEM = "Electronics can be returned within 14 days, unused and in the original box."
-
-
-def case(number: int = 1) -> Candidate:
-    question = f"How long may I return laptop {number}?"
-    messages = (ChatMessage(role="system", content=SYSTEM), ChatMessage(role="user", content=question))
-    return Candidate(f"c{number}", f"m{number}", question, messages, BAD, "a-" + "2" * 16)
-
-
-def merit(answer: str) -> float:
-    return {BAD: 0, GOOD: 2, BEST: 3}.get(answer, 1)
-
-
-class Says:
-    """A champion that says these in turn, each time it is asked about one case."""
-
-    def __init__(self, *answers: str) -> None:
-        self._answers = answers
-        self._asked: dict[str, int] = {}
-
-    def __call__(self, adapter: str, messages: Sequence[ChatMessage]) -> str:
-        turn = self._asked.get(messages[-1].content, 0)
-        self._asked[messages[-1].content] = turn + 1
-        return self._answers[turn % len(self._answers)]
-
-
-@dataclass
-class Desk:
-    """A proposer with its fakes, and a ledger that takes what the bus got unless the log is cut."""
-
-    cases: list[Candidate] = field(default_factory=lambda: [case()])
-    says: Says = field(default_factory=lambda: Says(BAD, GOOD, BEST))
-    judge: FakeJudge = field(default_factory=lambda: FakeJudge(by_merit(merit)))
-    settings: JudgeSettings = field(default_factory=lambda: JudgeSettings(url="http://judge", model="j"))
-    answering: AnswerSettings = field(default_factory=AnswerSettings)
-    champion: str = CHAMPION
-    cut: bool = False
-    now: datetime = NOW
-
-    def __post_init__(self) -> None:
-        self.bus = MemoryBus()
-        self.server = FakeModelServer(answer=self.says)
-        self.server.held[REPLICA].add(CHAMPION)
-        contest = Contest(self.server, self.judge, judging=self.settings, answering=self.answering)
-        self.proposer = AnswerProposer(self, contest, self.bus, self.settings, lambda: self.now)
-
-    async def candidates(self, limit: int, skip: Collection[str]) -> list[Candidate]:
-        bettered = set() if self.cut else {event.message_id for event in self.proposals}
-        return [waiting for waiting in self.cases if waiting.message_id not in {*skip, *bettered}][:limit]
-
-    async def state(self, as_of: datetime) -> LoopState:
-        deployment = DeploymentChanged(occurred_at=NOW, revision=1, champion=self.champion, salt="s", cause="start")
-        return LoopState(deployment, None, None, as_of)
-
-    async def wait_for(self, event_id: UUID, seconds: float) -> bool:
-        return not self.cut and any(event.event_id == event_id for event in self.bus.events)
-
-    @property
-    def proposals(self) -> list[AnswerProposed]:
-        return self.bus.of_type(AnswerProposed)
-
-    async def beats(self, count: int) -> list[str]:
-        """The errors of so many beats, one after another, without waiting for pauses."""
-        errors = []
-        for _ in range(count):
-            try:
-                await self.proposer.beat()
-            except TransientError as error:
-                errors.append(str(error))
-        return errors
 
 
 async def test_the_best_of_what_the_champion_says_when_asked_again_is_proposed() -> None:
@@ -327,59 +245,6 @@ async def test_a_log_that_is_down_loses_no_proposal() -> None:
     assert len(await desk.beats(3)) == 3
     await desk.beats(1)
     assert len(desk.proposals) == 1
-
-
-Run = Callable[[Desk, Callable[[], bool]], None]
-
-
-@pytest.fixture
-async def run(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Run]:
-    """Starts the task as the loop does; it is gone after the test."""
-    monkeypatch.setattr(prefer, "_BEAT_SECONDS", 0)
-    tasks: list[asyncio.Task[None]] = []
-    yield lambda desk, ready: tasks.append(asyncio.create_task(desk.proposer.run(ready)))
-    for task in tasks:
-        assert not task.done(), "nothing may end it"
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def test_pauses_grow_while_the_judge_is_down_and_end_when_it_is_back(run: Run) -> None:
-    desk = Desk(cases=[case(1)], judge=FakeJudge(by_merit(merit), mode="down"))
-    run(desk, lambda: True)
-    waited = []
-    for tries in (1, 2, 3, 4):
-        await eventually(lambda tries=tries: len(desk.judge.asked) == tries and desk.proposer.status()["paused_until"], "a pause")
-        message = desk.proposer.status()["last_error"]["message"]
-        waited.append(float(re.search(r"waiting (\S+) s", message)[1]))
-        desk.now += timedelta(seconds=waited[-1])
-    assert waited == [5, 10, 20, 40]
-    desk.judge.mode = "well"
-    desk.now += timedelta(minutes=10)
-    await eventually(lambda: len(desk.proposals) == 1, "a proposal")
-    assert desk.proposer.status()["paused_until"] is None
-
-
-async def test_nothing_is_tried_before_the_loop_is_ready_and_nothing_ends_the_task(run: Run) -> None:
-    ready, desk, broken = False, Desk(), True
-    candidates = desk.candidates
-
-    async def failing(limit: int, skip: Collection[str]) -> list[Candidate]:
-        if broken:
-            raise LookupError("the ledger has no such table")
-        return await candidates(limit, skip)
-
-    desk.candidates = failing  # type: ignore[method-assign]
-    run(desk, lambda: ready)
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert desk.proposer.status()["last_error"] is None
-    ready = True
-    await eventually(lambda: desk.proposer.status()["last_error"], "an error")
-    assert "LookupError: the ledger has no such table" in desk.proposer.status()["last_error"]["message"]
-    broken = False
-    desk.now += timedelta(minutes=1)
-    await eventually(lambda: len(desk.proposals) == 1, "a proposal")
 
 
 def test_the_status_is_json() -> None:
