@@ -11,6 +11,8 @@ from csqa_loop.commands import (
     demo,
     docs,
     experiment,
+    exports,
+    gate,
     knowledge,
     ledger,
     operators,
@@ -32,6 +34,8 @@ demo.register(app)
 docs.register(app)
 adapters.register(app)
 operators.register(app)
+gate.register(app)
+app.add_typer(exports.app, name="adapters")
 app.add_typer(policies.app, name="policies")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(ledger.app, name="ledger")

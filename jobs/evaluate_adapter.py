@@ -92,7 +92,7 @@ async def _judge(
         await server.stop()
     checks = findings.checks
     if config.gate.enabled:
-        checks = (*checks, *await _judged(findings, settings), *_overlap(findings))
+        checks = (*checks, *await checks_of_answers(findings, settings))
     evaluation = Evaluation(
         run_id=request.run_id,
         adapter=manifest.adapter,
@@ -102,6 +102,11 @@ async def _judge(
         seconds=round(time.monotonic() - started, 3),
     )
     return evaluation, findings
+
+
+async def checks_of_answers(findings: Findings, settings: Settings) -> tuple[GateCheck, ...]:
+    """What needs no model server any more: the judge where settings name one, and overlap with the better answers."""
+    return (*await _judged(findings, settings), *_overlap(findings))
 
 
 async def _judged(findings: Findings, settings: Settings) -> tuple[GateCheck, ...]:

@@ -1,4 +1,4 @@
-"""`csqa promote`, `rollback`, `pause`, `resume`: people decide; `csqa audit` and `csqa adapters`: what was decided, and about what."""
+"""`csqa promote`, `rollback`, `pause`, `resume`: people decide; `csqa audit` and the list of adapters: what was decided, and about what."""
 
 import getpass
 import json
@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (promote, rollback, pause, resume, audit, adapters):
+    for command in (promote, rollback, pause, resume, audit):
         app.command()(command)
 
 
@@ -148,11 +148,8 @@ def _check(check: Mapping[str, Any]) -> str:
     return f"{check['name']}{values} {'ok' if check['passed'] else 'failed'}"
 
 
-def adapters(as_json: Json = False) -> None:
-    """List every adapter that was trained here: version, parent, run, what gate and experiment said, state and size.
-
-    Example: csqa adapters
-    """
+def list_adapters(*, as_json: bool) -> None:
+    """Print what the loop knows of every adapter."""
     rows = ask_console(load_settings(), "GET", "/v1/adapters")["adapters"]
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=2))

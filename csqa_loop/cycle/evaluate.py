@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from csqa_loop.cycle.ports import ModelServer
+from csqa_loop.cycle.ports import ModelServer, Speaker
 from csqa_loop.cycle.run_rows import Pair
 from csqa_loop.domain import gate
 from csqa_loop.domain.errors import TransientError
@@ -60,7 +60,7 @@ class Findings:
 
 
 async def evaluate(
-    server: ModelServer,
+    server: Speaker,
     *,
     champion: str,
     candidate: str,
@@ -134,7 +134,7 @@ async def patiently(call: Callable[[], Awaitable[_R]]) -> _R:
     return await call()
 
 
-async def _score(server: ModelServer, adapter: str, pair: Pair) -> gate.PairScore:
+async def _score(server: Speaker, adapter: str, pair: Pair) -> gate.PairScore:
     means, counts = [], []
     for answer in (pair.chosen, pair.rejected):
         if not answer.strip():
@@ -147,7 +147,7 @@ async def _score(server: ModelServer, adapter: str, pair: Pair) -> gate.PairScor
     return gate.PairScore(chosen=means[0], rejected=means[1], tokens=max(counts[0], 1))
 
 
-async def _answer(server: ModelServer, adapter: str, prompt: Sequence[ChatMessage]) -> str:
+async def _answer(server: Speaker, adapter: str, prompt: Sequence[ChatMessage]) -> str:
     async def ask() -> str:
         generation = await server.generate(adapter, prompt, _GREEDY, fallback=adapter)
         if generation.adapter != adapter:

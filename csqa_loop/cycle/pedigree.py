@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,18 +42,26 @@ def lineage(runs: Path, adapter: str) -> list[Ancestor]:
     known = manifests(runs)
     found: list[Ancestor] = []
     while adapter != BASE:
-        if adapter not in known:
-            made = ", ".join(sorted(known)) or "none"
-            msg = f"no run in {runs} made {adapter}; adapters made there: {made}. Copy its run directory there"
+        ancestor = _maker(runs, known, adapter)
+        if any(other.manifest.adapter == adapter for other in found):
+            msg = f"{ancestor.run.path / 'manifest.json'} makes {adapter} its own ancestor; restore it"
             raise PermanentError(msg)
-        run = RunDirectory(known[adapter])
-        manifest = run.manifest()
-        if manifest is None or any(ancestor.manifest.adapter == adapter for ancestor in found):
-            msg = f"{run.path / 'manifest.json'} changed while it was read, or makes {adapter} its own ancestor; restore it"
-            raise PermanentError(msg)
-        found.append(Ancestor(run, manifest))
-        adapter = manifest.parent
+        found.append(ancestor)
+        adapter = ancestor.manifest.parent
     return found
+
+
+def origin(runs: Path, adapter: str) -> Ancestor:
+    """The run that made the adapter; its ancestors need not be there.
+
+    Raises:
+        PermanentError: it is `base`, or no run under `runs` made it.
+    """
+    known = manifests(runs)
+    if adapter == BASE:
+        msg = f"{BASE} is the bare model and no adapter; adapters made in {runs}: {_listed(known)}"
+        raise PermanentError(msg)
+    return _maker(runs, known, adapter)
 
 
 def copy_for_rebuild(run: RunDirectory, folder: Path) -> RunDirectory:
@@ -104,6 +113,22 @@ def compare(first: RunDirectory, rebuilt: RunDirectory, tolerance: float) -> lis
         same = old is not None and new is not None and abs(new - old) <= max(tolerance * abs(old), tolerance / 100)
         found.append(Comparison(name, _shown(old), _shown(new), same))
     return found
+
+
+def _maker(runs: Path, known: Mapping[str, Path], adapter: str) -> Ancestor:
+    if adapter not in known:
+        msg = f"no run in {runs} made {adapter}; adapters made there: {_listed(known)}. Copy its run directory there"
+        raise PermanentError(msg)
+    run = RunDirectory(known[adapter])
+    manifest = run.manifest()
+    if manifest is None:
+        msg = f"{run.path / 'manifest.json'} was removed while it was read; restore it"
+        raise PermanentError(msg)
+    return Ancestor(run, manifest)
+
+
+def _listed(known: Mapping[str, Path]) -> str:
+    return ", ".join(sorted(known)) or "none"
 
 
 def _shown(value: float | None) -> str:

@@ -57,8 +57,8 @@ class Delta:
     final: Generation | None = None
 
 
-class ModelServer(Protocol):
-    """vLLM: one base model, resident adapters, any number of replicas behind one object."""
+class Speaker(Protocol):
+    """What answers and scores: all that an evaluation asks of a model server."""
 
     async def generate(
         self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
@@ -71,14 +71,18 @@ class ModelServer(Protocol):
         """
         ...
 
+    async def score(self, adapter: str, messages: Sequence[ChatMessage], answer: str) -> tuple[float, int]:
+        """Sum of natural-log probabilities of the answer's tokens after the prompt, and their number."""
+        ...
+
+
+class ModelServer(Speaker, Protocol):
+    """vLLM: one base model, resident adapters, any number of replicas behind one object."""
+
     def stream(
         self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
     ) -> AsyncIterator[Delta]:
         """As `generate`, in pieces."""
-        ...
-
-    async def score(self, adapter: str, messages: Sequence[ChatMessage], answer: str) -> tuple[float, int]:
-        """Sum of natural-log probabilities of the answer's tokens after the prompt, and their number."""
         ...
 
     async def probe(self, replica: str, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling) -> Generation:

@@ -38,7 +38,7 @@ def identify(name: str) -> Base:
         PermanentError: there is no such model here, or its weights are not safetensors.
     """
     folder, revision = _folder(name)
-    files = sorted(file for file in folder.iterdir() if file.suffix in _SUFFIXES)
+    files = files_of(folder)
     if not any(file.suffix == ".safetensors" for file in files):
         msg = f"the base model {name} has no safetensors in {folder}; convert it: loading other formats can run code"
         raise PermanentError(msg)
@@ -49,6 +49,20 @@ def identify(name: str) -> Base:
             while block := handle.read(1 << 22):
                 digest.update(block)
     return Base(name, revision, digest.hexdigest())
+
+
+def folder_of(name: str) -> Path:
+    """Where the model's files lie.
+
+    Raises:
+        PermanentError: there is no such model here.
+    """
+    return _folder(name)[0]
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Whatever of a model's folder changes what it says, in order of name."""
+    return sorted(file for file in folder.iterdir() if file.suffix in _SUFFIXES)
 
 
 def load_tokenizer(name: str) -> Any:
