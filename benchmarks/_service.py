@@ -1,4 +1,7 @@
-"""What benchmarks of the whole service share: `csqa up` with real vLLM in a folder of its own, gateways beside it, and two adapters to switch between."""
+"""What benchmarks of the whole service share: `csqa up` with vLLM in a folder of its own, gateways beside it, and two adapters to switch between.
+
+CSQA_TEST_VLLM=http://host:port names a vLLM that runs already; it must see this machine's files.
+"""
 
 import asyncio
 import os
@@ -133,7 +136,11 @@ def _settings(var: Path) -> Settings:
     return Settings(
         var=var,
         kafka=KafkaSettings(embedded_port=free_port()),
-        model_server=ModelServerSettings(embedded_port=free_port(), python=os.environ.get("CSQA_MODEL_SERVER__PYTHON", "")),
+        model_server=ModelServerSettings(
+            urls=os.environ.get("CSQA_TEST_VLLM", ""),
+            embedded_port=free_port(),
+            python=os.environ.get("CSQA_MODEL_SERVER__PYTHON", ""),
+        ),
         gateway=GatewaySettings(port=free_port()),
         console=ConsoleSettings(port=free_port()),
         indexer=IndexerSettings(port=free_port()),
@@ -148,7 +155,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "CSQA_VAR": str(settings.var), "CSQA_OPERATOR_KEY": OPERATOR_KEY, "CSQA_SECRET": "0" * 32,
         "CSQA_KAFKA__EMBEDDED_PORT": str(settings.kafka.embedded_port),
         "CSQA_MODEL_SERVER__EMBEDDED_PORT": str(settings.model_server.embedded_port),
-        "CSQA_MODEL_SERVER__PYTHON": settings.model_server.python,
+        "CSQA_MODEL_SERVER__PYTHON": settings.model_server.python, "CSQA_MODEL_SERVER__URLS": ",".join(settings.model_server.urls),
         **{f"CSQA_{name}__PORT": str(listens.port) for name, listens in ports.items()},
     }  # fmt: skip
 
