@@ -1,14 +1,16 @@
 """How long after an operator's rollback does the last gateway serve the champion from before?
 
 The real parts of one machine (`csqa up`, with real vLLM) and a second gateway beside it. Each round promotes an adapter, waits until every gateway
-serves it and nothing is under way, orders a rollback to the base, and asks the gateways in turn for the revision that they serve. `rollback` is from
-the order's acknowledgement, when it is in the log and in the ledger, to the first time that every gateway has told the new revision;
-`rollback_from_order` is from the moment before the order was sent. With `--clients` customers chat all the while; by default nobody does.
+serves it and nothing is under way, orders a rollback to the base at a random moment of the loop's beat, and asks the gateways in turn for the
+revision that they serve. `rollback` is from the order's acknowledgement, when it is in the log and in the ledger, to the first time that every
+gateway has told the new revision; `rollback_from_order` is from the moment before the order was sent. With `--clients` customers chat all the
+while; by default nobody does.
 
 Writes var/bench/rollback.json; exit status 1 when the goal is missed.
 """
 
 import argparse
+import random
 import sys
 import time
 from collections import Counter
@@ -23,12 +25,15 @@ from csqa_loop.domain.events import BASE
 
 P95_SECONDS = 2.0
 _POLL_SECONDS = 0.01
+_BEATS_SECONDS = 3.0
+"""Two of the loop's beats: right after a deployment every order would meet the same part of one."""
 
 
-def rolled_back(machine: Machine, adapter: str) -> tuple[float, float]:
+def rolled_back(machine: Machine, adapter: str, chance: random.Random) -> tuple[float, float]:
     """Seconds from the order's acknowledgement, and from before it was sent."""
     machine.order("promote", target=adapter)
     before = machine.settled(adapter)
+    time.sleep(chance.uniform(0, _BEATS_SECONDS))
     sent = time.monotonic()
     machine.order("rollback")
     acknowledged = time.monotonic()
@@ -63,13 +68,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="rollbacks, each after a promotion (%(default)s)")
     parser.add_argument("--gateways", type=int, default=2, help="gateway processes (%(default)s)")
     parser.add_argument("--clients", type=int, default=0, help="customers at once (%(default)s)")
-    parser.add_argument("--seed", type=int, default=20_265, help="of what they ask (%(default)s)")
+    parser.add_argument("--seed", type=int, default=20_265, help="of the moments and of what customers ask (%(default)s)")
     options = parser.parse_args()
     seconds: list[tuple[float, float]] = []
+    chance = random.Random(options.seed)
     with machine(gateways=options.gateways) as running, ExitStack() as stack:
         customers = stack.enter_context(Customers(running.gateway_urls, options.clients, options.seed))
         for number in range(options.rounds):
-            seconds.append(rolled_back(running, running.adapters[number % 2]))
+            seconds.append(rolled_back(running, running.adapters[number % 2], chance))
             print(f"{number + 1}/{options.rounds}: {seconds[-1][0]:.3f} s", file=sys.stderr, flush=True)
     failures = Counter(chat.failure for chat in customers.chats if chat.failure)
     asked = {"n": len(customers.chats), "seed": options.seed}

@@ -6,8 +6,9 @@ back again. The next order comes when every customer has had an answer of the ne
 
 A request fails by its status, by a stream that breaks off, or by an answer that no model gave. A request counts as sent during a switch where it
 overlaps the time from the order to the end of the last answer of the old champion, or of the first one of the new; p50 and p95 of those
-stand beside the others as their baseline. `first_answer` is from the order's acknowledgement to the end of the first answer of the new
-champion, `last_old` to the beginning of the last request that the old one still answered.
+stand beside the others as their baseline (the longer a request, the likelier it overlaps: the two differ a little also where a switch costs
+nothing). `first_answer` is from the order's acknowledgement to the end of the first answer of the new champion, `last_old` to the beginning of the
+last request that the old one still answered.
 
 Writes var/bench/switch_under_load.json, and a row a switch to var/bench/switch_under_load.csv; exit status 1 when a request failed or a
 switch did not happen.
@@ -119,7 +120,8 @@ def figures(planned: int, orders: Sequence[Order], chats: Sequence[Chat], seed: 
     for failure, times in failures.most_common(_SHOWN_FAILURES):
         print(f"failed {times} times with {failure}", file=sys.stderr)
     inside = set(during)
-    outside = [chat for chat in chats if not chat.failure and chat not in inside]
+    warm = orders[0].sent - _QUIET_SECONDS
+    outside = [chat for chat in chats if not chat.failure and chat.began >= warm and chat not in inside]
 
     def at(share: float, sample: Sequence[Chat]) -> float:
         return float(np.quantile([chat.ended - chat.began for chat in sample], share))
