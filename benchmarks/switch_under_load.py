@@ -60,7 +60,11 @@ class Switch:
 
 
 def switched(machine: Machine, customers: Customers, switches: int) -> list[Order]:
-    """Give the orders, one after the other; those that were carried out. Ends with the first one that was not."""
+    """Give the orders, one after the other; those that were carried out. Ends with the first one that was not.
+
+    Raises:
+        TimeoutError: not even the first one was.
+    """
     first, second = machine.adapters
     plan = (("promote", first), ("promote", second), ("rollback", first), ("rollback", BASE))
     champion = BASE
@@ -77,6 +81,8 @@ def switched(machine: Machine, customers: Customers, switches: int) -> list[Orde
         try:
             customers.wait_for(new, since=acknowledged)
         except TimeoutError as error:
+            if not orders:
+                raise
             print(f"{number + 1}/{switches}: {action}: {error}", file=sys.stderr)
             break
         orders.append(Order(action, champion, new, sent, acknowledged))
