@@ -70,10 +70,10 @@ def report(name: str, figures: Sequence[Figure]) -> int:
 def broker() -> Iterator[tuple[str, int]]:
     """(host:port, process id) of a broker with an empty log: the embedded one, or Apache Kafka from KAFKA_HOME where CSQA_TEST_BROKER=kafka."""
     with tempfile.TemporaryDirectory(prefix="csqa-bench-broker-") as folder:
-        port = _free_port()
+        port = free_port()
         kafka = os.environ.get("CSQA_TEST_BROKER") == "kafka"
         command = (str(Path(os.environ["KAFKA_HOME"]) / "start"), folder, str(port)) if kafka else broker_command(port)
-        with _process(command, Path(folder) / "broker.log", os.environ) as process:
+        with child(command, Path(folder) / "broker.log", os.environ) as process:
             _until_listening(port)
             yield f"127.0.0.1:{port}", process.pid
 
@@ -82,12 +82,12 @@ def broker() -> Iterator[tuple[str, int]]:
 def loop(servers: str, settings: Mapping[str, str]) -> Iterator[tuple[str, psutil.Process]]:
     """(console URL, process) of `csqa loop` with an empty `var`; `settings` are CSQA_ variables."""
     with tempfile.TemporaryDirectory(prefix="csqa-bench-loop-") as folder:
-        port = _free_port()
+        port = free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CSQA_")} | {
             "CSQA_VAR": folder, "CSQA_KAFKA": servers, "CSQA_CONSOLE__PORT": str(port), "CSQA_OPERATOR_KEY": OPERATOR_KEY, "CSQA_SECRET": "0" * 32,
             **settings,
         }  # fmt: skip
-        with _process((sys.executable, "-m", "csqa_loop.cli", "loop"), Path(folder) / "loop.log", environment) as process:
+        with child((sys.executable, "-m", "csqa_loop.cli", "loop"), Path(folder) / "loop.log", environment) as process:
             yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
 
 
@@ -117,7 +117,10 @@ async def producer(servers: str) -> AIOKafkaProducer:
 
 
 @contextmanager
-def _process(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def child(
+    command: Sequence[str], log: Path, environment: Mapping[str, str], *, stop_seconds: float = 20.0
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process while the block runs. It gets `stop_seconds` to end by itself and is killed then; a block that fails prints the end of `log`."""
     signal.signal(signal.SIGTERM, _leave)  # a benchmark that is stopped takes its processes along
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True)
@@ -129,7 +132,7 @@ def _process(command: Sequence[str], log: Path, environment: Mapping[str, str]) 
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(timeout=20)
+            process.wait(timeout=stop_seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -152,7 +155,7 @@ def _until_listening(port: int) -> None:
             return
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """The one after it is free too: Apache Kafka takes two."""
     while True:
         with socket.socket() as first, socket.socket() as second:
