@@ -139,8 +139,11 @@ class LoopStream:
             raise TransientError(msg) from error
 
     async def _decide(self) -> None:
+        seen = 0
         while True:
-            await self.parts.ledger.next_batch(_BEAT_SECONDS)
+            # What came while the last beat was at work, or slept, is no reason to wait.
+            await self.parts.ledger.next_batch(seen, _BEAT_SECONDS)
+            seen = self.parts.ledger.batches
             if not self.intake.caught_up or self._recorder.trouble:
                 self._phase = "reading"
                 continue

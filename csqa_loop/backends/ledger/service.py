@@ -73,11 +73,11 @@ class LedgerService:
             return False
         return True
 
-    async def next_batch(self, seconds: float) -> None:
-        """Return after the next batch, or after `seconds`."""
+    async def next_batch(self, seen: int, seconds: float) -> None:
+        """Return once more than `seen` batches were taken, or after `seconds`."""
         try:
             async with asyncio.timeout(seconds), self._taken:
-                await self._taken.wait()
+                await self._taken.wait_for(lambda: self.batches > seen)
         except TimeoutError:
             return
 

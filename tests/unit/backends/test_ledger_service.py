@@ -1,0 +1,42 @@
+"""The ledger for asyncio: who waits for a batch, and for how long."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from csqa_loop.backends.ledger import Ledger
+from csqa_loop.backends.ledger.service import LedgerService
+from tests import events as make
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[LedgerService]:
+    opened = LedgerService(Ledger(tmp_path / "ledger" / "ledger.duckdb"))
+    await opened.wait_for_lock()
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+async def test_a_batch_that_came_while_nobody_waited_is_not_waited_for(service: LedgerService) -> None:
+    await service.take(make.batch(make.thumb(1)))
+    async with asyncio.timeout(10):
+        await service.next_batch(0, seconds=60)
+
+
+async def test_the_next_batch_ends_the_wait(service: LedgerService) -> None:
+    await service.take(make.batch(make.thumb(1)))
+    waiting = asyncio.create_task(service.next_batch(service.batches, seconds=60))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await service.take(make.batch(make.thumb(2), first_offset=1))
+    async with asyncio.timeout(10):
+        await waiting
+
+
+async def test_nobody_waits_for_ever(service: LedgerService) -> None:
+    async with asyncio.timeout(10):
+        await service.next_batch(service.batches, seconds=0)
+    assert not await service.wait_for(make.event_id(1), 0)
