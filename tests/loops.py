@@ -73,7 +73,7 @@ async def until(stream: LoopStream, holds: Callable[[dict], bool], what: str) ->
             told = await status(stream.parts, caught_up=stream.intake.caught_up)
             if told["caught_up"] and holds(told):
                 return told
-        await stream.parts.ledger.next_batch(0.2)
+        await stream.parts.ledger.next_batch(stream.parts.ledger.batches, 0.2)
     pytest.fail(f"{what} did not happen within {PATIENCE:g} s; last: {told}, {stream.health()}")
 
 

@@ -53,7 +53,7 @@ class Manifest(BaseModel):
     method: str = ""
     mode: str = ""
     reason: str = ""
-    """Why this method."""
+    """Why there was such a run, as its request says."""
     recipe_hash: str
     data_hash: str
     code_version: str = ""

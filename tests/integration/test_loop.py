@@ -100,7 +100,7 @@ async def test_foreign_and_broken_records_are_dead_letters_and_hold_up_nothing(s
         told = await until(stream, lambda s: s["recorded"]["feedback"] == 1, "the thumb between the broken records")
         assert told["recorded"]["dead_letters"] == 2
         while await stream.parts.ledger.letters_owed():
-            await stream.parts.ledger.next_batch(0.2)
+            await stream.parts.ledger.next_batch(stream.parts.ledger.batches, 0.2)
         letters = await published(settings, "csqa.dead-letters")
         assert len({letter.key for letter in letters}) == 1
         assert all("csqa.feedback" in letter.reason for letter in letters if isinstance(letter, e.DeadLettered))
@@ -123,7 +123,7 @@ async def test_a_broker_that_comes_back_empty_starts_an_epoch(
         await until(stream, lambda s: s["epoch"] == 2, "a new epoch")
         deadline = time.monotonic() + PATIENCE
         while await stream.parts.ledger.ask(queries.epoch_debt) is not None and time.monotonic() < deadline:
-            await stream.parts.ledger.next_batch(0.2)
+            await stream.parts.ledger.next_batch(stream.parts.ledger.batches, 0.2)
         assert [event.event_id for event in await published(settings, "csqa.policies")] == [policy.event_id]
         assert [event.revision for event in await published(settings, "csqa.deployments")] == [1]
         assert await stream.parts.ledger.ask(ledger_hash) == before
@@ -134,6 +134,6 @@ async def test_a_standby_waits_for_the_ledger(tmp_path: Path, mortal_broker: Bro
     async with running(settings, FakeModelServer(), monkeypatch) as active:
         await until(active, lambda s: s["deployment"] is not None, "the first deployment")
         async with running(settings, FakeModelServer(), monkeypatch) as standby:
-            await active.parts.ledger.next_batch(2.0)
+            await active.parts.ledger.next_batch(active.parts.ledger.batches, 2.0)
             assert standby.health()["phase"] == "standby"
             assert standby.health()["ok"]
