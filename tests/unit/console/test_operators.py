@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from csqa_loop.commands import operators
+from csqa_loop.commands import exports, operators
 from csqa_loop.commands.experiment import app as experiment_app
 from csqa_loop.cycle.adapters import TENSORS_FILE
 from csqa_loop.domain import events as e
@@ -90,6 +90,7 @@ def post(desk: Desk, action: str, **body: object):
 def run(*arguments: str) -> str:
     app = typer.Typer()
     operators.register(app)
+    app.add_typer(exports.app, name="adapters")
     app.add_typer(experiment_app, name="experiment")
     result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "300"})
     if result.exception and not isinstance(result.exception, SystemExit):
