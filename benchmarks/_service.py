@@ -208,7 +208,7 @@ def _telling(logs: Path) -> Iterator[None]:
     """Of a block that fails, the end of every service's log: they go with their folder."""
     try:
         yield
-    except BaseException:
+    except BaseException:  # also an interrupt: it is told and goes on
         for log in sorted(logs.glob("*.log")):
             print(f"--- the end of {log.name}:\n{log.read_text(errors='replace')[-1500:]}", file=sys.stderr)
         raise

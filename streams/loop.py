@@ -109,8 +109,8 @@ class LoopStream:
     async def _stop_on_error(self, work: Coroutine[Any, Any, R]) -> R:
         try:
             return await work
-        except Exception:
-            # What is foreseen (a bad record, a full disk) is handled before; after anything else going on would skip these records. The supervisor starts the loop again at the ledger's offsets.
+        except Exception:  # what is foreseen was handled before; after anything else, going on would skip these records
+            # The supervisor starts the loop again at the ledger's offsets.
             _log.critical("a batch could not be taken; the loop stops", exc_info=True)
             os.kill(os.getpid(), signal.SIGTERM)
             raise

@@ -55,8 +55,7 @@ def mortal_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Apache Kafka of the test's own, empty, to be killed and started at will."""
     reason = brokers.why_no_kafka()
     if reason or "KAFKA_HOME" not in os.environ:
-        # As above; and a cluster that CSQA_TEST_KAFKA names is somebody's: it is not ours to kill.
-        pytest.skip(reason or "a broker that can be killed needs KAFKA_HOME")
+        pytest.skip(reason or "a broker that can be killed needs KAFKA_HOME")  # the cluster of CSQA_TEST_KAFKA is not ours to kill
     broker = brokers.kafka(tmp_path_factory.mktemp("mortal-kafka"), private=True)
     broker.start()
     yield broker

@@ -82,9 +82,7 @@ def thumb(number: int, comment: str) -> e.FeedbackGiven:
 def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """One loop for all tests: each has questions with a word of its own, and searches for it."""
     if reason := browser.why_no_browser():
-        pytest.skip(
-            reason
-        )  # no package registry has a browser, and only root on Debian can be given one; what the page calls is tested without
+        pytest.skip(reason)  # no package registry has a browser; what the page calls is tested without one
     broker, port = brokers.embedded(), free_port()
     settings = Settings(
         var=tmp_path_factory.mktemp("var"),
@@ -121,7 +119,7 @@ async def _caught_up(url: str) -> None:
 @pytest.fixture
 async def chromium() -> AsyncIterator[Browser]:
     if reason := browser.why_no_browser():
-        pytest.skip(reason)  # as for `console`
+        pytest.skip(reason)  # no package registry has a browser, and only root on Debian is given one by `make test`
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=browser.executable(), args=browser.ARGUMENTS)
         yield launched

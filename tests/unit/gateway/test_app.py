@@ -13,8 +13,8 @@ from csqa_loop.domain.events import AnswerGiven, ArmExposed, BadCaseReported, Fe
 from csqa_loop.domain.identity import new_message_id, sign_feedback
 from csqa_loop.gateway.app import create_app
 from tests.fakes.gateway import SECRETS, World
+from tests.gateway_client import QUESTION, asked, refused
 
-QUESTION = {"model": "csqa", "messages": [{"role": "user", "content": "How many days to return electronics?"}], "user": "jane"}
 OPERATOR = {"Authorization": f"Bearer {SECRETS.operator_key}"}
 
 
@@ -33,26 +33,6 @@ async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
         assert world.parts._starting is not None
         await asyncio.wait_for(asyncio.shield(world.parts._starting), 5)
         yield client
-
-
-async def asked(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
-    response = await client.post("/v1/chat/completions", json=QUESTION | fields)
-    assert response.status_code == 200, response.text
-    body: dict[str, Any] = response.json()
-    return body
-
-
-def refused(response: httpx.Response, status: int) -> dict[str, Any]:
-    """The problem, in both of its forms."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = response.json()
-    assert body["status"] == status
-    assert body["title"]
-    assert body["error"]["message"] == body["detail"]
-    if status == 503:
-        assert int(response.headers["retry-after"]) > 0
-    return body
 
 
 async def test_an_answer_has_openais_form_and_the_extra_fields(client: httpx.AsyncClient, world: World) -> None:
@@ -298,32 +278,3 @@ async def test_metrics_count_without_naming_anybody(client: httpx.AsyncClient, w
     assert 'csqa_tokens_total{kind="completion"} 8.0' in text
     assert "jane" not in text
     assert "somewhere" not in text
-
-
-async def test_it_starts_before_kafka_and_becomes_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("csqa_loop.gateway.parts._BEAT_SECONDS", 0.01)
-    world = World(tmp_path).with_shop()
-    world.bus.down = world.model.down = True
-    app = create_app(world.settings, world.parts)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
-        assert (await client.get("/health")).status_code == 200
-        assert (await client.get("/ready")).status_code == 503
-        refused(await client.post("/v1/chat/completions", json=QUESTION), 503)
-        world.bus.down = world.model.down = False
-        assert world.parts._starting is not None
-        await asyncio.wait_for(asyncio.shield(world.parts._starting), 5)
-        ready = await client.get("/ready")
-        assert ready.status_code == 200, ready.text
-        assert ready.json()["deployment"] == 1
-        await asked(client)
-
-
-async def test_without_a_deployment_it_is_not_ready(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    app = create_app(world.settings, world.parts)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
-        assert world.parts._starting is not None
-        await asyncio.wait_for(asyncio.shield(world.parts._starting), 5)
-        assert "deployment" in (await client.get("/ready")).json()["missing"][0]
-        world.deploy()
-        assert (await client.get("/ready")).status_code == 200
