@@ -42,9 +42,14 @@ def _proof(secret: bytes, purpose: str, text: str) -> str:
     return hmac.digest(secret, f"{purpose}\n{text}".encode(), sha256).hex()
 
 
+def is_pseudonym(user: str) -> bool:
+    """Whether `user` stands for somebody already."""
+    return _PSEUDONYM.match(user) is not None
+
+
 def pseudonym(secret: bytes, user: str) -> str:
     """`u-` and 16 hex of a keyed hash. A pseudonym stays what it is, so that doing it twice changes nothing."""
-    return user if _PSEUDONYM.match(user) else f"u-{_proof(secret, 'user', user)[:16]}"
+    return user if is_pseudonym(user) else f"u-{_proof(secret, 'user', user)[:16]}"
 
 
 def conversation_alias(secret: bytes, conversation_id: str) -> str:

@@ -5,12 +5,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from csqa_loop.domain.events import DeadLettered, Event, derived_id
 
 
-@dataclass(frozen=True, slots=True)
-class LogRecord:
+class LogRecord(NamedTuple):
     """One record as it lies in the log."""
 
     topic: str

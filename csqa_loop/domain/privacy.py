@@ -16,11 +16,12 @@ _HALF_WIDTH = {0xFF10 + digit: str(digit) for digit in range(10)} | {
     ord(wide): narrow
     for wide, narrow in {"＠": "@", "．": ".", "－": "-", "（": "(", "）": ")", "＋": "+", "\u3000": " ", "\u00a0": " ", "–": "-"}.items()
 }
-_WORTH_A_LOOK = re.compile(r"[@＠]|\d(?:\D{0,3}\d){5}")
-"""Nothing below matches without an at sign or six digits close together."""
-_TELLING = b"@0123456789"
-_SILENT = bytes(sorted(set(range(256)) - set(_TELLING)))
-_FEWEST_DIGITS = 6
+# Nothing below matches without an at sign or six digits close together.
+_SHAPE = bytes(48 if 48 <= code <= 57 else 64 if code == 64 else 32 for code in range(256))
+"""Bytes of a text to digits, at signs and the rest."""
+_CLOSE = re.compile(rb"0(?: {0,3}0){5}")
+_FOREIGN = re.compile(f"[＠{''.join(chr(code) for code in range(0x80, 0x10000) if chr(code).isdecimal())}]")
+"""At signs and digits of other scripts: rare enough to look closely wherever there is one."""
 
 _BEFORE = r"(?<![0-9A-Za-z])(?<![0-9][.,-])"
 _AFTER = r"(?![0-9A-Za-z])(?![.,-][0-9])"
@@ -83,9 +84,7 @@ def mask(text: str) -> str:
     Replacing one number can uncover another that was glued to it, so it runs until nothing changes; each round removes digits or
     an at sign, hence it ends.
     """
-    if not _may_tell(text):
-        return text
-    while _WORTH_A_LOOK.search(text):
+    while may_tell(text):
         masked = _once(text)
         if masked == text:
             break
@@ -93,12 +92,12 @@ def mask(text: str) -> str:
     return text
 
 
-def _may_tell(text: str) -> bool:
-    """False for most texts, at a tenth of a search's cost: an ASCII text without an at sign and with fewer than six digits in all."""
-    if not text.isascii():
+def may_tell(text: str) -> bool:
+    """Whether there is anything in `text` that `mask` has to look at: an at sign, or six digits close together."""
+    shape = text.encode("ascii", "replace").translate(_SHAPE)  # one byte a character
+    if b"@" in shape or _CLOSE.search(shape):
         return True
-    telling = text.encode().translate(None, _SILENT)
-    return len(telling) >= _FEWEST_DIGITS or b"@" in telling
+    return not text.isascii() and _FOREIGN.search(text) is not None
 
 
 def _once(text: str) -> str:

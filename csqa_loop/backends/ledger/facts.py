@@ -1,13 +1,16 @@
-"""Events to table rows. One table a kind of event; JSON where a value has structure."""
+"""Events to Arrow tables, column by column: the fast way into DuckDB. One table a kind of event; JSON where a value has structure."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter, itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pydantic import TypeAdapter
 
 from csqa_loop.domain import events as e
+from csqa_loop.domain.intake import LogRecord
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 _TYPES: dict[str, pa.DataType] = {
@@ -20,136 +23,150 @@ _TYPES: dict[str, pa.DataType] = {
 _TEXT = pa.string()
 _MESSAGES = TypeAdapter(tuple[e.ChatMessage, ...])
 _CITATIONS = TypeAdapter(tuple[e.Citation, ...])
+_SAMPLING = TypeAdapter(e.Sampling)
 Row = dict[str, Any]
+Made = Mapping[str, Callable[[Sequence[Any]], Iterable[Any]]]
+"""Column name -> its values of some events of one kind; text may be UTF-8 bytes."""
+
+
+class Layout(NamedTuple):
+    """The columns of one kind's table, besides `event_id` and `occurred_at`."""
+
+    same: tuple[str, ...]
+    """Called like the fields they hold."""
+    made: Made = MappingProxyType({})
 
 
 class Fact(NamedTuple):
     """An event with what identifies it, worked out once."""
 
     event: e.Event
-    event_id: str
+    event_id: bytes
+    """The 16 bytes of the UUID."""
     body_sha: str
-    """Equal for equal facts, however their records were written."""
+    """Of the record's value. Equal ones are equal facts; different ones may be the same fact, written another way."""
 
 
-def fact_of(event: e.Event) -> Fact:
+def fact_of(event: e.Event, record: LogRecord) -> Fact:
     """The event as the ledger knows it."""
-    return Fact(event, str(event.event_id), hashlib.sha256(event.to_json()).hexdigest()[:32])
+    return Fact(event, event.event_id.bytes, hashlib.sha256(record.value or b"").hexdigest()[:32])
 
 
-def _exposure(event: e.ArmExposed) -> Row:
-    return {
-        "message_id": event.message_id, "conversation_id": event.conversation_id, "user": event.user,
-        "experiment": event.experiment, "arm": event.arm, "adapter": event.adapter,
-    }  # fmt: skip
+def _bodies(events: Sequence[e.Event]) -> Iterable[bytes]:
+    return [event.to_json() for event in events]
 
 
-def _answer(event: e.AnswerGiven) -> Row:
-    top = event.citations[0] if event.citations else None
-    return {
-        "message_id": event.message_id, "conversation_id": event.conversation_id, "user": event.user, "experiment": event.experiment,
-        "arm": event.arm, "adapter": event.adapter, "question": event.question, "messages": _MESSAGES.dump_json(event.messages).decode(),
-        "answer": event.answer, "source": event.source, "citations": _CITATIONS.dump_json(event.citations).decode(),
-        "policy_id": top.policy_id if top else "", "section": top.section if top else "", "index_version": event.index_version,
-        "as_of": event.as_of, "prompt_version": event.prompt_version,
-        "sampling": event.sampling.model_dump_json() if event.sampling else None, "confidence": event.confidence, "covered": event.covered,
-        "handoff": event.handoff, "latency_ms": event.latency_ms, "prompt_tokens": event.tokens.prompt, "completion_tokens": event.tokens.completion,
-    }  # fmt: skip
+def _messages(events: Sequence[e.AnswerGiven | e.ExampleImported]) -> Iterable[bytes]:
+    return [_MESSAGES.dump_json(event.messages) for event in events]
 
 
-def _feedback(event: e.FeedbackGiven) -> Row:
-    return {
-        "conversation_id": event.conversation_id, "message_id": event.message_id, "user": event.user, "thumb": event.thumb, "comment": event.comment,
-    }  # fmt: skip
+def _of_top_citation(field: str) -> Callable[[Sequence[e.AnswerGiven]], Iterable[str]]:
+    return lambda events: [getattr(event.citations[0], field) if event.citations else "" for event in events]
 
 
-def _bad_case(event: e.BadCaseReported) -> Row:
-    return {
-        "conversation_id": event.conversation_id, "message_id": event.message_id, "reason": event.reason,
-        "corrected_answer": event.corrected_answer, "reviewer": event.reviewer,
-    }  # fmt: skip
-
-
-def _review(event: e.ReviewDecided) -> Row:
-    return {
-        "conversation_id": event.conversation_id, "review_id": event.review_id, "kind": event.kind, "subject": event.subject,
-        "message_id": event.message_id, "action": event.action, "corrected_answer": event.corrected_answer, "reviewer": event.reviewer,
-        "note": event.note,
-    }  # fmt: skip
-
-
-def _proposal(event: e.AnswerProposed) -> Row:
-    return {
-        "conversation_id": event.conversation_id, "message_id": event.message_id, "method": event.method, "answer": event.answer,
-        "adapter": event.adapter, "judge_model": event.judge_model, "judge_prompt_version": event.judge_prompt_version,
-    }  # fmt: skip
-
-
-def _example(event: e.ExampleImported) -> Row:
-    return {
-        "conversation_id": event.conversation_id, "messages": _MESSAGES.dump_json(event.messages).decode(), "answer": event.answer,
-        "rejected": event.rejected, "liked": event.liked, "category": event.category, "split": event.split, "origin": event.origin,
-        "generator": event.generator, "operator": event.operator,
-    }  # fmt: skip
-
-
-def _policy(event: e.PolicyPublished | e.PolicyWithdrawn) -> Row:
-    published = event if isinstance(event, e.PolicyPublished) else None
-    return {
-        "policy_id": event.policy_id, "withdrawn": published is None, "version": published and published.version,
-        "title": published and published.title, "body": event.model_dump_json(),
-    }  # fmt: skip
-
-
-def _training(event: e.TrainingEvent) -> Row:
-    return {"run_id": event.run_id, "attempt": event.attempt, "type": event.type, "body": event.model_dump_json()}
-
-
-def _decision(event: e.DecisionEvent) -> Row:
-    return {"experiment_id": event.experiment_id, "type": event.type, "body": event.model_dump_json()}
-
-
-def _deployment(event: e.DeploymentChanged) -> Row:
-    return {
-        "revision": event.revision, "champion": event.champion, "challenger": event.challenger, "candidate": event.candidate,
-        "share": event.share, "experiment": event.experiment, "body": event.model_dump_json(),
-    }  # fmt: skip
-
-
-_TABLES: tuple[tuple[tuple[type[e.Event], ...], str, Callable[[Any], Row]], ...] = (
-    ((e.ArmExposed,), "exposures", _exposure),
-    ((e.AnswerGiven,), "answers", _answer),
-    ((e.FeedbackGiven,), "feedback", _feedback),
-    ((e.BadCaseReported,), "bad_cases", _bad_case),
-    ((e.ReviewDecided,), "reviews", _review),
-    ((e.AnswerProposed,), "proposals", _proposal),
-    ((e.ExampleImported,), "examples", _example),
-    ((e.PolicyPublished, e.PolicyWithdrawn), "policies", _policy),
-    ((e.TrainingEvent,), "training_events", _training),
-    ((e.DecisionEvent,), "decisions", _decision),
-    ((e.DeploymentChanged,), "deployments", _deployment),
+_ANSWER = Layout(
+    (
+        "message_id", "conversation_id", "user", "experiment", "arm", "adapter", "question", "answer", "source", "index_version", "as_of",
+        "prompt_version", "confidence", "covered", "handoff", "latency_ms",
+    ),
+    {
+        "messages": _messages,
+        "citations": lambda events: [_CITATIONS.dump_json(event.citations) for event in events],
+        "policy_id": _of_top_citation("policy_id"),
+        "section": _of_top_citation("section"),
+        "sampling": lambda events: [event.sampling and _SAMPLING.dump_json(event.sampling) for event in events],
+        "prompt_tokens": lambda events: [event.tokens.prompt for event in events],
+        "completion_tokens": lambda events: [event.tokens.completion for event in events],
+    },
+)  # fmt: skip
+_PUBLISHED = Layout(("policy_id", "version", "title"), {"withdrawn": lambda events: [False] * len(events), "body": _bodies})
+_WITHDRAWN = Layout(("policy_id",), {"withdrawn": lambda events: [True] * len(events), "body": _bodies})
+_EXAMPLE = Layout(
+    ("conversation_id", "answer", "rejected", "liked", "category", "split", "origin", "generator", "operator"), {"messages": _messages}
 )
-FACT_TABLES = ("events", *(table for _, table, _ in _TABLES))
+_TABLES: tuple[tuple[type[e.Event], str, Layout], ...] = (
+    (e.ArmExposed, "exposures", Layout(("message_id", "conversation_id", "user", "experiment", "arm", "adapter"))),
+    (e.AnswerGiven, "answers", _ANSWER),
+    (e.FeedbackGiven, "feedback", Layout(("conversation_id", "message_id", "user", "thumb", "comment"))),
+    (e.BadCaseReported, "bad_cases", Layout(("conversation_id", "message_id", "reason", "corrected_answer", "reviewer"))),
+    (
+        e.ReviewDecided,
+        "reviews",
+        Layout(("conversation_id", "review_id", "kind", "subject", "message_id", "action", "corrected_answer", "reviewer", "note")),
+    ),
+    (
+        e.AnswerProposed,
+        "proposals",
+        Layout(("conversation_id", "message_id", "method", "answer", "adapter", "judge_model", "judge_prompt_version")),
+    ),
+    (e.ExampleImported, "examples", _EXAMPLE),
+    (e.PolicyPublished, "policies", _PUBLISHED),
+    (e.PolicyWithdrawn, "policies", _WITHDRAWN),
+    (e.TrainingEvent, "training_events", Layout(("run_id", "attempt", "type"), {"body": _bodies})),
+    (e.DecisionEvent, "decisions", Layout(("experiment_id", "type"), {"body": _bodies})),
+    (
+        e.DeploymentChanged,
+        "deployments",
+        Layout(("revision", "champion", "challenger", "candidate", "share", "experiment"), {"body": _bodies}),
+    ),
+)
+FACT_TABLES = ("events", *dict.fromkeys(table for _, table, _ in _TABLES))
 """One row an event."""
 DERIVED_TABLES = ("pairs", "blames", "ratings")
 """Functions of the set of events. `csqa ledger hash` covers both."""
 
 
-_ROW_OF = {kind: (table, make) for kind in e.EVENTS for kinds, table, make in _TABLES if issubclass(kind, kinds)}
+_TABLE_OF = {kind: (table, layout) for kind in e.EVENTS for parent, table, layout in _TABLES if issubclass(kind, parent)}
 
 
-def rows_by_table(facts: Iterable[Fact]) -> dict[str, list[Row]]:
+def identities(facts: Sequence[Fact]) -> pa.Table:
+    """The column `event_id`."""
+    return pa.table({"event_id": _ids(facts)})
+
+
+def tables_of(facts: Iterable[Fact]) -> dict[str, pa.Table]:
     """Every event's row in `events` and in the table of its kind."""
-    rows: dict[str, list[Row]] = {"events": []}
-    for event, event_id, body_sha in facts:
-        head = {"event_id": event_id, "occurred_at": event.occurred_at}
-        rows["events"].append({**head, "topic": event.topic, "type": event.type, "key": event.key, "body_sha": body_sha})
-        if type(event) in _ROW_OF:
-            table, make = _ROW_OF[type(event)]
-            rows.setdefault(table, []).append({**head, **make(event)})
-    return rows
+    kinds: dict[type[e.Event], list[Fact]] = {}
+    for fact in facts:
+        kinds.setdefault(type(fact.event), []).append(fact)
+    parts: dict[str, list[pa.Table]] = {}
+    for kind, some in kinds.items():
+        happened = [fact.event for fact in some]
+        head = {
+            "event_id": _ids(some),
+            "occurred_at": _column("occurred_at", map(attrgetter("occurred_at"), happened)),
+        }
+        told = {
+            "topic": pa.repeat(kind.topic, len(some)),
+            "type": pa.repeat(e.type_name(kind), len(some)),
+            "key": _column("key", map(attrgetter(kind.key_field), happened)),
+            "body_sha": _column("body_sha", (fact.body_sha for fact in some)),
+        }
+        parts.setdefault("events", []).append(pa.table(head | told))
+        if kind in _TABLE_OF:
+            table, layout = _TABLE_OF[kind]
+            parts.setdefault(table, []).append(pa.table(head | _own(layout, happened)))
+    return {table: pa.concat_tables(some, promote_options="default") for table, some in parts.items()}
 
 
-def arrow(rows: list[Row]) -> pa.Table:
-    """Rows of one table as Arrow, the fast way into DuckDB."""
-    return pa.table({name: pa.array([row[name] for row in rows], _TYPES.get(name, _TEXT)) for name in rows[0]})
+def _own(layout: Layout, events: Sequence[e.Event]) -> dict[str, pa.Array]:
+    pick = itemgetter(*layout.same, "event_id")
+    # Event by event, then turned: what belongs to one event lies close together. An id more, as one name alone would pick no tuple.
+    *same, _ = zip(*(pick(vars(event)) for event in events), strict=True)
+    return {
+        name: _column(name, values)
+        for name, values in (*zip(layout.same, same, strict=True), *((name, of(events)) for name, of in layout.made.items()))
+    }
+
+
+def arrow(rows: Sequence[Row]) -> pa.Table:
+    """Rows of one table as Arrow."""
+    return pa.table({name: _column(name, (row[name] for row in rows)) for name in rows[0]})
+
+
+def _ids(facts: Sequence[Fact]) -> pa.Array:
+    return pa.ExtensionArray.from_storage(pa.uuid(), pa.array([fact.event_id for fact in facts], pa.binary(16)))
+
+
+def _column(name: str, values: Iterable[Any]) -> pa.Array:
+    return pa.array(list(values), _TYPES.get(name, _TEXT))

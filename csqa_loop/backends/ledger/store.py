@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import IO
 
 import duckdb
+import pyarrow as pa
 
 from csqa_loop.backends.ledger.derive import Derivation
-from csqa_loop.backends.ledger.facts import Fact, Row, arrow, fact_of, rows_by_table
+from csqa_loop.backends.ledger.facts import Fact, Row, arrow, fact_of, identities, tables_of
 from csqa_loop.domain.errors import PermanentError, TransientError
 from csqa_loop.domain.events import ExampleImported
-from csqa_loop.domain.intake import Batch, Letter, Mark
+from csqa_loop.domain.intake import Batch, Letter, LogRecord, Mark
 from csqa_loop.domain.preferences import PairPolicy
 
 # A COMMIT that the disk refuses is a TransactionException; what comes after it may be a FatalException.
@@ -173,34 +174,56 @@ class Ledger:
 
     def _sift(self, batch: Batch) -> tuple[list[Fact], list[Letter]]:
         """New facts, once each; a known id with another body is a dead letter. An example is its content: from another file it is the same."""
-        facts = [fact_of(event) for event, _ in batch.facts]
-        known = self._bodies_of([fact.event_id for fact in facts])
-        fresh: list[Fact] = []
-        conflicts: list[Letter] = []
-        for fact, (event, record) in zip(facts, batch.facts, strict=True):
-            if fact.event_id not in known:
-                known[fact.event_id] = fact.body_sha
-                fresh.append(fact)
-            elif known[fact.event_id] != fact.body_sha and not isinstance(event, ExampleImported):
-                reason = f"{event.type} {fact.event_id}: this event_id is known with another body"
-                conflicts.append(Letter(record, reason, event_id=fact.event_id))
-        return fresh, conflicts
-
-    def _bodies_of(self, event_ids: list[str]) -> dict[str, str]:
-        """event_id -> body_sha of those that the ledger holds."""
-        if not event_ids:
-            return {}
-        with self._incoming([{"event_id": event_id} for event_id in event_ids]):
-            return dict(
-                self.connection.execute(
-                    "SELECT event_id::VARCHAR, body_sha FROM events WHERE event_id IN (SELECT event_id::UUID FROM incoming)"
-                ).fetchall()
+        facts = [fact_of(event, record) for event, record in batch.facts]
+        known = self._bodies_of(facts)
+        fresh: dict[bytes, Fact] = {}
+        restated: list[tuple[Fact, LogRecord]] = []
+        for fact, (_, record) in zip(facts, batch.facts, strict=True):
+            if fact.event_id in known:
+                if known[fact.event_id] != fact.body_sha:
+                    restated.append((fact, record))
+            elif (first := fresh.setdefault(fact.event_id, fact)) is not fact and first.event != fact.event:
+                restated.append((fact, record))
+        same = self._held_already([fact for fact, _ in restated if fact.event_id in known]) if restated else set()
+        conflicts = [
+            Letter(
+                record,
+                f"{fact.event.type} {fact.event.event_id}: this event_id is known with another body",
+                event_id=str(fact.event.event_id),
             )
+            for fact, record in restated
+            if not (isinstance(fact.event, ExampleImported) or (fact.event_id, fact.body_sha) in same)
+        ]
+        return list(fresh.values()), conflicts
+
+    def _bodies_of(self, facts: Sequence[Fact]) -> dict[bytes, str]:
+        """event_id -> body_sha of those that the ledger holds."""
+        if not facts:
+            return {}
+        with self._incoming(identities(facts)):
+            rows = self.connection.execute(
+                "SELECT event_id, body_sha FROM events WHERE event_id IN (SELECT event_id FROM incoming)"
+            ).fetchall()
+        return {event_id.bytes: body_sha for event_id, body_sha in rows}
+
+    def _held_already(self, facts: Sequence[Fact]) -> set[tuple[bytes, str]]:
+        """(event_id, body_sha) of those whose row the ledger holds just so: the same fact in a record that was written another way."""
+        same: set[tuple[bytes, str]] = set()
+        # One at a time: they are rare, and one id may come with several bodies.
+        for fact in facts:
+            for table, made in tables_of([fact]).items():
+                if table == "events":
+                    continue
+                alike = " AND ".join(f'held."{name}" IS NOT DISTINCT FROM incoming."{name}"' for name in made.column_names)
+                with self._incoming(made):
+                    found = self.connection.execute(f"SELECT 1 FROM {table} held, incoming WHERE {alike}").fetchone()  # noqa: S608 - table and column names are ours
+                if found:
+                    same.add((fact.event_id, fact.body_sha))
+        return same
 
     def _insert_facts(self, fresh: Sequence[Fact]) -> None:
-        if fresh:
-            for table, rows in rows_by_table(fresh).items():
-                self._append(table, rows)
+        for table, rows in tables_of(fresh).items():
+            self._insert(table, rows)
 
     def _insert_letters(self, letters: Sequence[Letter]) -> None:
         once = {letter.letter_id: letter for letter in letters}
@@ -251,13 +274,16 @@ class Ledger:
         self.connection.execute("UPDATE dead_letters SET published = true WHERE letter_id IN (SELECT unnest($1))", [list(letter_ids)])
 
     def _append(self, table: str, rows: list[Row], conflict: str = "") -> None:
+        self._insert(table, arrow(rows), conflict)
+
+    def _insert(self, table: str, rows: pa.Table, conflict: str = "") -> None:
         with self._incoming(rows):
             self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming {conflict}")  # noqa: S608 - table names are ours
 
     @contextmanager
-    def _incoming(self, rows: list[Row]) -> Iterator[None]:
+    def _incoming(self, rows: pa.Table) -> Iterator[None]:
         """Rows as a table called `incoming`: lists handed over as parameters cost DuckDB an object a value."""
-        self.connection.register("incoming", arrow(rows))
+        self.connection.register("incoming", rows)
         try:
             yield
         finally:

@@ -7,11 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from csqa_loop.domain import topics
 from csqa_loop.domain.events.common import BASE, AdapterName, Arm, Event, Id, Int32, Moment, PolicyVersion, Text
 
+_CONFIG = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
 
 class ChatMessage(BaseModel):
     """One message exactly as the model got it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = _CONFIG
     role: Literal["system", "user", "assistant"]
     content: str
 
@@ -19,7 +21,7 @@ class ChatMessage(BaseModel):
 class Citation(BaseModel):
     """A chunk that was in the prompt. Best first. `score` is the cosine similarity to the question."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = _CONFIG
     chunk_id: Id
     policy_id: Id
     version: PolicyVersion
@@ -30,7 +32,7 @@ class Citation(BaseModel):
 class Sampling(BaseModel):
     """How the answer was drawn."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = _CONFIG
     temperature: float
     top_p: float
     max_tokens: Int32 = Field(ge=0)
@@ -40,7 +42,7 @@ class Sampling(BaseModel):
 class Tokens(BaseModel):
     """Token counts as the model server reports them."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = _CONFIG
     prompt: Int32 = Field(ge=0)
     completion: Int32 = Field(ge=0)
 
@@ -64,6 +66,8 @@ class AnswerGiven(Event):
 
     `adapter` is what generated the answer, which differs from the exposed one when a replica lacked the adapter.
     """
+
+    model_config = _CONFIG
 
     topic: ClassVar[str] = topics.CHATS
     key_field: ClassVar[str] = "conversation_id"

@@ -1,5 +1,6 @@
 """The ledger on real DuckDB files."""
 
+import json
 import random
 from pathlib import Path
 
@@ -52,6 +53,31 @@ def test_a_known_id_with_another_body_is_a_dead_letter(ledger: Ledger) -> None:
 def test_same_id_twice_in_one_batch(ledger: Ledger) -> None:
     assert ledger.take(make.batch(make.thumb(1), make.thumb(1))) == 1
     assert count(ledger, "dead_letters") == 0
+
+
+def written_another_way(event: e.Event, offset: int = 0) -> LogRecord:
+    body = json.loads(event.to_json()) | {"added_later": 1}
+    return make.record(event, offset)._replace(value=json.dumps(dict(sorted(body.items())), indent=1).encode())
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("event", [make.answer(1), make.thumb(1), make.bad_case(1), make.policy("30 days"), make.review(1)])
+def test_one_fact_written_two_ways_is_one_fact(ledger: Ledger, event: e.Event, *, together: bool) -> None:
+    records = [make.record(event, 0), written_another_way(event, 1)]
+    for some in [records] if together else [[one] for one in records]:
+        ledger.take(sort_out(some, lambda same: same))
+    assert (count(ledger, "events"), count(ledger, "dead_letters")) == (1, 0)
+
+
+def test_an_id_restated_in_one_batch_is_a_dead_letter(ledger: Ledger) -> None:
+    assert ledger.take(make.batch(make.thumb(1, "down"), make.thumb(1, "up"), make.thumb(1, "down"))) == 1
+    assert count(ledger, "dead_letters") == 1
+
+
+def test_an_id_restated_as_another_kind_is_a_dead_letter(ledger: Ledger) -> None:
+    ledger.take(make.batch(make.thumb(1)))
+    assert ledger.take(make.batch(make.bad_case(1).model_copy(update={"event_id": make.thumb(1).event_id}))) == 0
+    assert count(ledger, "dead_letters") == 1
 
 
 def test_a_bad_record_leaves_its_neighbours_alone(ledger: Ledger) -> None:
