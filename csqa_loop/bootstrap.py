@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from csqa_loop.cycle.jobs import Trainer
     from csqa_loop.cycle.prefer import AnswerProposer
     from csqa_loop.cycle.promote import Reconciler
-    from csqa_loop.cycle.record import Guard
     from csqa_loop.cycle.train import RunPolicy
 
 
@@ -151,7 +149,6 @@ class LoopParts:
     examiner: "Examiner"
     reconciler: "Reconciler"
     decider: "Decider"
-    guard: "Guard"
     analytics: "AnalyticsPublisher"
     judge: "EndpointJudge | None"
     proposer: "AnswerProposer | None"
@@ -175,7 +172,6 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.cycle.contest import Contest
     from csqa_loop.cycle.decide import Decider
     from csqa_loop.cycle.experiment import Examiner, contract_of
-    from csqa_loop.cycle.guard import guard
     from csqa_loop.cycle.prefer import AnswerProposer
     from csqa_loop.cycle.promote import Reconciler
     from csqa_loop.cycle.run_directory import RunConfig
@@ -229,7 +225,6 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         examiner,
         reconciler,
         decider,
-        partial(guard, secrets.secret),
         analytics,
         judge,
         proposer,

@@ -22,12 +22,13 @@ from csqa_loop.console.app import create_console
 from csqa_loop.cycle.publish import Housekeeper
 from csqa_loop.cycle.record import Recorder
 from csqa_loop.domain.errors import CsqaError, TransientError
-from csqa_loop.domain.intake import Batch, LogRecord
+from csqa_loop.domain.intake import LogRecord
 from csqa_loop.domain.topics import FACT_TOPICS
 from csqa_loop.settings import Settings
 from streams.log_intake import Intake, until_answered
 from streams.raw import undecoded, without_headers
 from streams.serving import serve as serve_http
+from streams.sorting import Sorter
 
 _log = logging.getLogger(__name__)
 GROUP = "csqa-loop"
@@ -36,6 +37,8 @@ _BEAT_SECONDS = 1.0
 _STOP_SECONDS = 10.0
 _SHORTEST_BEAT_SECONDS = 0.5
 _GARBAGE_THRESHOLD = 500_000
+_IN_HAND = 3
+"""Batches: one being sorted out, one written, one that waits for either."""
 
 
 class LoopStream:
@@ -44,11 +47,13 @@ class LoopStream:
     def __init__(self, settings: Settings) -> None:
         self.parts = bootstrap.build_loop(settings, horizon=self._horizon)
         self.intake = Intake(self.parts, lambda: self._subscriber.consumer, self._written)
-        self._recorder = Recorder(self.parts.ledger.take, self.parts.guard)
+        self._sort_out = Sorter(self.parts.secrets.secret)
+        self._recorder = Recorder(self.parts.ledger.take)
         self._housekeeper = Housekeeper(self.parts.ledger, self.parts.bus)
         self._phase = "starting"
         self._trouble: str | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._in_hand = asyncio.Semaphore(_IN_HAND)
         self._committing: asyncio.Task[None] | None = None
         self._uncommitted: dict[TopicPartition, int] = {}
         self._broker = KafkaBroker(settings.kafka_servers, logger=None, allow_auto_create_topics=False)
@@ -72,20 +77,26 @@ class LoopStream:
         return self.intake.horizon()
 
     async def take(self, message: KafkaMessage) -> None:
-        """One batch of raw records: decoded while the one before it is written, and written after that one is durable."""
+        """One batch of raw records, on its way: sorted out beside the batches before it, written after them."""
         raw = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
         records = [to_record(record) for record in raw]
-        batch = await self._stop_on_error(self._recorder.sort_out(records))
-        if self._writing is not None:
-            await asyncio.shield(self._writing)  # raises where the loop is stopping: nothing may be written after a batch that was not
-        self._writing = asyncio.create_task(self._write(batch, records))
+        await self._in_hand.acquire()
+        if self._writing is not None and self._writing.done():
+            self._writing.result()  # raises where the loop is stopping
+        self._writing = asyncio.create_task(self._see_through(records, self._writing))
 
-    async def _write(self, batch: Batch, records: list[LogRecord]) -> None:
+    async def _see_through(self, records: list[LogRecord], before: asyncio.Task[None] | None) -> None:
         """At least once: the batch is durable in the ledger before Kafka may forget it."""
-        await self._stop_on_error(self._recorder.record(batch))
+        try:
+            rows = await self._stop_on_error(self._sort_out(records))
+            if before is not None:
+                await asyncio.shield(before)  # raises: nothing may be written after a batch that was not
+            await self._stop_on_error(self._recorder.record(rows))
+        finally:
+            self._in_hand.release()
         self.intake.taken(records)
-        # By name: the consumer's own position is already that of the batch which is being decoded.
-        self._uncommitted |= {TopicPartition(mark.topic, mark.partition): mark.next_offset for mark in batch.marks}
+        # By name: the consumer's own position is already that of a later batch.
+        self._uncommitted |= {TopicPartition(mark.topic, mark.partition): mark.next_offset for mark in rows.marks}
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit())
 
@@ -171,6 +182,7 @@ class LoopStream:
         """Leave the group, then let go of the ledger."""
         await _quietly(self._broker.stop())
         await _quietly(self._written())
+        await _quietly(self._sort_out.close())
         if self._phase in {"reading", "deciding"}:
             await _quietly(self.parts.analytics.beat(last=True))
         await self.parts.close()

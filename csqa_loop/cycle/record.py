@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
 from csqa_loop.domain.errors import PermanentError, TransientError
 from csqa_loop.domain.events import Event
@@ -13,6 +14,8 @@ from csqa_loop.domain.wire import decode
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 10.0
 
+R = TypeVar("R")
+"""A batch as the ledger wants it."""
 Guard = Callable[[Event], Event]
 """Pseudonymises and masks; doing it twice changes nothing."""
 
@@ -29,20 +32,15 @@ def sort_out(records: Sequence[LogRecord], guard: Guard) -> Batch:
     return Batch(facts=facts, letters=letters, marks=marks_of(records))
 
 
-class Recorder:
+class Recorder(Generic[R]):
     """Takes batches until they are taken: a refused disk is waited for, and nothing is committed to Kafka meanwhile."""
 
-    def __init__(self, take: Callable[[Batch], Awaitable[int]], guard: Guard) -> None:
+    def __init__(self, take: Callable[[R], Awaitable[int]]) -> None:
         self._take = take
-        self._guard = guard
         self.trouble: str | None = None
         """Why the ledger takes nothing at present."""
 
-    async def sort_out(self, records: Sequence[LogRecord]) -> Batch:
-        """As `sort_out`, on a thread: the event loop goes on, and the batch before this one is written meanwhile."""
-        return await asyncio.to_thread(sort_out, records, self._guard)
-
-    async def record(self, batch: Batch) -> int:
+    async def record(self, batch: R) -> int:
         """Return once the batch is durable; the number of new facts."""
         pause = 0.2
         while True:

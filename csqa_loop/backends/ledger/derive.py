@@ -1,27 +1,18 @@
 """Pairs, blames and ratings out of the facts: rebuilt for whatever a batch touches, so that they never depend on the order of arrival."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from csqa_loop.backends.ledger import evidence
 from csqa_loop.backends.ledger.evidence import Complaint, Proposal, Told, utc
 from csqa_loop.backends.ledger.timeline import Timeline
 from csqa_loop.domain.blame import Blame, Case, Fault, blame
-from csqa_loop.domain.events import (
-    AnswerGiven,
-    AnswerProposed,
-    BadCaseReported,
-    Event,
-    ExampleImported,
-    FeedbackGiven,
-    PolicyPublished,
-    PolicyWithdrawn,
-    ReviewDecided,
-)
+from csqa_loop.domain.events import PolicyPublished, PolicyWithdrawn
 from csqa_loop.domain.preferences import (
     Answer,
     Better,
@@ -40,6 +31,14 @@ _VERSION = 1
 """Raised when the same events must make other rows than before."""
 _PART = 5_000
 """Messages that are derived at once when everything is."""
+_SAID_ABOUT = (
+    ("feedback", "message_id"),
+    ("bad_cases", "message_id"),
+    ("reviews", "message_id"),
+    ("proposals", "message_id"),
+    ("examples", "conversation_id"),
+)
+"""(table, column that names the message) of what is said about answers."""
 Append = Callable[[str, list[dict[str, Any]]], None]
 _Row = dict[str, Any]
 
@@ -74,23 +73,22 @@ class Derivation:
         """Make everything anew from the facts."""
         for table in ("pairs", "blames", "ratings", "derivation"):
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
-        rows = self._connection.execute(
-            "SELECT message_id FROM feedback UNION SELECT message_id FROM bad_cases UNION SELECT message_id FROM reviews "
-            "UNION SELECT message_id FROM proposals UNION SELECT conversation_id FROM examples ORDER BY 1"
-        ).fetchall()
+        said = " UNION ".join(f"SELECT {column} FROM {table}" for table, column in _SAID_ABOUT)  # noqa: S608 - our own names
+        rows = self._connection.execute(f"{said} ORDER BY 1").fetchall()
         names = [name for (name,) in rows]
         for start in range(0, len(names), _PART):
             self._derive(names[start : start + _PART])
         self._connection.execute("INSERT INTO derivation VALUES (?)", [self._sha()])
 
-    def follow(self, fresh: Sequence[Event]) -> None:
-        """Bring the tables up to what `fresh` adds to the facts, which are inserted already."""
-        touched = {
-            event.message_id for event in fresh if isinstance(event, FeedbackGiven | BadCaseReported | ReviewDecided | AnswerProposed)
-        }
-        touched |= {event.conversation_id for event in fresh if isinstance(event, ExampleImported)}
-        touched |= self._waiting(event.message_id for event in fresh if isinstance(event, AnswerGiven))
-        since = self._timeline.take([event for event in fresh if isinstance(event, PolicyPublished | PolicyWithdrawn)])
+    def follow(self, fresh: Mapping[str, pa.Table]) -> None:
+        """Bring the tables up to what `fresh` adds to the facts (rows a table), which are inserted already."""
+        touched: set[str] = set()
+        for table, column in _SAID_ABOUT:
+            if table in fresh:
+                touched.update(fresh[table][column].to_pylist())
+        if "answers" in fresh:
+            touched |= self._waiting(fresh["answers"].select(["message_id"]))
+        since = self._timeline.take(_changes(fresh["policies"])) if "policies" in fresh else None
         if since is not None:
             rows = self._connection.execute("SELECT DISTINCT message_id FROM blames WHERE answered_at >= ?", [since]).fetchall()
             touched |= {name for (name,) in rows}
@@ -99,17 +97,18 @@ class Derivation:
 
     # --- what a set of messages comes to ----------------------------------------------------------------------------
 
-    def _waiting(self, answered: Iterable[str]) -> set[str]:
+    def _waiting(self, answered: pa.Table) -> set[str]:
         """Of the messages answered just now, those about which something was said before."""
-        names = list(answered)
-        if not names:
-            return set()
-        rows = self._connection.execute(
-            "SELECT message_id FROM feedback WHERE message_id IN (SELECT unnest($1)) UNION SELECT message_id FROM bad_cases WHERE message_id IN (SELECT unnest($1)) "
-            "UNION SELECT message_id FROM reviews WHERE message_id IN (SELECT unnest($1)) UNION SELECT message_id FROM proposals WHERE message_id IN (SELECT unnest($1))",
-            [names],
-        ).fetchall()
-        return {name for (name,) in rows}
+        self._connection.register("answered", answered)
+        try:
+            said = " UNION ".join(
+                f"SELECT {column} FROM {table} WHERE {column} IN (SELECT message_id FROM answered)"  # noqa: S608 - our own names
+                for table, column in _SAID_ABOUT
+                if column == "message_id"
+            )
+            return {name for (name,) in self._connection.execute(said).fetchall()}
+        finally:
+            self._connection.unregister("answered")
 
     def _derive(self, names: list[str]) -> None:
         rated_before, asked_before = self._keys("ratings", "prompt_key", names), self._keys("pairs", "question_key", names)
@@ -215,6 +214,13 @@ class Derivation:
 
     def _sha(self) -> str:
         return hashlib.sha256(f"{_VERSION}\n{self._policy}".encode()).hexdigest()[:16]
+
+
+def _changes(policies: pa.Table) -> list[PolicyPublished | PolicyWithdrawn]:
+    return [
+        (PolicyWithdrawn if withdrawn else PolicyPublished).model_validate_json(body)
+        for withdrawn, body in zip(policies["withdrawn"].to_pylist(), policies["body"].to_pylist(), strict=True)
+    ]
 
 
 def _pair_rows(pairs: Sequence[Pair], prompt_keys: Sequence[str | None]) -> list[_Row]:

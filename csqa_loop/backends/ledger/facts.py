@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from csqa_loop.domain import events as e
-from csqa_loop.domain.intake import LogRecord
+from csqa_loop.domain.intake import Batch, Letter, LogRecord, Mark
 
 _MOMENT = pa.timestamp("us", tz="UTC")
 _TYPES: dict[str, pa.DataType] = {
@@ -38,18 +39,30 @@ class Layout(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """An event with what identifies it, worked out once."""
+    """An event and where it stands in its batch."""
 
     event: e.Event
-    event_id: bytes
-    """The 16 bytes of the UUID."""
+    place: int
     body_sha: str
     """Of the record's value. Equal ones are equal facts; different ones may be the same fact, written another way."""
 
 
-def fact_of(event: e.Event, record: LogRecord) -> Fact:
-    """The event as the ledger knows it."""
-    return Fact(event, event.event_id.bytes, hashlib.sha256(record.value or b"").hexdigest()[:32])
+@dataclass(frozen=True)
+class Rows:
+    """One batch as the ledger takes it. It can be pickled: another process may have laid it out."""
+
+    tables: Mapping[str, pa.Table]
+    """Of `FACT_TABLES`, as far as there are rows; all columns of the table, and `place`."""
+    records: Sequence[LogRecord]
+    """The record of each place."""
+    letters: Sequence[Letter]
+    marks: Sequence[Mark]
+
+
+def lay_out(batch: Batch) -> Rows:
+    """The batch in columns, repeated events included."""
+    facts = (Fact(event, place, hashlib.sha256(record.value or b"").hexdigest()[:32]) for place, (event, record) in enumerate(batch.facts))
+    return Rows(_tables(facts), [record for _, record in batch.facts], batch.letters, batch.marks)
 
 
 def _bodies(events: Sequence[e.Event]) -> Iterable[bytes]:
@@ -119,28 +132,24 @@ DERIVED_TABLES = ("pairs", "blames", "ratings")
 _TABLE_OF = {kind: (table, layout) for kind in e.EVENTS for parent, table, layout in _TABLES if issubclass(kind, parent)}
 
 
-def identities(facts: Sequence[Fact]) -> pa.Table:
-    """The column `event_id`."""
-    return pa.table({"event_id": _ids(facts)})
-
-
-def tables_of(facts: Iterable[Fact]) -> dict[str, pa.Table]:
+def _tables(facts: Iterable[Fact]) -> dict[str, pa.Table]:
     """Every event's row in `events` and in the table of its kind."""
     kinds: dict[type[e.Event], list[Fact]] = {}
     for fact in facts:
         kinds.setdefault(type(fact.event), []).append(fact)
     parts: dict[str, list[pa.Table]] = {}
     for kind, some in kinds.items():
-        happened = [fact.event for fact in some]
+        happened, places, shas = zip(*some, strict=True)
         head = {
-            "event_id": _ids(some),
-            "occurred_at": _column("occurred_at", map(attrgetter("occurred_at"), happened)),
+            "place": pa.array(places, pa.int32()),
+            "event_id": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([event.event_id.bytes for event in happened], pa.binary(16))),
+            "occurred_at": _column("occurred_at", [event.occurred_at for event in happened]),
         }
         told = {
             "topic": pa.repeat(kind.topic, len(some)),
             "type": pa.repeat(e.type_name(kind), len(some)),
             "key": _column("key", map(attrgetter(kind.key_field), happened)),
-            "body_sha": _column("body_sha", (fact.body_sha for fact in some)),
+            "body_sha": _column("body_sha", shas),
         }
         parts.setdefault("events", []).append(pa.table(head | told))
         if kind in _TABLE_OF:
@@ -162,10 +171,6 @@ def _own(layout: Layout, events: Sequence[e.Event]) -> dict[str, pa.Array]:
 def arrow(rows: Sequence[Row]) -> pa.Table:
     """Rows of one table as Arrow."""
     return pa.table({name: _column(name, (row[name] for row in rows)) for name in rows[0]})
-
-
-def _ids(facts: Sequence[Fact]) -> pa.Array:
-    return pa.ExtensionArray.from_storage(pa.uuid(), pa.array([fact.event_id for fact in facts], pa.binary(16)))
 
 
 def _column(name: str, values: Iterable[Any]) -> pa.Array:

@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,14 +13,21 @@ from typing import IO
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from csqa_loop.backends.ledger.derive import Derivation
-from csqa_loop.backends.ledger.facts import Fact, Row, arrow, fact_of, identities, tables_of
+from csqa_loop.backends.ledger.facts import Row, Rows, arrow, lay_out
 from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.events import ExampleImported
-from csqa_loop.domain.intake import Batch, Letter, LogRecord, Mark
+from csqa_loop.domain.intake import Batch, Letter, Mark
 from csqa_loop.domain.preferences import PairPolicy
 
+_KNOWN = """
+SELECT place, body_sha = coalesce(held, first) FROM (
+    SELECT place, incoming.body_sha, events.body_sha AS held, row_number() OVER same_id AS nth, first_value(incoming.body_sha) OVER same_id AS first
+    FROM incoming LEFT JOIN events USING (event_id) WINDOW same_id AS (PARTITION BY event_id ORDER BY place)
+) WHERE held IS NOT NULL OR nth > 1
+"""
+"""(place, whether the bytes are those by which the event is known) of incoming rows whose event is in the ledger, or earlier in the batch."""
 # A COMMIT that the disk refuses is a TransactionException; what comes after it may be a FatalException.
 _DISK_REFUSES = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException, OSError)
 
@@ -152,6 +159,10 @@ class Ledger:
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def take(self, batch: Batch) -> int:
+        """As `take_rows`, of a batch that nobody laid out yet."""
+        return self.take_rows(lay_out(batch))
+
+    def take_rows(self, rows: Rows) -> int:
         """Take a batch whole or not at all: new facts, their pairs, dead letters and offsets in one transaction.
 
         Returns:
@@ -162,68 +173,46 @@ class Ledger:
         """
         try:
             with self._transaction():
-                fresh, conflicts = self._sift(batch)
-                self._insert_facts(fresh)
-                self.derivation.follow([fact.event for fact in fresh])
-                self._insert_letters([*batch.letters, *conflicts])
-                self._set_offsets(batch.marks)
+                fresh, restated = self._sift(rows.tables)
+                for table, made in fresh.items():
+                    self._insert(table, made.drop_columns("place"))
+                self.derivation.follow(fresh)
+                self._insert_letters([*rows.letters, *(self._conflict(rows, place) for place in restated if not self._held(rows, place))])
+                self._set_offsets(rows.marks)
         except _DISK_REFUSES as error:
-            msg = f"{self.file}: a batch of {len(batch.facts)} events could not be written: {error}"
+            msg = f"{self.file}: a batch of {len(rows.records)} events could not be written: {error}"
             raise TransientError(msg) from error
-        return len(fresh)
+        return len(fresh["events"]) if fresh else 0
 
-    def _sift(self, batch: Batch) -> tuple[list[Fact], list[Letter]]:
-        """New facts, once each; a known id with another body is a dead letter. An example is its content: from another file it is the same."""
-        facts = [fact_of(event, record) for event, record in batch.facts]
-        known = self._bodies_of(facts)
-        fresh: dict[bytes, Fact] = {}
-        restated: list[tuple[Fact, LogRecord]] = []
-        for fact, (_, record) in zip(facts, batch.facts, strict=True):
-            if fact.event_id in known:
-                if known[fact.event_id] != fact.body_sha:
-                    restated.append((fact, record))
-            elif (first := fresh.setdefault(fact.event_id, fact)) is not fact and first.event != fact.event:
-                restated.append((fact, record))
-        same = self._held_already([fact for fact, _ in restated if fact.event_id in known]) if restated else set()
-        conflicts = [
-            Letter(
-                record,
-                f"{fact.event.type} {fact.event.event_id}: this event_id is known with another body",
-                event_id=str(fact.event.event_id),
-            )
-            for fact, record in restated
-            if not (isinstance(fact.event, ExampleImported) or (fact.event_id, fact.body_sha) in same)
-        ]
-        return list(fresh.values()), conflicts
+    def _sift(self, tables: Mapping[str, pa.Table]) -> tuple[Mapping[str, pa.Table], list[int]]:
+        """(rows of events that are new, once each; places of those whose id is known from a record with other bytes)."""
+        if not tables:
+            return {}, []
+        with self._incoming(tables["events"].select(["place", "event_id", "body_sha"])):
+            known = self.connection.execute(_KNOWN).fetchall()
+        if not known:
+            return tables, []
+        places = pa.array([place for place, _ in known], pa.int32())
+        fresh = {table: rows.filter(pc.invert(pc.is_in(rows["place"], places))) for table, rows in tables.items()}
+        return {table: rows for table, rows in fresh.items() if len(rows)}, [place for place, alike in known if not alike]
 
-    def _bodies_of(self, facts: Sequence[Fact]) -> dict[bytes, str]:
-        """event_id -> body_sha of those that the ledger holds."""
-        if not facts:
-            return {}
-        with self._incoming(identities(facts)):
-            rows = self.connection.execute(
-                "SELECT event_id, body_sha FROM events WHERE event_id IN (SELECT event_id FROM incoming)"
-            ).fetchall()
-        return {event_id.bytes: body_sha for event_id, body_sha in rows}
+    def _held(self, rows: Rows, place: int) -> bool:
+        """Whether the ledger holds this very fact, from a record that was written another way. An example is its content: from another file it is the same."""
+        here = pc.field("place") == place
+        table, row = next(
+            (table, found) for table, all_rows in rows.tables.items() if table != "events" and len(found := all_rows.filter(here))
+        )
+        if table == "examples":
+            return True
+        alike = " AND ".join(f'held."{name}" IS NOT DISTINCT FROM incoming."{name}"' for name in row.column_names if name != "place")
+        with self._incoming(row):
+            return bool(self.connection.execute(f"SELECT 1 FROM {table} held, incoming WHERE {alike}").fetchone())  # noqa: S608 - table and column names are ours
 
-    def _held_already(self, facts: Sequence[Fact]) -> set[tuple[bytes, str]]:
-        """(event_id, body_sha) of those whose row the ledger holds just so: the same fact in a record that was written another way."""
-        same: set[tuple[bytes, str]] = set()
-        # One at a time: they are rare, and one id may come with several bodies.
-        for fact in facts:
-            for table, made in tables_of([fact]).items():
-                if table == "events":
-                    continue
-                alike = " AND ".join(f'held."{name}" IS NOT DISTINCT FROM incoming."{name}"' for name in made.column_names)
-                with self._incoming(made):
-                    found = self.connection.execute(f"SELECT 1 FROM {table} held, incoming WHERE {alike}").fetchone()  # noqa: S608 - table and column names are ours
-                if found:
-                    same.add((fact.event_id, fact.body_sha))
-        return same
-
-    def _insert_facts(self, fresh: Sequence[Fact]) -> None:
-        for table, rows in tables_of(fresh).items():
-            self._insert(table, rows)
+    @staticmethod
+    def _conflict(rows: Rows, place: int) -> Letter:
+        event = rows.tables["events"].filter(pc.field("place") == place).select(["type", "event_id"]).to_pylist()[0]
+        reason = f"{event['type']} {event['event_id']}: this event_id is known with another body"
+        return Letter(rows.records[place], reason, event_id=str(event["event_id"]))
 
     def _insert_letters(self, letters: Sequence[Letter]) -> None:
         once = {letter.letter_id: letter for letter in letters}

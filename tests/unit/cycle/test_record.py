@@ -40,8 +40,8 @@ async def test_a_refused_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
             raise TransientError("the disk is full")
         return len(batch.facts)
 
-    recorder = Recorder(take, lambda event: event)
-    assert await recorder.record(await recorder.sort_out([make.record(make.thumb(1), 0)])) == 1
+    recorder = Recorder(take)
+    assert await recorder.record(make.batch(make.thumb(1))) == 1
     assert len({id(batch) for batch in tries}) == 1
     assert pauses == sorted(pauses)
     assert recorder.trouble is None

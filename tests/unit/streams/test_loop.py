@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
+from csqa_loop.backends.ledger.facts import Rows
 from csqa_loop.cycle.record import Recorder
-from csqa_loop.domain.intake import Batch
+from csqa_loop.domain.intake import LogRecord
 from csqa_loop.settings import Settings
 from streams.loop import LoopStream
 from tests import events as make
@@ -30,16 +31,16 @@ class Disk:
     """A ledger that takes a batch when it is told to, or fails."""
 
     def __init__(self) -> None:
-        self.asked: list[Batch] = []
+        self.asked: list[Rows] = []
         self.go = asyncio.Semaphore(0)
         self.broken = False
 
-    async def take(self, batch: Batch) -> int:
-        self.asked.append(batch)
+    async def take(self, rows: Rows) -> int:
+        self.asked.append(rows)
         await self.go.acquire()
         if self.broken:
             raise ValueError("not foreseen")
-        return len(batch.facts)
+        return len(rows.records)
 
 
 def message(number: int) -> Any:
@@ -58,27 +59,68 @@ def stream(tmp_path: Path) -> LoopStream:
 
 
 def ids(disk: Disk) -> list[object]:
-    return [event.event_id for batch in disk.asked for event, _ in batch.facts]
+    return [name for rows in disk.asked for name in rows.tables["events"]["event_id"].to_pylist()]
+
+
+async def asked(disk: Disk, number: int) -> None:
+    async with asyncio.timeout(10):
+        while len(disk.asked) < number:
+            await asyncio.sleep(0)
 
 
 async def test_a_batch_is_written_after_the_one_before_it_and_committed_when_durable(stream: LoopStream) -> None:
     disk, consumer = Disk(), stream._subscriber.consumer
-    stream._recorder = Recorder(disk.take, lambda event: event)
+    stream._recorder = Recorder(disk.take)
     await stream.take(message(1))
-    second = asyncio.create_task(stream.take(message(2)))
-    done, _ = await asyncio.wait({second}, timeout=0.2)
-    assert not done
+    await stream.take(message(2))
+    await asked(disk, 1)
     assert ids(disk) == [make.thumb(1).event_id]
     assert consumer.committed == []
     disk.go.release()
-    await second
+    await asked(disk, 2)
     await stream._committing
+    assert ids(disk) == [make.thumb(1).event_id, make.thumb(2).event_id]
     assert consumer.committed == [{TopicPartition("csqa.feedback", 0): 2}]
     disk.go.release()
     await stream._written()
     await stream._committing
-    assert ids(disk) == [make.thumb(1).event_id, make.thumb(2).event_id]
     assert consumer.committed[1:] == [{TopicPartition("csqa.feedback", 0): 3}]
+
+
+async def test_no_more_than_three_batches_are_in_hand(stream: LoopStream) -> None:
+    disk = Disk()
+    stream._recorder = Recorder(disk.take)
+    for number in (1, 2, 3):
+        await stream.take(message(number))
+    fourth = asyncio.create_task(stream.take(message(4)))
+    await asked(disk, 1)
+    assert not fourth.done()
+    disk.go.release()
+    await fourth
+    for _ in range(3):
+        disk.go.release()
+    await stream._written()
+    assert ids(disk) == [make.thumb(number).event_id for number in (1, 2, 3, 4)]
+
+
+async def test_batches_are_written_in_order_whichever_is_sorted_out_first(stream: LoopStream) -> None:
+    disk, sort_out, first = Disk(), stream._sort_out, asyncio.Event()
+
+    async def first_is_slow(records: list[LogRecord]) -> Rows:
+        if records[0].offset == 1:
+            await first.wait()
+        rows = await sort_out(records)
+        if records[0].offset == 2:
+            first.set()
+        return rows
+
+    stream._sort_out = first_is_slow
+    stream._recorder = Recorder(disk.take)
+    for number in (1, 2):
+        disk.go.release()
+        await stream.take(message(number))
+    await stream._written()
+    assert ids(disk) == [make.thumb(1).event_id, make.thumb(2).event_id]
 
 
 async def test_a_slow_commit_delays_no_batch_and_is_followed_by_one_for_all_that_came_meanwhile(stream: LoopStream) -> None:
@@ -89,11 +131,11 @@ async def test_a_slow_commit_delays_no_batch_and_is_followed_by_one_for_all_that
         await answered.wait()
 
     consumer.commit = slowly
-    stream._recorder = Recorder(disk.take, lambda event: event)
+    stream._recorder = Recorder(disk.take)
     for number in (1, 2, 3):
         disk.go.release()
         await stream.take(message(number))
-    await stream._written()
+        await stream._written()
     assert len(ids(disk)) == 3
     assert consumer.committed == [{TopicPartition("csqa.feedback", 0): 2}]
     answered.set()
@@ -106,12 +148,13 @@ async def test_nothing_is_written_after_a_batch_that_was_not(stream: LoopStream,
     monkeypatch.setattr("os.kill", lambda _, number: signals.append(number))
     disk = Disk()
     disk.broken = True
-    stream._recorder = Recorder(disk.take, lambda event: event)
+    stream._recorder = Recorder(disk.take)
     await stream.take(message(1))
     disk.go.release()
-    for number in (2, 3):
-        with pytest.raises(ValueError, match="not foreseen"):
-            await stream.take(message(number))
+    await stream.take(message(2))  # was on its way already
+    await asyncio.wait({stream._writing}, timeout=10)
+    with pytest.raises(ValueError, match="not foreseen"):
+        await stream.take(message(3))
     assert ids(disk) == [make.thumb(1).event_id]
     assert stream._subscriber.consumer.committed == []
     assert signals == [signal.SIGTERM]

@@ -1,0 +1,40 @@
+"""Batches of the log, decoded, guarded and laid out for the ledger; while the log is being caught up, in a process of their own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from csqa_loop.backends.ledger.facts import Rows, lay_out
+from csqa_loop.backends.side_process import SideProcess
+from csqa_loop.cycle.guard import guard
+from csqa_loop.cycle.record import sort_out
+from csqa_loop.domain.intake import LogRecord
+
+_LONG = 500
+"""Records from which another process is worth the way there and back."""
+
+
+class Sorter:
+    """Batches of records to rows."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._side = SideProcess(partial(_rows_alone, secret), long=_LONG)
+
+    async def __call__(self, records: Sequence[LogRecord]) -> Rows:
+        """The rows of `records`; dead letters are among them."""
+        rows = await self._side(records)
+        refused = {_where(letter.record) for letter in rows.letters}
+        return replace(rows, records=[record for record in records if _where(record) not in refused] if refused else records)
+
+    async def close(self) -> None:
+        """End the process."""
+        await self._side.close()
+
+
+def _rows_alone(secret: bytes, records: Sequence[LogRecord]) -> Rows:
+    """Without the records: they need not travel back."""
+    return replace(lay_out(sort_out(records, partial(guard, secret))), records=())
+
+
+def _where(record: LogRecord) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
