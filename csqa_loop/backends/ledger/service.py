@@ -15,6 +15,7 @@ from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import DeadLettered, Event
 from csqa_loop.domain.examples import Example
 from csqa_loop.domain.experiment import ArmTotals
+from csqa_loop.domain.intake import Batch
 from csqa_loop.domain.judging import Candidate
 from csqa_loop.domain.preferences import Pair
 from csqa_loop.domain.rollout import Experiment, LoopState
@@ -50,10 +51,10 @@ class LedgerService:
         while not self._ledger.try_lock():  # noqa: ASYNC110 - a file lock of another process rings no bell here
             await asyncio.sleep(_STANDBY_BEAT_SECONDS)
 
-    async def take(self, rows: Rows) -> int:
-        """As `Ledger.take_rows`. After a refused write the file is opened again before the caller's next try."""
+    async def take(self, batch: Batch | Rows) -> int:
+        """As `Ledger.take`. After a refused write the file is opened again before the caller's next try."""
         try:
-            fresh = await self._on(self._writer, self._ledger.take_rows, rows)
+            fresh = await self._on(self._writer, self._ledger.take, batch)
         except TransientError:
             await self._on(self._writer, self._ledger.reopen)
             raise

@@ -158,12 +158,11 @@ class Ledger:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def take(self, batch: Batch) -> int:
-        """As `take_rows`, of a batch that nobody laid out yet."""
-        return self.take_rows(lay_out(batch))
-
-    def take_rows(self, rows: Rows) -> int:
+    def take(self, batch: Batch | Rows) -> int:
         """Take a batch whole or not at all: new facts, their pairs, dead letters and offsets in one transaction.
+
+        Args:
+            batch: as it was sorted out, or laid out already, which needs no ledger and may be done elsewhere.
 
         Returns:
             How many facts were new.
@@ -171,6 +170,7 @@ class Ledger:
         Raises:
             TransientError: the disk refused; nothing of the batch is visible.
         """
+        rows = batch if isinstance(batch, Rows) else lay_out(batch)
         try:
             with self._transaction():
                 fresh, restated = self._sift(rows.tables)
