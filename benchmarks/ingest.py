@@ -9,7 +9,7 @@ event_id). Then, on the same log:
 
 Kafka's committed offsets tell how far it is, because the loop commits what the ledger holds on disk and nothing else. The rate is that
 between the first commit seen and the last, so start-up and joining the group do not count. In the end the ledger's tables must hold exactly
-what was published, once. CPU is the loop process's own; the broker shares the machine, and its share is told beside it.
+what was published, once. CPU and memory are those of the loop's process and of the one it sorts out batches in; the broker shares the machine, and its share is told beside it.
 
 Writes var/bench/ingest.json; exit status 1 when a goal is missed. CSQA_TEST_RUNS sets the number of records, CSQA_TEST_BROKER=kafka takes
 Apache Kafka from KAFKA_HOME instead of the embedded broker.
@@ -48,7 +48,7 @@ class Sample(NamedTuple):
     at: float
     taken: int
     cpu: float
-    """CPU seconds of the loop's process."""
+    """CPU seconds of the loop's process and what it started."""
     broker_cpu: float
     resident: int
     """Bytes."""
@@ -94,14 +94,22 @@ async def watch(servers: str, process: psutil.Process, broker_pid: int, records:
             committed = await admin.list_consumer_group_offsets(GROUP, partitions=partitions)
             taken = sum(max(0, found.offset) for found in committed.values())
             if taken:
-                cpu, other = process.cpu_times(), kafka.cpu_times()
-                samples.append(
-                    Sample(time.perf_counter(), taken, cpu.user + cpu.system, other.user + other.system, process.memory_info().rss)
-                )
+                cpu, resident = whole([process, *process.children(recursive=True)])
+                samples.append(Sample(time.perf_counter(), taken, cpu, whole([kafka])[0], resident))
             await asyncio.sleep(0.05)
     finally:
         await admin.close()
     return samples
+
+
+def whole(processes: Sequence[psutil.Process]) -> tuple[float, int]:
+    """(CPU seconds, resident bytes) of all of them."""
+    cpu, resident = 0.0, 0
+    for process in processes:
+        with process.oneshot():
+            times = process.cpu_times()
+            cpu, resident = cpu + times.user + times.system, resident + process.memory_info().rss
+    return cpu, resident
 
 
 def growth_mib(samples: Sequence[Sample]) -> float:

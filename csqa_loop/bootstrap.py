@@ -181,7 +181,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
 
     secrets = build_secrets(settings)
     bus, model_server = build_bus(settings), build_model_server(settings)
-    ledger = LedgerService(Ledger(settings.ledger_file, pair_policy(settings)))
+    ledger = LedgerService(Ledger(settings.ledger_file, pair_policy(settings), memory_mib=settings.ledger.memory_mib))
     config = RunConfig(
         base_model=base_model_path(settings),
         adapters=str(settings.adapters.resolve()),

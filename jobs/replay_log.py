@@ -22,7 +22,7 @@ async def replay_log(settings: Settings, file: Path, progress: Callable[[int], N
     Raises:
         TransientError: Kafka does not answer, or the disk refuses.
     """
-    ledger = Ledger(file, pair_policy(settings))
+    ledger = Ledger(file, pair_policy(settings), memory_mib=settings.ledger.memory_mib)
     ledger.open()
     clean = partial(guard, build_secrets(settings).secret)
     batch: list[LogRecord] = []

@@ -26,6 +26,7 @@ from csqa_loop.settings.serving import (
     HttpSettings,
     IndexerSettings,
     KafkaSettings,
+    LedgerSettings,
     ModelServerSettings,
     RetrievalSettings,
     TrainerSettings,
@@ -44,6 +45,7 @@ __all__ = [
     "IndexerSettings",
     "JudgeSettings",
     "KafkaSettings",
+    "LedgerSettings",
     "MetricSettings",
     "ModelServerSettings",
     "PreferenceSettings",
@@ -86,6 +88,7 @@ class Settings(BaseSettings):
     gate: GateSettings = GateSettings()
     experiment: ExperimentSettings = ExperimentSettings()
     judge: JudgeSettings = JudgeSettings()
+    ledger: LedgerSettings = LedgerSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
 
     @property

@@ -129,6 +129,14 @@ class TrainerSettings(HttpSettings):
     """A job that makes no step for this long is killed."""
 
 
+class LedgerSettings(Section):
+    """The loop's DuckDB file."""
+
+    memory_mib: int = Field(default=256, ge=64)
+    """What DuckDB may hold in memory, so that a ledger that grows does not; beyond it, DuckDB reads again or writes to a file beside the ledger.
+    More makes decisions over tens of millions of exposures faster."""
+
+
 class AnalyticsSettings(Section):
     """The published copy for analysts."""
 

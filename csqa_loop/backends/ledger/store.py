@@ -38,8 +38,10 @@ class Ledger:
     Not thread-safe: the loop calls it from one writer thread. `reader()` gives other threads a cursor of their own.
     """
 
-    def __init__(self, file: Path, policy: PairPolicy | None = None) -> None:
+    def __init__(self, file: Path, policy: PairPolicy | None = None, *, memory_mib: int | None = None) -> None:
+        """`memory_mib` None: as much as DuckDB takes by itself, which is most of the machine's."""
         self.file = file
+        self._memory_mib = memory_mib
         self._policy = policy or PairPolicy()
         self._lock: IO[bytes] | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -72,7 +74,10 @@ class Ledger:
             raise PermanentError(msg)
         try:
             # One core stays with Python: batches are small, and threads that wait for each other cost a quarter more.
-            self._connection = duckdb.connect(str(self.file), config={"threads": max(1, (os.cpu_count() or 2) - 1)})
+            config: dict[str, str | bool | int | float | list[str]] = {"threads": max(1, (os.cpu_count() or 2) - 1)}
+            if self._memory_mib:
+                config["memory_limit"] = f"{self._memory_mib}MiB"
+            self._connection = duckdb.connect(str(self.file), config=config)
             self._connection.execute("SET TimeZone = 'UTC'")
             # A commit is on disk all the same. At 16 MB, the default, the last rows of every table are compressed anew four times as often.
             self._connection.execute("SET wal_autocheckpoint = '64MB'")
