@@ -182,6 +182,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.cycle.run_writer import RunWriter
     from csqa_loop.cycle.train import RunPlanner
     from csqa_loop.domain.events import now
+    from csqa_loop.regression_files import suite_hash
 
     secrets = build_secrets(settings)
     bus, model_server = build_bus(settings), build_model_server(settings)
@@ -191,10 +192,13 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         adapters=str(settings.adapters.resolve()),
         training=settings.training,
         gate=settings.gate,
+        language=settings.language,
+        retrieval=settings.retrieval,
+        answer=settings.answer,
         model_server_urls=settings.model_server_urls,
     )
     trigger = settings.trigger
-    planner = RunPlanner(ledger, RunWriter(settings.runs, config), run_policy(settings))
+    planner = RunPlanner(ledger, RunWriter(settings.runs, config, regression_hash=suite_hash), run_policy(settings))
     examiner, reconciler = Examiner(ledger, settings.experiment.grace_seconds), Reconciler(model_server)
     decider = Decider(
         ledger,
