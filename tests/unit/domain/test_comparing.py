@@ -85,7 +85,7 @@ def test_both_must_be_judged_on_the_same() -> None:
 
 
 def test_how_often_the_gate_errs_at_the_margin_and_at_equality() -> None:
-    """What docs/evaluation.md says: a candidate that is worse by the margin passes about once in twenty where the questions are enough."""
+    """What docs/decisions/0014 says: worse by the margin passes once in ten, and as good nine times in ten, where the questions are enough."""
     import random
 
     def passes(n: int, fall: float, churn: float) -> float:

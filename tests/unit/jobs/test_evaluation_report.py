@@ -52,7 +52,7 @@ def test_a_lost_zero_tolerance_question_is_in_verdict_and_report(run: RunDirecto
     evaluation = run.evaluation()
     assert evaluation is not None
     assert [check.name for check in evaluation.checks if not check.passed] == ["zero-tolerance questions"]
-    assert {"BLEU", "chrF", "superiority"} <= {check.name for check in evaluation.checks}
+    assert {"BLEU, en", "chrF, en", "ROUGE-L, en", "superiority"} <= {check.name for check in evaluation.checks}
     page = (run.path / "evaluation.html").read_text(encoding="utf-8")
     assert "FAIL: zero-tolerance questions" in page
     assert f"<td>How long?</td><td>{RIGHT}</td><td>You have &lt;b&gt;30 days&lt;/b&gt; to return it.</td>" in page
