@@ -61,6 +61,8 @@ def judge(run: RunDirectory, residency_seconds: float) -> None:
             raise PermanentError(msg)
         # Not in the run directory: the judge's key must not lie in a file there.
         settings = load_settings()
+        if settings.judge.url:
+            bootstrap.build_judge_prompt(settings)  # a wrong one is told now and not after the answers
     except PermanentError as error:
         raise entry.BadInputError(str(error)) from error
     evaluation, findings = asyncio.run(_judge(run, request, config, manifest, suite, residency_seconds, settings))
@@ -140,7 +142,7 @@ async def _judged(findings: Findings, settings: Settings) -> tuple[GateCheck, ..
     if judge is None:
         return ()
     try:
-        return (await judged_check(judge, findings, at_once=settings.judge.concurrency),)
+        return (await judged_check(judge, findings, at_once=settings.judge.concurrency, prompt=bootstrap.build_judge_prompt(settings)),)
     finally:
         await judge.stop()
 

@@ -74,6 +74,8 @@ class JudgeSettings(Section):
     """The model's name at that endpoint."""
     api_key: SecretStr | None = None
     """Key of that endpoint, where it wants one."""
+    prompt_file: str = ""
+    """How it is asked which answer is better: MT-Bench's JSON lines, or a template; docs/evaluation.md. Empty: in our words."""
     timeout_seconds: float = Field(default=30.0, gt=0)
     """Bound on one request to it."""
     concurrency: int = Field(default=2, ge=1)
