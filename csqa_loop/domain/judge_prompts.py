@@ -14,12 +14,14 @@ from typing import Any
 from csqa_loop.domain.errors import ConfigurationError
 from csqa_loop.domain.events import ChatMessage
 from csqa_loop.domain.judging import PROMPT_VERSION, Candidate, comparison
+from csqa_loop.domain.prompt import language_of
 
 _NEEDED = ("question", "answer_a", "answer_b")
 _KNOWN = (*_NEEDED, "policy")
 # Not str.format: a template may show the judge a JSON object, and customers write braces.
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _OUTPUT = "[[A]]"
+_SPEAKERS = {"en": {"user": "Customer", "assistant": "Assistant"}, "zh": {"user": "顾客", "assistant": "助手"}}
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class JudgePrompt:
         if not self.template:
             return comparison(case, a, b)
         policy = "\n\n".join(message.content for message in case.messages if message.role == "system")
-        values = {"question": case.question, "answer_a": a, "answer_b": b, "policy": policy}
+        values = {"question": _asked(case), "answer_a": a, "answer_b": b, "policy": policy}
         # In one go: what a value holds is never taken for a placeholder.
         text = _PLACEHOLDER.sub(lambda found: values[found[1]], self.template)
         asked = ChatMessage(role="user", content=text)
@@ -75,6 +77,13 @@ def parse_judge_prompt(text: str, where: str) -> JudgePrompt:
         )
     _check_placeholders(template, where)
     return JudgePrompt(template, system, version)
+
+
+def _asked(case: Candidate) -> str:
+    """The question; in a conversation all of its turns, as "And for laptops?" is none by itself."""
+    turns = [message for message in case.messages if message.role != "system"]
+    speakers = _SPEAKERS[language_of(case.question, "en")]
+    return case.question if len(turns) < 2 else "\n".join(f"{speakers[turn.role]}: {turn.content}" for turn in turns)
 
 
 def _check_placeholders(template: str, where: str) -> None:

@@ -59,6 +59,13 @@ def test_what_customers_and_models_write_is_never_a_placeholder(question: str, a
         assert asked.content == f"Q{question}{extra}A{a}{extra}B{b}"
 
 
+def test_a_conversation_is_shown_whole() -> None:
+    turns = [("user", "How long for boots?"), ("assistant", "14 days."), ("user", "And {answer_a}?")]
+    told = Candidate("c", "m", "And {answer_a}?", tuple(ChatMessage(role=role, content=text) for role, text in turns), "bad", "base")
+    (asked,) = parse_judge_prompt("{question}|{answer_a}|{answer_b}", "f").comparison(told, "x", "y")
+    assert asked.content == "Customer: How long for boots?\nAssistant: 14 days.\nCustomer: And {answer_a}?|x|y"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
