@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from csqa_loop.backends.secrets import Secrets, load_or_create
 from csqa_loop.cycle.ports import Bus, Encoder
+from csqa_loop.domain.errors import ConfigurationError
+from csqa_loop.domain.judge_prompts import JudgePrompt, parse_judge_prompt
 from csqa_loop.domain.preferences import PairPolicy
 from csqa_loop.domain.quality import QualityPolicy
 from csqa_loop.domain.replay import ReplayPolicy
@@ -69,12 +71,30 @@ def build_judge(settings: Settings) -> "EndpointJudge | None":
     return EndpointJudge(settings.judge) if settings.judge.url else None
 
 
+def build_judge_prompt(settings: Settings) -> JudgePrompt:
+    """How the judge is asked.
+
+    Raises:
+        ConfigurationError: `judge.prompt_file` cannot be read, or is no prompt that compares two answers.
+    """
+    if not settings.judge.prompt_file:
+        return JudgePrompt()
+    where = f"CSQA_JUDGE__PROMPT_FILE {settings.judge.prompt_file}"
+    try:
+        text = Path(settings.judge.prompt_file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{where} cannot be read: {error}") from error
+    return parse_judge_prompt(text, where)
+
+
 def build_trainer(settings: Settings, bus: Bus) -> "Trainer":
     """The trainer; no job runs yet."""
     from csqa_loop.backends.child import ProcessLauncher
     from csqa_loop.cycle.jobs import Trainer
     from csqa_loop.domain.events import now
 
+    if settings.judge.url:
+        build_judge_prompt(settings)  # the evaluation reads it; a wrong one stops the trainer instead
     trainer = settings.trainer
     launcher = ProcessLauncher(options={"evaluate_adapter": ("--residency-seconds", str(trainer.residency_seconds))})
     return Trainer(
@@ -178,6 +198,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.cycle.run_writer import RunWriter
     from csqa_loop.cycle.train import RunPlanner
     from csqa_loop.domain.events import now
+    from csqa_loop.regression_files import suite_hash
 
     secrets = build_secrets(settings)
     bus, model_server = build_bus(settings), build_model_server(settings)
@@ -187,10 +208,13 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         adapters=str(settings.adapters.resolve()),
         training=settings.training,
         gate=settings.gate,
+        language=settings.language,
+        retrieval=settings.retrieval,
+        answer=settings.answer,
         model_server_urls=settings.model_server_urls,
     )
     trigger = settings.trigger
-    planner = RunPlanner(ledger, RunWriter(settings.runs, config), run_policy(settings))
+    planner = RunPlanner(ledger, RunWriter(settings.runs, config, regression_hash=suite_hash), run_policy(settings))
     examiner, reconciler = Examiner(ledger, settings.experiment.grace_seconds), Reconciler(model_server)
     decider = Decider(
         ledger,
@@ -214,7 +238,11 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
 
     analytics = AnalyticsPublisher(ledger, settings.analytics_file, live)
     judge = build_judge(settings)
-    contest = Contest(model_server, judge, judging=settings.judge, answering=settings.answer) if judge else None
+    contest = (
+        Contest(model_server, judge, judging=settings.judge, answering=settings.answer, prompt=build_judge_prompt(settings))
+        if judge
+        else None
+    )
     proposer = AnswerProposer(ledger, contest, bus, settings.judge, now) if contest else None
     return LoopParts(
         settings,

@@ -19,6 +19,7 @@ from csqa_loop.commands import (
     pairs,
     policies,
     processes,
+    report,
     reviews,
 )
 from csqa_loop.domain.errors import CsqaError
@@ -35,6 +36,7 @@ docs.register(app)
 adapters.register(app)
 operators.register(app)
 gate.register(app)
+report.register(app)
 app.add_typer(exports.app, name="adapters")
 app.add_typer(policies.app, name="policies")
 app.add_typer(knowledge.app, name="knowledge")

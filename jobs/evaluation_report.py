@@ -1,10 +1,12 @@
 """An evaluation for people: `evaluation.html`, beside `evaluation.json`."""
 
+from dataclasses import astuple
+
 from csqa_loop.backends import plots
 from csqa_loop.backends.html_report import Figure, Report, Section, Table
 from csqa_loop.cycle.evaluate import Findings
 from csqa_loop.cycle.run_directory import Evaluation
-from csqa_loop.domain.regression import category_shares
+from csqa_loop.domain.regression import Category, over_all
 
 
 def evaluation_report(evaluation: Evaluation, findings: Findings) -> Report:
@@ -18,9 +20,10 @@ def evaluation_report(evaluation: Evaluation, findings: Findings) -> Report:
             "run": evaluation.run_id,
             "candidate": evaluation.adapter,
             "champion": evaluation.champion,
+            "regression questions": evaluation.regression_hash[:12] or "none",
             "took": f"{evaluation.seconds:,.1f} s",
         },
-        sections=(_checks(evaluation), *_regression(findings), *_preferences(findings)),
+        sections=(_checks(evaluation), *_regression(evaluation, findings), *_preferences(findings)),
     )
 
 
@@ -32,6 +35,7 @@ def _checks(evaluation: Evaluation) -> Section:
             check.champion,
             check.candidate,
             check.margin or None,
+            check.floor,
             check.lower,
             check.upper,
             check.n or None,
@@ -39,36 +43,50 @@ def _checks(evaluation: Evaluation) -> Section:
         )
         for check in evaluation.checks
     )
-    columns = ("check", "verdict", "champion", "candidate", "margin", "lower", "upper", "n", "reason")
+    columns = ("check", "verdict", "champion", "candidate", "margin", "floor", "lower", "upper", "n", "reason")
     bad = frozenset(number for number, check in enumerate(evaluation.checks) if not check.passed)
     text = (
-        "Lower and upper bound candidate minus champion, by a paired bootstrap over questions. A lower bound above zero is an improvement."
+        "Floor, lower and upper bound candidate minus champion, by a paired bootstrap over questions. A floor within the margin shows that "
+        "nothing was lost, a lower bound above zero that something was gained."
     )
     return Section("Checks", text, tables=(Table(columns, rows, bad),))
 
 
-def _regression(findings: Findings) -> tuple[Section, ...]:
-    if not findings.graded:
+def _regression(evaluation: Evaluation, findings: Findings) -> tuple[Section, ...]:
+    if not evaluation.categories:
         return ()
-    shares = category_shares(findings.graded)
-    categories = Table(
-        ("category", "answers", "champion", "candidate"),
-        tuple((name, share.answers, share.champion, share.candidate) for name, share in shares.items()),
-        frozenset(number for number, share in enumerate(shares.values()) if share.candidate < share.champion),
+    rows = (*evaluation.categories, over_all(evaluation.categories))
+    columns = [f"{score}, {side}" for score in ("accuracy", "precision", "recall", "F1") for side in ("champion", "candidate")]
+    table = Table(
+        ("category", "answers", *columns),
+        tuple((row.name, row.answers, *_beside(row)) for row in rows),
+        frozenset(number for number, row in enumerate(rows) if _fell(row)),
     )
-    change = {name: round(share.candidate - share.champion, 3) for name, share in shares.items()}
+    text = "Precision falls by what is said wrongly, recall by what is not said. A category that fell in accuracy or F1 stands out."
+    change = {row.name: round(row.candidate.accuracy - row.champion.accuracy, 3) for row in evaluation.categories}
     drawn = plots.bars(change, title="Right answers by category", x_label="candidate minus champion")
     pairs = list(zip(findings.graded, findings.regression_answers, strict=True))
     lost = tuple((graded.question.id, said.question, said.champion, said.candidate) for graded, said in pairs if graded.lost)
     gained = sum(graded.candidate.right and not graded.champion.right for graded, _ in pairs)
     return (
-        Section("Regression questions by category", tables=(categories,), figures=(Figure(drawn, "Change in the share of right answers"),)),
+        Section(
+            "Regression questions by category", text, tables=(table,), figures=(Figure(drawn, "Change in the share of right answers"),)
+        ),
         Section(
             "Regression questions from right to wrong",
             f"{len(lost)} of {len(pairs)} answers; {gained} changed from wrong to right.",
             tables=(Table(("id", "question", "champion's answer", "candidate's answer"), lost),) if lost else (),
         ),
     )
+
+
+def _beside(row: Category) -> tuple[float, ...]:
+    """Each score of the champion and then of the candidate."""
+    return tuple(value for both in zip(astuple(row.champion), astuple(row.candidate), strict=True) for value in both)
+
+
+def _fell(row: Category) -> bool:
+    return row.candidate.accuracy < row.champion.accuracy or row.candidate.f1 < row.champion.f1
 
 
 def _preferences(findings: Findings) -> tuple[Section, ...]:

@@ -14,6 +14,7 @@ from csqa_loop.cycle.run_writer import RunWriter
 from csqa_loop.domain.events import ChatMessage, TrainingRequested
 from csqa_loop.domain.preferences import Pair
 from csqa_loop.domain.prompt import build_messages
+from csqa_loop.regression_files import suite_hash
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -77,7 +78,7 @@ def write_run(
         "model_server_urls": ("http://127.0.0.1:9",),
     }
     pairs = pairs or ([] if unpaired or demonstrations else [pair(1), pair(2)])
-    writer = RunWriter(runs, RunConfig(**(defaults | config)))
+    writer = RunWriter(runs, RunConfig(**(defaults | config)), regression_hash=suite_hash)
     request = requested(run_id, champion=champion, pairs=pairs, holdout=holdout)
     asyncio.run(writer.prepare(request, pairs, holdout, replay=replay, unpaired=unpaired, demonstrations=demonstrations))
     return RunDirectory.of(runs, run_id)

@@ -8,7 +8,7 @@ from importlib import resources
 from string import Template
 
 Cell = str | float | None
-"""None is shown as a dash."""
+"""None is shown as a dash, a count in full and any other number with four digits."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ def _row(row: tuple[Cell, ...], *, bad: bool) -> str:
 def _cell(value: Cell) -> str:
     if isinstance(value, str):
         return f"<td>{escape(value)}</td>"
-    return f'<td class="number">{"–" if value is None else f"{value:,.4g}"}</td>'
+    shown = "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    return f'<td class="number">{shown}</td>'
 
 
 def _figure(figure: Figure) -> str:

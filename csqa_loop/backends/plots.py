@@ -4,6 +4,7 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -43,6 +44,39 @@ def histogram(series: Mapping[str, Sequence[float]], *, title: str, x_label: str
         axes.set_ylabel(y_label)
         if series:
             axes.legend()
+        return _png(figure)
+
+
+@dataclass(frozen=True)
+class Range:
+    """An estimate with its bounds, none where it is unbounded; `limit` is where the bounds must not reach."""
+
+    name: str
+    estimate: float
+    lower: float | None
+    upper: float | None
+    limit: float | None = None
+    unit: str = ""
+
+
+def ranges(rows: Sequence[Range], *, title: str) -> bytes:
+    """Estimates with their bounds below each other, each on a scale of its own, as their units differ: a PNG. Zero is a line, a limit a dashed one."""
+    with _style():
+        figure, first = _figure(title, height=max(2.0, 0.8 + 0.75 * len(rows)))
+        first.remove()
+        figure.suptitle(title)
+        for place, row in enumerate(rows, start=1):
+            axes = figure.add_subplot(len(rows), 1, place)
+            axes.spines[["top", "right", "left"]].set_visible(False)
+            low, high = (row.estimate if bound is None else bound for bound in (row.lower, row.upper))
+            axes.axvline(0.0, color="grey", linewidth=1)
+            if row.limit is not None:
+                axes.axvline(row.limit, color="#c44e52", linewidth=1, linestyle="--")
+            axes.plot([low, high], [0, 0], color="#4c72b0", linewidth=3, solid_capstyle="butt")
+            axes.plot([row.estimate], [0], color="#4c72b0", marker="o")
+            axes.margins(x=0.1)
+            axes.set_yticks([0], [_short(f"{row.name}{f' ({row.unit})' if row.unit else ''}")])
+            axes.set_ylim(-1, 1)
         return _png(figure)
 
 

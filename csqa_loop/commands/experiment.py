@@ -13,6 +13,7 @@ import typer
 from csqa_loop.commands.console_client import ask_console
 from csqa_loop.commands.experiment_contract import contract_for_table
 from csqa_loop.commands.experiment_view import show_experiment, show_hindsight, show_simulation
+from csqa_loop.commands.html_pages import check_page, write_page
 from csqa_loop.commands.operators import Operator, Reason, decide
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.statistics import CannotCompute
@@ -39,6 +40,22 @@ def show(experiment_id: Annotated[str, typer.Argument(metavar="ID")], as_json: J
     """
     told = ask_console(load_settings(), "GET", f"/v1/experiments/{quote(experiment_id, safe='')}")
     print(json.dumps(told, ensure_ascii=False) if as_json else show_experiment(told))
+
+
+@app.command()
+def report(
+    experiment_id: Annotated[str, typer.Argument(metavar="ID")],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where to write the page.")],
+) -> None:
+    """Write one page about an experiment of the running loop: verdict, arms, every metric with its bounds as figures, who is left out.
+
+    Example: csqa experiment report x-1234 --out x-1234.html
+    """
+    from csqa_loop.commands.experiment_report import experiment_report
+
+    check_page(out)
+    told = ask_console(load_settings(), "GET", f"/v1/experiments/{quote(experiment_id, safe='')}")
+    write_page(out, experiment_report(told))
 
 
 @app.command()

@@ -37,6 +37,7 @@ class _Contest:
     holdout: Sequence[Pair]
     questions: Sequence[AskedQuestion]
     settings: GateSettings
+    max_tokens: int
 
     @property
     def served_as(self) -> str:
@@ -97,20 +98,20 @@ def _contest(settings: Settings, directory: Path, url: str, champion: str, run_i
     Raises:
         PermanentError: the folder is no export, or the run is not whole or has nothing to ask.
     """
-    from jobs.evaluate_adapter import regression_questions
+    from jobs.evaluate_adapter import suite_of
 
     export = read_export(directory)
     adapter = export.manifest.adapter
     run = RunDirectory.of(settings.runs, run_id or export.manifest.run_id)
     _, config = run.check()
     holdout = run.holdout()
-    questions = regression_questions(Path(config.gate.regression_file)) if config.gate.regression_file else ()
+    questions = suite_of(config).questions
     if not (holdout or questions):
         msg = f"{run.path} has no held-out pairs and no gate.regression_file, so nothing can be asked; name another run with --run"
         raise PermanentError(msg)
     # The same adapter in another form can only be as good.
     gate_settings = config.gate.model_copy(update={"enabled": True, "require_superiority": False})
-    return _Contest(export, url.rstrip("/"), champion or adapter, holdout, questions, gate_settings)
+    return _Contest(export, url.rstrip("/"), champion or adapter, holdout, questions, gate_settings, config.answer_tokens)
 
 
 async def _checks(settings: Settings, contest: _Contest) -> tuple[GateCheck, ...]:
@@ -133,6 +134,7 @@ async def _checks(settings: Settings, contest: _Contest) -> tuple[GateCheck, ...
             holdout=contest.holdout,
             questions=contest.questions,
             settings=contest.settings,
+            max_tokens=contest.max_tokens,
         )
     finally:
         for server in servers:

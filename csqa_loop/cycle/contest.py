@@ -11,12 +11,12 @@ from typing import Literal
 from csqa_loop.cycle.ports import Judge, ModelServer
 from csqa_loop.domain.errors import CsqaError, PermanentError
 from csqa_loop.domain.events import ChatMessage, Sampling
+from csqa_loop.domain.judge_prompts import JudgePrompt
 from csqa_loop.domain.judging import (
     Candidate,
     PositionBias,
     Verdict,
     agreed,
-    comparison,
     parse_answer,
     parse_verdict,
     stands_on_policy,
@@ -26,6 +26,7 @@ from csqa_loop.domain.privacy import mask
 from csqa_loop.domain.text import normalised
 from csqa_loop.settings import AnswerSettings, JudgeSettings
 
+_OURS = JudgePrompt()
 _REPLY_TOKENS = 512
 """Of the judge: a verdict with its reason, or an answer of two sentences."""
 
@@ -43,11 +44,20 @@ class Contender:
 class Contest:
     """Holds contests, and keeps an eye on the judge."""
 
-    def __init__(self, server: ModelServer, judge: Judge, *, judging: JudgeSettings, answering: AnswerSettings) -> None:
+    def __init__(
+        self,
+        server: ModelServer,
+        judge: Judge,
+        *,
+        judging: JudgeSettings,
+        answering: AnswerSettings,
+        prompt: JudgePrompt = _OURS,
+    ) -> None:
         self._server = server
         self._judge = judge
         self._judging = judging
         self._answering = answering
+        self._prompt = prompt
         self.bias = PositionBias()
         self.counts: Counter[str] = Counter()
         """`unreadable` replies and `judge_errors`, since the start."""
@@ -56,6 +66,11 @@ class Contest:
     def judge_model(self) -> str:
         """Who judges."""
         return self._judge.model
+
+    @property
+    def prompt_version(self) -> str:
+        """How the judge is asked."""
+        return self._prompt.version
 
     async def winner(self, case: Candidate, champion: str) -> Contender | None:
         """The best of what beats the bad answer; None where nothing does.
@@ -106,10 +121,10 @@ class Contest:
         return agreed(first, second) == "A"
 
     async def _verdict(self, case: Candidate, a: str, b: str) -> Verdict:
-        reply = await self._ask(comparison(case, a, b))
+        reply = await self._ask(self._prompt.comparison(case, a, b))
         verdict = parse_verdict(reply)
         if verdict is None:
-            raise self._unreadable(reply, 'an object with "winner"')
+            raise self._unreadable(reply, "a winner")
         return verdict
 
     async def _ask(self, messages: tuple[ChatMessage, ...]) -> str:

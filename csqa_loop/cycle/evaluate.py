@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from csqa_loop.cycle.ports import ModelServer, Speaker
-from csqa_loop.cycle.run_rows import Pair
+from csqa_loop.cycle.run_rows import SPLITS, Pair
 from csqa_loop.domain import gate
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import BASE, ChatMessage, GateCheck, Sampling
@@ -18,10 +18,8 @@ from csqa_loop.settings import GateSettings
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 8
-_MAX_TOKENS = 64
 _TRIES = 4
 _POLL_SECONDS = 0.5
-_GREEDY = Sampling(temperature=0.0, top_p=1.0, max_tokens=_MAX_TOKENS, seed=0)
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -67,8 +65,9 @@ async def evaluate(
     holdout: Sequence[Pair],
     questions: Sequence[AskedQuestion],
     settings: GateSettings,
+    max_tokens: int,
 ) -> Findings:
-    """All checks of the gate. Greedy decoding, so that a second evaluation says the same.
+    """All checks of the gate. Greedy decoding, so that a second evaluation says the same; `max_tokens` is the longest answer.
 
     Raises:
         TransientError: the model server does not answer, or does not hold one of the two, after a few tries.
@@ -77,20 +76,18 @@ async def evaluate(
         return Findings((gate.gate_off(),))
     scores = [await _each(holdout, lambda pair, name=name: _score(server, name, pair)) for name in (champion, candidate)]  # type: ignore[misc]
     prompts = [asked.messages for asked in questions] + [pair.prompt for pair in holdout]
-    answers = [await _each(prompts, lambda prompt, name=name: _answer(server, name, prompt)) for name in (champion, candidate)]  # type: ignore[misc]
+    greedy = Sampling(temperature=0.0, top_p=1.0, max_tokens=max_tokens, seed=0)
+    answers = [await _each(prompts, lambda prompt, name=name: _answer(server, name, prompt, greedy)) for name in (champion, candidate)]  # type: ignore[misc]
     grades = [[grade(text, asked.question, asked.language) for text, asked in zip(texts, questions, strict=False)] for texts in answers]
     graded = tuple(Graded(asked.question, before, after) for asked, before, after in zip(questions, *grades, strict=True))
-    about, last = [pair.question for pair in holdout], [prompt[-1].content for prompt in prompts]
-    checks = (
-        gate.preference_check(scores[0], scores[1], settings.preference_margin, about),
-        gate.margin_check(scores[0], scores[1], settings.preference_margin_nats, about),
-        gate.perplexity_check(scores[0], scores[1], about),
-        *regression_checks(graded, settings.regression_margin),
-        *gate.sanity_checks(answers[0], answers[1], last),
-    )
+    last = [prompt[-1].content for prompt in prompts]
+    preferences, regression = _preferences(holdout, scores, settings), regression_checks(graded, settings.regression_margin)
+    perplexity = gate.perplexity_check(scores[0], scores[1], [pair.question for pair in holdout])
+    checks = (*preferences, perplexity, *regression, *gate.sanity_checks(answers[0], answers[1], last))
+    superior = gate.superiority_check((*preferences, *regression), required=settings.require_superiority)
     compared = tuple(Compared(question, before, after) for question, before, after in zip(last, *answers, strict=True))
     return Findings(
-        checks=(*checks, gate.superiority_check(checks, required=settings.require_superiority)),
+        checks=(*checks, superior),
         graded=graded,
         regression_answers=compared[: len(graded)],
         holdout=tuple(holdout),
@@ -147,9 +144,27 @@ async def _score(server: Speaker, adapter: str, pair: Pair) -> gate.PairScore:
     return gate.PairScore(chosen=means[0], rejected=means[1], tokens=max(counts[0], 1))
 
 
-async def _answer(server: Speaker, adapter: str, prompt: Sequence[ChatMessage]) -> str:
+def _preferences(holdout: Sequence[Pair], scores: Sequence[Sequence[gate.PairScore]], settings: GateSettings) -> tuple[GateCheck, ...]:
+    """Accuracy and margin over the pairs that are held out by question, and over the newest ones, if there are any, apart.
+
+    A candidate may learn what was asked before and fall behind on what is asked now; together the many would hide the few.
+    """
+    checks: list[GateCheck] = []
+    for split in SPLITS:
+        places = [place for place, pair in enumerate(holdout) if pair.split == split]
+        newest = split == "time"
+        if newest and not places:
+            continue
+        before, after = ([side[place] for place in places] for side in scores)
+        about = [holdout[place].question for place in places]
+        checks.append(gate.preference_check(before, after, settings.preference_margin, about, newest=newest))
+        checks.append(gate.margin_check(before, after, settings.preference_margin_nats, about, newest=newest))
+    return tuple(checks)
+
+
+async def _answer(server: Speaker, adapter: str, prompt: Sequence[ChatMessage], sampling: Sampling) -> str:
     async def ask() -> str:
-        generation = await server.generate(adapter, prompt, _GREEDY, fallback=adapter)
+        generation = await server.generate(adapter, prompt, sampling, fallback=adapter)
         if generation.adapter != adapter:
             # The gate would compare the champion with itself and pass anything.
             msg = f"{generation.adapter} answered for {adapter}: no replica holds it any more"

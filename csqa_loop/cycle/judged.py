@@ -2,19 +2,22 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from csqa_loop.cycle.evaluate import Compared, Findings, patiently
 from csqa_loop.cycle.ports import Judge
 from csqa_loop.cycle.run_rows import Pair
 from csqa_loop.domain.errors import CsqaError
-from csqa_loop.domain.events import GateCheck
+from csqa_loop.domain.events import ChatMessage, GateCheck
 from csqa_loop.domain.gate import win_check
-from csqa_loop.domain.judging import Candidate, PositionBias, Verdict, agreed, comparison, parse_verdict
+from csqa_loop.domain.judge_prompts import JudgePrompt
+from csqa_loop.domain.judging import Candidate, PositionBias, Verdict, agreed, parse_verdict
 from csqa_loop.domain.text import normalised
 
 _MOST = 100
 """Questions that are judged, in the file's order: each costs two requests."""
 _REPLY_TOKENS = 512
+_OURS = JudgePrompt()
 _NAME = "judged better"
 
 
@@ -26,7 +29,7 @@ class _Judged:
     second: Verdict
 
 
-async def judged_check(judge: Judge, findings: Findings, *, at_once: int) -> GateCheck:
+async def judged_check(judge: Judge, findings: Findings, *, at_once: int, prompt: JudgePrompt = _OURS) -> GateCheck:
     """How often the judge prefers the candidate, over different held-out questions.
 
     A judge that does not answer, or that goes by place, decides nothing: the check passes and says why.
@@ -38,7 +41,7 @@ async def judged_check(judge: Judge, findings: Findings, *, at_once: int) -> Gat
 
     async def limited(pair: Pair, said: Compared) -> _Judged:
         async with limit:
-            return await _judged(judge, pair, said)
+            return await _judged(judge, prompt, pair, said)
 
     problem: BaseException | None = None
     try:
@@ -53,20 +56,22 @@ async def judged_check(judge: Judge, findings: Findings, *, at_once: int) -> Gat
         bias = bias.after(task.result().first, task.result().second)
     if bias.named:
         return GateCheck(name=_NAME, passed=True, detail=f"not judged: {bias.named}")
-    return win_check(_NAME, [agreed(task.result().first, task.result().second) for task in tasks], judge.model)
+    return win_check(
+        _NAME, [agreed(task.result().first, task.result().second) for task in tasks], f"{judge.model} (prompt {prompt.version})"
+    )
 
 
-async def _judged(judge: Judge, pair: Pair, said: Compared) -> _Judged:
+async def _judged(judge: Judge, prompt: JudgePrompt, pair: Pair, said: Compared) -> _Judged:
     if normalised(said.champion) == normalised(said.candidate):
         return _Judged("tie", "tie")
     case = Candidate(
         conversation_id="", message_id=pair.message_id, question=pair.question, messages=pair.prompt, answer=said.champion, adapter=""
     )
-    orders = ((said.champion, said.candidate), (said.candidate, said.champion))
-    verdicts = [parse_verdict(await patiently(lambda answers=answers: _ask(judge, case, *answers))) for answers in orders]  # type: ignore[misc]
+    first, second = (prompt.comparison(case, *answers) for answers in ((said.champion, said.candidate), (said.candidate, said.champion)))
+    verdicts = [parse_verdict(await patiently(partial(_ask, judge, asked))) for asked in (first, second)]
     # A reply that names no winner prefers neither.
     return _Judged(verdicts[0] or "tie", verdicts[1] or "tie")
 
 
-async def _ask(judge: Judge, case: Candidate, a: str, b: str) -> str:
-    return await judge.complete(comparison(case, a, b), max_tokens=_REPLY_TOKENS, temperature=0.0)
+async def _ask(judge: Judge, messages: tuple[ChatMessage, ...]) -> str:
+    return await judge.complete(messages, max_tokens=_REPLY_TOKENS, temperature=0.0)

@@ -15,7 +15,7 @@ from csqa_loop.cycle.contest import Contender, Contest
 from csqa_loop.cycle.ports import Bus
 from csqa_loop.domain.errors import PermanentError, TransientError
 from csqa_loop.domain.events import BASE, AnswerProposed, derived_id
-from csqa_loop.domain.judging import PROMPT_VERSION, Candidate
+from csqa_loop.domain.judging import Candidate
 from csqa_loop.domain.rollout import LoopState
 from csqa_loop.settings import JudgeSettings
 
@@ -178,7 +178,7 @@ class AnswerProposer:
             answer=winner.text,
             adapter=winner.adapter,
             judge_model=self._contest.judge_model,
-            judge_prompt_version=PROMPT_VERSION,
+            judge_prompt_version=self._contest.prompt_version,
         )
 
     async def _pay(self) -> None:

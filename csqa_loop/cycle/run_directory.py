@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,8 +25,9 @@ from csqa_loop.cycle.manifest import Manifest
 from csqa_loop.cycle.run_rows import Demonstration, Pair, Row, Unpaired, first_problem, read
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import BASE, AdapterName, GateCheck
+from csqa_loop.domain.regression import Category
 from csqa_loop.domain.similarity import Protected
-from csqa_loop.settings import GateSettings, TrainingSettings
+from csqa_loop.settings import AnswerSettings, GateSettings, RetrievalSettings, TrainingSettings
 
 PAIRS, HOLDOUT, REPLAY = "pairs.parquet", "holdout.parquet", "replay.parquet"
 UNPAIRED, DEMONSTRATIONS, CONFIG = "unpaired.parquet", "demonstrations.parquet", "config.json"
@@ -67,7 +68,18 @@ class RunConfig(_File):
     adapters: str = Field(min_length=1)
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
+    language: Literal["en", "zh"] = "en"
+    retrieval: RetrievalSettings = RetrievalSettings()
+    answer: AnswerSettings = AnswerSettings()
+    """These three as the gateway has them: the gate's prompts and answers are to be the customers'."""
+    regression_hash: str = ""
+    """Of the regression questions and their policies when the run was claimed; empty where they were not at hand."""
     model_server_urls: tuple[str, ...] = ()
+
+    @property
+    def answer_tokens(self) -> int:
+        """The longest answer that the gate asks for."""
+        return min(self.answer.max_tokens, self.gate.max_tokens or self.answer.max_tokens)
 
 
 class Evaluation(_File):
@@ -79,6 +91,10 @@ class Evaluation(_File):
     passed: bool
     checks: tuple[GateCheck, ...]
     seconds: float
+    categories: tuple[Category, ...] = ()
+    """Accuracy, precision, recall and F1 of the regression questions, a category each."""
+    regression_hash: str = ""
+    """Of the regression questions that were asked and their policies."""
 
 
 class Step(_File):

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -14,6 +14,9 @@ from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import ChatMessage
 from csqa_loop.domain.examples import Example
 from csqa_loop.domain.trigger import data_hash
+
+Split = Literal["question", "time"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Row(BaseModel):
@@ -43,6 +46,8 @@ class Pair(Row):
     rejected: str
     policy_id: str = ""
     section: str = ""
+    split: Split = "question"
+    """Of `holdout.parquet`: its question is held out for good, or it was among the newest when the run was claimed."""
 
     @property
     def example_id(self) -> str:

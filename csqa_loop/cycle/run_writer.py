@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from csqa_loop.cycle.manifest import recipe_hash
@@ -18,9 +18,11 @@ from csqa_loop.domain.preferences import Pair
 class RunWriter:
     """`ports.RunDirectories` on a folder that loop, trainers and vLLM share."""
 
-    def __init__(self, runs: Path, config: RunConfig) -> None:
+    def __init__(self, runs: Path, config: RunConfig, *, regression_hash: Callable[[str], str] = lambda _: "") -> None:
+        """`regression_hash` gives `RunConfig.regression_hash` of the file that the gate names, as it is now."""
         self._runs = runs
         self._config = config
+        self._regression_hash = regression_hash
 
     def recipe_hash(self, champion: str, examples_hash: str, method: RunMethod | None) -> str:
         """16 hex over base, parent, examples, training configuration and code version."""
@@ -38,11 +40,9 @@ class RunWriter:
         demonstrations: Sequence[Demonstration] = (),
     ) -> None:
         """Write `runs/<run_id>/`; a directory whose request is already there is left as it is: a job may be reading it."""
-        files = {
-            PAIRS: pairs_file(pairs),
-            HOLDOUT: pairs_file(holdout),
-            CONFIG: _pretty(self._config_of(request.champion, request.method).model_dump_json()),
-        }
+        claimed = {"regression_hash": await asyncio.to_thread(self._regression_hash, self._config.gate.regression_file)}
+        config = self._config_of(request.champion, request.method).model_copy(update=claimed)
+        files = {PAIRS: pairs_file(pairs), HOLDOUT: pairs_file(holdout), CONFIG: _pretty(config.model_dump_json())}
         if replay:
             files[REPLAY] = pairs_file(replay)
         if unpaired:

@@ -3,10 +3,10 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from csqa_loop.domain.comparing import ENOUGH_QUESTIONS, bounded, share_check
+from csqa_loop.domain.comparing import bounded, enough, no_worse, share_check
 from csqa_loop.domain.events import GateCheck
 from csqa_loop.domain.judging import Verdict
 from csqa_loop.domain.prompt import language_of
@@ -20,6 +20,10 @@ LENGTH_FACTOR = 3.0
 """Answers may become this many times longer or shorter on average."""
 PERPLEXITY_FACTOR = 2.0
 """Better answers may become this many times as surprising. Preference training moves all answers; this stops one that unlearns to speak."""
+DISASTROUS_NATS, DISASTROUS_FACTOR = 3.0, 8.0
+"""With too few questions for a bound a mean says little: only what chance does not explain fails, a margin that lost three nats a token, or better
+answers that are eight times as surprising."""
+_NEWEST = ", newest pairs"
 _MOST_NATS = 700.0
 """Beyond it a float overflows."""
 _NGRAM = 4
@@ -59,19 +63,32 @@ class PairScore:
         return math.isfinite(self.margin)
 
 
-def preference_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float, questions: Sequence[str]) -> GateCheck:
-    """Share of held-out pairs whose better answer is the more probable one; `questions` names what each pair is about."""
-    before, after = [s.correct for s in champion], [s.correct for s in candidate]
-    check = share_check("preference accuracy", before, after, margin, "held-out pairs")
-    return bounded(check, before, after, [normalised(question) for question in questions])
+def preference_check(
+    champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float, questions: Sequence[str], *, newest: bool = False
+) -> GateCheck:
+    """Share of held-out pairs whose better answer is the more probable one; `questions` names what each pair is about.
+
+    Superiority is judged by the questions that are held out for good alone; `newest` pairs tell whether the candidate keeps up.
+    """
+    return share_check(
+        "preference accuracy" + (_NEWEST if newest else ""),
+        [s.correct for s in champion],
+        [s.correct for s in candidate],
+        margin,
+        "held-out pairs",
+        [normalised(question) for question in questions],
+        superiority=not newest,
+    )
 
 
-def margin_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float, questions: Sequence[str]) -> GateCheck:
+def margin_check(
+    champion: Sequence[PairScore], candidate: Sequence[PairScore], margin: float, questions: Sequence[str], *, newest: bool = False
+) -> GateCheck:
     """By how many nats a token the better answer is the more probable one, on average.
 
-    An empty answer has no tokens: its pair counts for the accuracy and is left out here. Too few questions never fail the check.
+    An empty answer has no tokens: its pair counts for the accuracy and is left out here. Too few questions fail it only by a disaster.
     """
-    name = "preference margin"
+    name = "preference margin" + (_NEWEST if newest else "")
     pairs = [
         (before.margin, after.margin, normalised(question))
         for before, after, question in zip(champion, candidate, questions, strict=True)
@@ -83,53 +100,64 @@ def margin_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], 
     means = sum(before) / len(pairs), sum(after) / len(pairs)
     detail = "nats a token, mean over pairs"
     check = GateCheck(name=name, passed=True, champion=means[0], candidate=means[1], margin=margin, n=len(pairs), detail=detail)
-    found = bounded(check, before, after, asked)
-    return found.model_copy(update={"passed": found.lower is None or means[0] - means[1] <= margin})
+    if not newest:
+        check = bounded(check, before, after, asked)
+    return no_worse(check, before, after, asked, margin=margin, few=max(margin, DISASTROUS_NATS))
 
 
 def perplexity_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], questions: Sequence[str]) -> GateCheck:
-    """Perplexity of the held-out better answers: exp of minus the mean log-probability a token. Too few questions never fail the check."""
+    """Perplexity of the held-out better answers: exp of minus the mean log-probability a token. Too few questions fail it only by a disaster.
+
+    What is compared are nats a token, weighted by tokens: their difference is the logarithm of the perplexities' ratio.
+    """
     name = "perplexity of better answers"
-    scored = [(before, after) for before, after in zip(champion, candidate, strict=True) if math.isfinite(before.chosen + after.chosen)]
+    scored = [
+        (before, after, normalised(question))
+        for before, after, question in zip(champion, candidate, questions, strict=True)
+        if math.isfinite(before.chosen + after.chosen)
+    ]
     if not scored:
         return GateCheck(name=name, passed=True, margin=PERPLEXITY_FACTOR, detail="no data")
-    before, after = _surprise([pair[0] for pair in scored]), _surprise([pair[1] for pair in scored])
-    enough = len({normalised(question) for question in questions}) >= ENOUGH_QUESTIONS
-    detail = f"at most {PERPLEXITY_FACTOR:g} times the champion's passes" + ("" if enough else "; too few questions to decide")
-    return GateCheck(
+    sides = [pair[0] for pair in scored], [pair[1] for pair in scored]
+    asked = [pair[2] for pair in scored]
+    factor = PERPLEXITY_FACTOR if enough(asked) else DISASTROUS_FACTOR
+    check = GateCheck(
         name=name,
-        passed=not enough or after - before <= math.log(PERPLEXITY_FACTOR),
-        champion=math.exp(min(before, _MOST_NATS)),
-        candidate=math.exp(min(after, _MOST_NATS)),
-        margin=PERPLEXITY_FACTOR,
+        passed=True,
+        champion=math.exp(min(_surprise(sides[0]), _MOST_NATS)),
+        candidate=math.exp(min(_surprise(sides[1]), _MOST_NATS)),
+        margin=factor,
         n=len(scored),
-        detail=detail,
+        detail=f"at most {factor:g} times the champion's passes" + ("" if enough(asked) else ", as the questions are few"),
     )
+    found = no_worse(
+        check,
+        [score.chosen for score in sides[0]],
+        [score.chosen for score in sides[1]],
+        asked,
+        margin=math.log(PERPLEXITY_FACTOR),
+        few=math.log(DISASTROUS_FACTOR),
+        weights=[float(score.tokens) for score in sides[0]],
+    )
+    if found.floor is None:
+        return found
+    bound = f"at 95 % it is at most {math.exp(min(-found.floor, _MOST_NATS)):.3g} times the champion's"
+    # A bound in nats beside perplexities would be misread.
+    return found.model_copy(update={"floor": None, "detail": f"{check.detail}; {bound}"})
 
 
 def sanity_checks(champion: Sequence[str], candidate: Sequence[str], questions: Sequence[str]) -> tuple[GateCheck, ...]:
     """Whether the candidate still answers at all: in the customer's language, without refusing or going in circles, at a like length."""
+
+    def share(name: str, holds: Callable[[str, str], bool], margin: float) -> GateCheck:
+        before, after = ([holds(q, a) for q, a in zip(questions, answers, strict=True)] for answers in (champion, candidate))
+        return share_check(name, before, after, margin, "answers", [normalised(question) for question in questions])
+
     return (
-        share_check(
-            "answers not empty", [bool(a.strip()) for a in champion], [bool(a.strip()) for a in candidate], EMPTY_MARGIN, "answers"
-        ),
-        share_check(
-            "answers without repetition",
-            [not repeats(a) for a in champion],
-            [not repeats(a) for a in candidate],
-            REPETITION_MARGIN,
-            "answers",
-        ),
-        share_check(
-            "answers in the question's language",
-            [in_language_of(q, a) for q, a in zip(questions, champion, strict=True)],
-            [in_language_of(q, a) for q, a in zip(questions, candidate, strict=True)],
-            LANGUAGE_MARGIN,
-            "answers",
-        ),
-        share_check(
-            "answers without refusal", [not refuses(a) for a in champion], [not refuses(a) for a in candidate], REFUSAL_MARGIN, "answers"
-        ),
+        share("answers not empty", lambda _, answer: bool(answer.strip()), EMPTY_MARGIN),
+        share("answers without repetition", lambda _, answer: not repeats(answer), REPETITION_MARGIN),
+        share("answers in the question's language", in_language_of, LANGUAGE_MARGIN),
+        share("answers without refusal", lambda _, answer: not refuses(answer), REFUSAL_MARGIN),
         _length_check(champion, candidate),
     )
 
@@ -167,7 +195,7 @@ def gate_off() -> GateCheck:
 
 
 def verdict(checks: Sequence[GateCheck]) -> bool:
-    """PASS when no check fails: nowhere worse by more than a margin, and better somewhere if `superiority_check` requires it.
+    """PASS when no check fails: no worse everywhere, and better somewhere if `superiority_check` requires it.
 
     Checks without data do not fail; the experiment decides then.
     """

@@ -1,10 +1,10 @@
 """The regression suite: questions that the champion answers and that a candidate must not forget. Pure; grades in, checks out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import groupby
 
-from csqa_loop.domain.comparing import at_least_one_item, bounded, share_check
+from csqa_loop.domain.comparing import at_least_one_item, share_check
 from csqa_loop.domain.events import GateCheck
 from csqa_loop.domain.scenario import Grade, Probe
 
@@ -28,20 +28,60 @@ class Graded:
 
 
 @dataclass(frozen=True)
-class CategoryShare:
-    """Share of right answers in one category."""
+class Scores:
+    """What some answers are worth.
 
+    A right answer is a true positive, one that holds a forbidden phrase a false positive and one that lacks an expected phrase a false
+    negative; an answer that does both is both, as a wrong class is in classification. So precision falls by what is said wrongly, recall by
+    what is not said. Where nothing is right all three are 0.
+    """
+
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+
+    @classmethod
+    def of(cls, grades: Sequence[Grade]) -> "Scores":
+        """Of at least one answer."""
+        right = sum(grade.right for grade in grades)
+        false, silent = sum(grade.forbidden for grade in grades), sum(not grade.expected for grade in grades)
+        if not right:
+            return cls(0.0, 0.0, 0.0, 0.0)
+        return cls(right / len(grades), right / (right + false), right / (right + silent), 2 * right / (2 * right + false + silent))
+
+    @classmethod
+    def mean(cls, scores: "Sequence[Scores]") -> "Scores":
+        """The macro mean: each category counts once, however many answers it has."""
+        return cls(*(sum(column) / len(scores) for column in zip(*map(astuple, scores), strict=True)))
+
+
+@dataclass(frozen=True)
+class Category:
+    """One category, or the mean over all of them."""
+
+    name: str
     answers: int
-    champion: float
-    candidate: float
+    champion: Scores
+    candidate: Scores
 
 
-def category_shares(results: Sequence[Graded]) -> dict[str, CategoryShare]:
-    """Category -> how much of it both answer right, by name."""
-    return {
-        name: CategoryShare(len(group), _share([one.champion for one in group]), _share([one.candidate for one in group]))
+def categories(results: Sequence[Graded]) -> tuple[Category, ...]:
+    """Every category by name."""
+    return tuple(
+        Category(name, len(group), Scores.of([one.champion for one in group]), Scores.of([one.candidate for one in group]))
         for name, group in _by_category(results).items()
-    }
+    )
+
+
+def over_all(found: Sequence[Category]) -> Category:
+    """The macro mean over categories, at least one."""
+    return Category(
+        "mean over categories",
+        sum(category.answers for category in found),
+        Scores.mean([category.champion for category in found]),
+        Scores.mean([category.candidate for category in found]),
+    )
 
 
 def regression_checks(results: Sequence[Graded], margin: float) -> tuple[GateCheck, ...]:
@@ -49,21 +89,10 @@ def regression_checks(results: Sequence[Graded], margin: float) -> tuple[GateChe
     return (_all(results, margin), _zero_tolerance(results), _categories(results, margin), _macro_f1(results))
 
 
-def f1(grades: Sequence[Grade]) -> float:
-    """F1 of the statements in some answers.
-
-    A right answer is a true positive, one that holds a forbidden phrase a false positive and one that lacks an expected phrase a false
-    negative; an answer that does both is both, as a wrong class is in classification.
-    """
-    right = sum(grade.right for grade in grades)
-    wrong = sum(grade.forbidden for grade in grades) + sum(not grade.expected for grade in grades)
-    return 2 * right / (2 * right + wrong)
-
-
 def _all(results: Sequence[Graded], margin: float) -> GateCheck:
     before, after = [result.champion.right for result in results], [result.candidate.right for result in results]
-    check = share_check("regression questions", before, after, margin, "questions")
-    return bounded(check, before, after, [result.question.id for result in results])
+    asked = [result.question.id for result in results]
+    return share_check("regression questions", before, after, margin, "questions", asked, superiority=True)
 
 
 def _zero_tolerance(results: Sequence[Graded]) -> GateCheck:
@@ -79,35 +108,38 @@ def _zero_tolerance(results: Sequence[Graded]) -> GateCheck:
 
 def _categories(results: Sequence[Graded], margin: float) -> GateCheck:
     name = "regression categories"
-    shares = category_shares(results)
-    if not shares:
+    found = categories(results)
+    if not found:
         return GateCheck(name=name, passed=True, margin=margin, detail="no data")
     fallen, failed = [], False
-    for category, share in shares.items():
-        if share.champion - share.candidate > at_least_one_item(margin, share.answers) + 1e-9:
-            enough = share.answers >= ENOUGH_IN_CATEGORY
+    for category in found:
+        before, after = category.champion.accuracy, category.candidate.accuracy
+        if before - after > at_least_one_item(margin, category.answers) + 1e-9:
+            enough = category.answers >= ENOUGH_IN_CATEGORY
             failed = failed or enough
             few = "" if enough else ", too few to decide"
-            fallen.append(f"{category} from {share.champion:.2f} to {share.candidate:.2f} ({share.answers} answers{few})")
+            fallen.append(f"{category.name} from {before:.2f} to {after:.2f} ({category.answers} answers{few})")
+    mean = over_all(found)
     return GateCheck(
         name=name,
         passed=not failed,
-        champion=sum(share.champion for share in shares.values()) / len(shares),
-        candidate=sum(share.candidate for share in shares.values()) / len(shares),
+        champion=mean.champion.accuracy,
+        candidate=mean.candidate.accuracy,
         margin=margin,
-        n=len(shares),
+        n=len(found),
         detail=f"fallen: {_listed(fallen)}" if fallen else "mean over categories; none fell by more than the margin",
     )
 
 
 def _macro_f1(results: Sequence[Graded]) -> GateCheck:
     name = "regression macro F1"
-    groups = _by_category(results).values()
-    if not groups:
+    found = categories(results)
+    if not found:
         return GateCheck(name=name, passed=True, detail="no data")
-    before = sum(f1([result.champion for result in group]) for group in groups) / len(groups)
-    after = sum(f1([result.candidate for result in group]) for group in groups) / len(groups)
-    return GateCheck(name=name, passed=True, champion=before, candidate=after, n=len(groups), detail="mean over categories; reported only")
+    mean = over_all(found)
+    changed = [f"{one.name} from {one.champion.f1:.2f} to {one.candidate.f1:.2f}" for one in found if one.champion.f1 != one.candidate.f1]
+    detail = f"mean over categories, reported only; {f'changed: {_listed(changed)}' if changed else 'every category as before'}"
+    return GateCheck(name=name, passed=True, champion=mean.champion.f1, candidate=mean.candidate.f1, n=len(found), detail=detail)
 
 
 def _by_category(results: Sequence[Graded]) -> dict[str, list[Graded]]:
@@ -115,10 +147,6 @@ def _by_category(results: Sequence[Graded]) -> dict[str, list[Graded]]:
         return result.question.category or result.question.policy
 
     return {name: list(group) for name, group in groupby(sorted(results, key=category), key=category)}
-
-
-def _share(grades: Sequence[Grade]) -> float:
-    return sum(grade.right for grade in grades) / len(grades)
 
 
 def _listed(names: Sequence[str] | dict[str, None]) -> str:

@@ -19,7 +19,14 @@ class Interval:
     upper: float
 
 
-def difference_interval(champion: Sequence[float], candidate: Sequence[float], clusters: Sequence[Hashable], *, level: float) -> Interval:
+def difference_interval(
+    champion: Sequence[float],
+    candidate: Sequence[float],
+    clusters: Sequence[Hashable],
+    *,
+    level: float,
+    weights: Sequence[float] | None = None,
+) -> Interval:
     """Percentile interval of the mean difference over items, resampling whole clusters (Efron and Tibshirani 1993, section 13.3).
 
     Items of one cluster, such as two answers to one question, are alike and therefore drawn together. The seed is fixed: equal data have
@@ -30,6 +37,7 @@ def difference_interval(champion: Sequence[float], candidate: Sequence[float], c
         candidate: one value for each of the same items.
         clusters: what each item belongs to.
         level: coverage, such as 0.95.
+        weights: of the items in the mean, above zero; None: all the same.
 
     Raises:
         ValueError: the three differ in length, or are empty.
@@ -39,8 +47,9 @@ def difference_interval(champion: Sequence[float], candidate: Sequence[float], c
         raise ValueError(msg)
     numbers = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
     members = np.array([numbers[cluster] for cluster in clusters])
-    sums = np.bincount(members, weights=np.asarray(candidate, dtype=float) - np.asarray(champion, dtype=float))
-    sizes = np.bincount(members)
+    shares = np.ones(len(clusters)) if weights is None else np.asarray(weights, dtype=float)
+    sums = np.bincount(members, weights=(np.asarray(candidate, dtype=float) - np.asarray(champion, dtype=float)) * shares)
+    sizes = np.bincount(members, weights=shares)
     random = np.random.default_rng(_SEED)
     means = []
     for _ in range(_RESAMPLES // _AT_ONCE):

@@ -74,6 +74,8 @@ class JudgeSettings(Section):
     """The model's name at that endpoint."""
     api_key: SecretStr | None = None
     """Key of that endpoint, where it wants one."""
+    prompt_file: str = ""
+    """How it is asked which answer is better: MT-Bench's JSON lines, or a template; docs/evaluation.md. Empty: in our words."""
     timeout_seconds: float = Field(default=30.0, gt=0)
     """Bound on one request to it."""
     concurrency: int = Field(default=2, ge=1)
@@ -192,7 +194,7 @@ class TrainingSettings(Section):
 
 
 class GateSettings(Section):
-    """The offline gate. Margins are differences candidate minus champion that still pass."""
+    """The offline gate. A margin is how much worse than the champion a candidate may be; docs/decisions/0014 has the rule."""
 
     enabled: bool = True
     preference_margin: float = Field(default=0.10, ge=0)
@@ -207,3 +209,5 @@ class GateSettings(Section):
     """
     regression_file: str = ""
     """A YAML file with a `regression` list (a scenario file is one). Empty: no regression questions."""
+    max_tokens: int = Field(default=0, ge=0)
+    """Longest answer that is asked for, where `answer.max_tokens` would take too long; what is cut cannot be right. 0: as customers get it."""

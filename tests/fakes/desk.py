@@ -9,6 +9,7 @@ from csqa_loop.cycle.contest import Contest
 from csqa_loop.cycle.prefer import AnswerProposer
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import AnswerProposed, ChatMessage, DeploymentChanged
+from csqa_loop.domain.judge_prompts import JudgePrompt
 from csqa_loop.domain.judging import Candidate
 from csqa_loop.domain.rollout import LoopState
 from csqa_loop.settings import AnswerSettings, JudgeSettings
@@ -55,6 +56,7 @@ class Desk:
     judge: FakeJudge = field(default_factory=lambda: FakeJudge(by_merit(merit)))
     settings: JudgeSettings = field(default_factory=lambda: JudgeSettings(url="http://judge", model="j"))
     answering: AnswerSettings = field(default_factory=AnswerSettings)
+    prompt: JudgePrompt = field(default_factory=JudgePrompt)
     champion: str = CHAMPION
     cut: bool = False
     now: datetime = NOW
@@ -63,7 +65,7 @@ class Desk:
         self.bus = MemoryBus()
         self.server = FakeModelServer(answer=self.says)
         self.server.held[REPLICA].add(CHAMPION)
-        contest = Contest(self.server, self.judge, judging=self.settings, answering=self.answering)
+        contest = Contest(self.server, self.judge, judging=self.settings, answering=self.answering, prompt=self.prompt)
         self.proposer = AnswerProposer(self, contest, self.bus, self.settings, lambda: self.now)
 
     async def candidates(self, limit: int, skip: Collection[str]) -> list[Candidate]:

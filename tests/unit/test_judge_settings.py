@@ -1,12 +1,15 @@
 """A judge is named whole or not at all."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from csqa_loop.bootstrap import build_judge
+from csqa_loop.bootstrap import build_judge, build_judge_prompt, build_trainer
 from csqa_loop.domain.errors import ConfigurationError
+from csqa_loop.domain.judging import PROMPT_VERSION
 from csqa_loop.settings import load_settings
+from tests.fakes.bus import MemoryBus
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +44,19 @@ def test_half_a_judge_stops_the_process(monkeypatch: pytest.MonkeyPatch, url: st
     monkeypatch.setitem(os.environ, "CSQA_JUDGE__MODEL", model)
     with pytest.raises(ConfigurationError, match=named):
         load_settings()
+
+
+def test_without_a_prompt_file_the_judge_is_asked_in_our_words() -> None:
+    assert build_judge_prompt(load_settings()).version == PROMPT_VERSION
+
+
+def test_a_wrong_prompt_file_stops_the_trainer_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "CSQA_JUDGE__URL", "http://127.0.0.1:8080/v1")
+    monkeypatch.setitem(os.environ, "CSQA_JUDGE__MODEL", "big")
+    file = tmp_path / "prompt.txt"
+    monkeypatch.setitem(os.environ, "CSQA_JUDGE__PROMPT_FILE", str(file))
+    with pytest.raises(ConfigurationError, match="CSQA_JUDGE__PROMPT_FILE .*prompt.txt cannot be read"):
+        build_trainer(load_settings(), MemoryBus())
+    file.write_text("Which is better, {answer_a} or {answer_b}?")
+    with pytest.raises(ConfigurationError, match=r"CSQA_JUDGE__PROMPT_FILE .*prompt.txt: \{question\} is missing"):
+        build_trainer(load_settings(), MemoryBus())

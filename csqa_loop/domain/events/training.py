@@ -82,6 +82,8 @@ class GateCheck(BaseModel):
     lower: float | None = None
     """Bounds of candidate minus champion; none where nothing was resampled, or the questions are too few to decide."""
     upper: float | None = None
+    floor: float | None = None
+    """One-sided lower bound (95 %) of candidate minus champion, by which being no worse is judged; none as above."""
     n: Int32 = Field(default=0, ge=0)
     detail: str = ""
 

@@ -14,6 +14,10 @@ def test_bars_and_histograms_are_png_and_the_same_each_time() -> None:
                 plots.histogram({"question": [1, 2, 3, 400], "answer": [5]}, title="Lengths", x_label="characters"),
                 plots.histogram({}, title="Nothing", x_label="characters"),
                 plots.bars({}, title="Nothing", x_label="rows"),
+                plots.ranges(
+                    [plots.Range("满意度", 0.1, -0.1, 0.3), plots.Range("latency", 40.0, None, 90.0, limit=300.0, unit="ms")], title="Both"
+                ),
+                plots.ranges([], title="Nothing"),
             )
             for _ in range(2)
         ]

@@ -8,6 +8,8 @@ import pytest
 from csqa_loop.cycle.evaluate import Compared, Findings
 from csqa_loop.cycle.judged import judged_check
 from csqa_loop.cycle.run_rows import Pair
+from csqa_loop.domain.judge_prompts import parse_judge_prompt
+from csqa_loop.domain.judging import PROMPT_VERSION
 from tests import run_directories
 from tests.fakes.judge import FakeJudge, by_merit
 
@@ -27,7 +29,7 @@ async def test_a_candidate_that_the_judge_prefers_has_bounds_above_zero() -> Non
     check = await judged_check(FakeJudge(by_merit(len)), findings(25, SHORT, LONG), at_once=2)
     assert (check.passed, check.champion, check.candidate, check.n) == (True, 0.0, 1.0, 25)
     assert check.lower == 1.0
-    assert "fake-judge" in check.detail
+    assert f"fake-judge (prompt {PROMPT_VERSION})" in check.detail
 
 
 async def test_a_candidate_that_the_judge_likes_less_beyond_chance_fails() -> None:
@@ -89,3 +91,12 @@ async def test_no_more_than_so_many_requests_are_on_their_way_and_no_more_than_a
 
 async def test_without_held_out_pairs_there_is_no_data() -> None:
     assert (await judged_check(FakeJudge(), Findings(()), at_once=2)).detail == "no data"
+
+
+async def test_a_prompt_of_the_operators_is_asked_and_named() -> None:
+    prompt = parse_judge_prompt("Q {question} A {answer_a} B {answer_b}", "f")
+    judge = FakeJudge(lambda messages: "[[A]]" if f"A {LONG}" in messages[-1].content else "[[B]]")
+    check = await judged_check(judge, findings(25, SHORT, LONG), at_once=2, prompt=prompt)
+    assert (check.champion, check.candidate) == (0.0, 1.0)
+    assert prompt.version in check.detail
+    assert all(len(messages) == 1 for messages in judge.asked)

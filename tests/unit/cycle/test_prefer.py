@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from csqa_loop.domain.events import AnswerProposed, ChatMessage, derived_id
+from csqa_loop.domain.judge_prompts import parse_judge_prompt
 from csqa_loop.domain.judging import PROMPT_VERSION
 from csqa_loop.settings import AnswerSettings, JudgeSettings
 from tests.fakes.desk import BAD, BEST, CHAMPION, GOOD, Desk, Says, case, merit
@@ -34,6 +35,14 @@ async def test_the_best_of_what_the_champion_says_when_asked_again_is_proposed()
         )
     ]
     assert desk.proposer.status()["proposed"] == {"resample": 1, "judge": 0}
+
+
+async def test_the_prompt_that_the_judge_was_asked_with_is_on_record() -> None:
+    prompt = parse_judge_prompt("{question}\n## Answer A\n{answer_a}\n## Answer B\n{answer_b}", "f")
+    desk = Desk(prompt=prompt)
+    await desk.beats(1)
+    assert [proposal.judge_prompt_version for proposal in desk.proposals] == [prompt.version]
+    assert prompt.version != PROMPT_VERSION
 
 
 async def test_the_best_is_found_in_any_order() -> None:

@@ -20,11 +20,22 @@ def test_equal_scores_are_not_a_preference() -> None:
 
 
 def test_preference_accuracy_may_fall_by_the_margin_and_no_further() -> None:
-    champion = [RIGHT] * 20
-    assert gate.preference_check(champion, [RIGHT] * 18 + [WRONG] * 2, 0.10, asked(20)).passed
-    refused = gate.preference_check(champion, [RIGHT] * 17 + [WRONG] * 3, 0.10, asked(20))
+    champion = [RIGHT] * 19
+    assert gate.preference_check(champion, [RIGHT] * 18 + [WRONG], 0.10, asked(19)).passed
+    refused = gate.preference_check(champion, [RIGHT] * 17 + [WRONG] * 2, 0.10, asked(19))
     assert not refused.passed
-    assert (refused.champion, refused.candidate, refused.n) == (1.0, 0.85, 20)
+    assert (refused.champion, refused.candidate, refused.n) == (1.0, pytest.approx(17 / 19), 19)
+
+
+def test_newest_pairs_are_told_apart_and_do_not_count_as_better() -> None:
+    champion, candidate = [WRONG] * 40, [RIGHT] * 40
+    checks = [
+        gate.preference_check(champion, candidate, 0.10, asked(40), newest=True),
+        gate.margin_check(champion, candidate, 0.10, asked(40), newest=True),
+    ]
+    assert [check.name for check in checks] == ["preference accuracy, newest pairs", "preference margin, newest pairs"]
+    assert {(check.floor, check.lower) for check in checks} == {(1.0, None), (2.0, None)}
+    assert "nowhere" not in gate.superiority_check(checks, required=False).detail
 
 
 def test_a_candidate_that_prefers_better_answers_more_often_has_a_lower_bound_above_zero() -> None:
@@ -54,10 +65,22 @@ def test_the_margin_is_in_nats_a_token_and_may_fall_by_so_much() -> None:
     assert not gate.margin_check(champion, [PairScore(-1.0, -1.8)] * 30, 0.10, asked(30)).passed
 
 
-def test_a_margin_over_few_questions_never_fails() -> None:
-    check = gate.margin_check([PairScore(-1.0, -5.0)] * 4, [PairScore(-5.0, -1.0)] * 4, 0.10, asked(4))
-    assert check.passed
-    assert "too few to decide" in check.detail
+def test_a_margin_that_may_have_fallen_by_more_fails() -> None:
+    champion = [PairScore(-1.0, -2.0)] * 30
+    uneven = [PairScore(-1.0, -2.8 if number % 2 else -1.08) for number in range(30)]
+    check = gate.margin_check(champion, uneven, 0.10, asked(30))
+    assert check.champion is not None
+    assert check.candidate is not None
+    assert 0 < check.champion - check.candidate < 0.10
+    assert not check.passed
+
+
+def test_a_margin_over_few_questions_fails_only_by_a_disaster() -> None:
+    champion = [PairScore(-1.0, -2.0)] * 4
+    fallen = gate.margin_check(champion, [PairScore(-1.0, -1.2)] * 4, 0.10, asked(4))
+    assert fallen.passed
+    assert "too few to decide" in fallen.detail
+    assert not gate.margin_check(champion, [PairScore(-5.0, -1.0)] * 4, 0.10, asked(4)).passed
 
 
 def test_an_empty_answer_has_no_margin() -> None:
@@ -149,7 +172,25 @@ def test_perplexity_is_over_tokens_and_may_double() -> None:
     assert not gate.perplexity_check(champion, beyond, asked(20)).passed
     few = gate.perplexity_check(champion[:4], beyond[:4], asked(4))
     assert few.passed
-    assert "too few questions to decide" in few.detail
+    assert "at most 8 times the champion's passes, as the questions are few" in few.detail
+
+
+def test_even_a_few_questions_show_that_a_model_unlearned_to_speak() -> None:
+    champion = [PairScore(-1.0, -2.0, tokens=30)] * 15
+    check = gate.perplexity_check(champion, [PairScore(-51.0, -52.0, tokens=30)] * 15, asked(15))
+    assert not check.passed
+    assert not gate.perplexity_check(champion[:1], [PairScore(-4.0, -9.0, tokens=30)], asked(1)).passed
+
+
+def test_a_perplexity_that_may_have_more_than_doubled_fails() -> None:
+    champion = [PairScore(-1.0, -2.0, tokens=30)] * 24
+    uneven = [PairScore(-3.4 if number % 4 == 0 else -1.0, -4.0, tokens=30) for number in range(24)]
+    check = gate.perplexity_check(champion, uneven, asked(24))
+    assert check.champion is not None
+    assert check.candidate is not None
+    assert check.candidate < 2 * check.champion
+    assert not check.passed
+    assert "at 95 % it is at most" in check.detail
 
 
 def test_an_unlearned_model_has_a_perplexity_that_is_a_number() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csqa_loop.domain.events import GateCheck
-from csqa_loop.domain.regression import Graded, f1, regression_checks
+from csqa_loop.domain.regression import Graded, Scores, categories, over_all, regression_checks
 from csqa_loop.domain.scenario import Grade, Probe
 
 RIGHT, SILENT, FALSE = Grade(expected=True, forbidden=False), Grade(expected=False, forbidden=False), Grade(expected=False, forbidden=True)
@@ -73,13 +73,28 @@ def test_many_phrasings_of_one_question_are_one_question() -> None:
 
 
 def test_f1_tells_what_is_said_wrongly_from_what_is_not_said() -> None:
-    assert f1([RIGHT, RIGHT]) == 1.0
-    assert f1([RIGHT, SILENT]) == pytest.approx(2 / 3)
-    assert f1([RIGHT, FALSE]) == pytest.approx(0.5)
-    assert f1([SILENT]) == 0.0
+    assert Scores.of([RIGHT, RIGHT]) == Scores(1.0, 1.0, 1.0, 1.0)
+    assert Scores.of([RIGHT, SILENT]) == Scores(0.5, 1.0, 0.5, pytest.approx(2 / 3))
+    assert Scores.of([RIGHT, FALSE]) == Scores(0.5, 0.5, 0.5, pytest.approx(0.5))
+    assert Scores.of([SILENT]) == Scores(0.0, 0.0, 0.0, 0.0)
+
+
+def test_every_category_has_its_scores_and_the_mean_counts_each_once() -> None:
+    results = [graded(number, SILENT, RIGHT, policy="delivery.md") for number in range(3)]
+    results += [graded(9, RIGHT, FALSE, category="Returns")]
+    returns, delivery = categories(results)
+    assert (returns.name, returns.answers, delivery.name, delivery.answers) == ("Returns", 1, "delivery.md", 3)
+    assert delivery.champion.recall == 0.0
+    assert delivery.candidate == Scores(1.0, 1.0, 1.0, 1.0)
+    mean = over_all((returns, delivery))
+    assert (mean.answers, mean.champion.accuracy, mean.candidate.f1) == (4, 0.5, 0.5)
+    check = checks(results)["regression macro F1"]
+    assert (check.champion, check.candidate) == (0.5, 0.5)
+    assert "changed: Returns from 1.00 to 0.00, delivery.md from 0.00 to 1.00" in check.detail
 
 
 @given(st.lists(grades, min_size=1, max_size=30))
-def test_f1_is_a_share_and_one_exactly_when_all_is_right(found: list[Grade]) -> None:
-    assert 0.0 <= f1(found) <= 1.0
-    assert (f1(found) == 1.0) == all(grade.right for grade in found)
+def test_scores_are_shares_and_one_exactly_when_all_is_right(found: list[Grade]) -> None:
+    scores = Scores.of(found)
+    assert all(0.0 <= share <= 1.0 for share in (scores.accuracy, scores.precision, scores.recall, scores.f1))
+    assert (scores.f1 == 1.0) == all(grade.right for grade in found)

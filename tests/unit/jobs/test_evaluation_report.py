@@ -8,6 +8,7 @@ from csqa_loop import bootstrap
 from csqa_loop.cycle.manifest import Manifest, PairSource
 from csqa_loop.cycle.run_directory import RunDirectory
 from csqa_loop.domain.errors import TransientError
+from csqa_loop.regression_files import suite_hash
 from jobs import entry, evaluate_adapter
 from tests.fakes.model_server import FakeModelServer
 from tests.run_directories import pair, write_run
@@ -26,13 +27,16 @@ def run(tmp_path: Path) -> RunDirectory:
     run = write_run(
         tmp_path / "runs", holdout=[pair(90), pair(91)], gate={"regression_file": str(file)}, model_server_urls=(REPLICA,)
     )  # fmt: skip
+    run.write("manifest.json", _manifest().model_dump_json().encode())
+    return run
+
+
+def _manifest() -> Manifest:
     sources = (PairSource(pair_id="p-1", message_id="m-1", answer_event_id="e-1", evidence_event_id="e-2"),)
-    manifest = Manifest(
+    return Manifest(
         run_id="r-1", adapter=ADAPTER, base="/model", parent="base", recipe_hash="c", data_hash="d", pairs=sources, config={}, seed=0,
         versions={}, metrics={}, first_loss=0.6931, seconds=1.0,
     )  # fmt: skip
-    run.write("manifest.json", manifest.model_dump_json().encode())
-    return run
 
 
 def _serve(monkeypatch: pytest.MonkeyPatch, candidate_says: str) -> FakeModelServer:
@@ -48,7 +52,7 @@ def test_a_lost_zero_tolerance_question_is_in_verdict_and_report(run: RunDirecto
     evaluation = run.evaluation()
     assert evaluation is not None
     assert [check.name for check in evaluation.checks if not check.passed] == ["zero-tolerance questions"]
-    assert {"BLEU", "chrF", "superiority"} <= {check.name for check in evaluation.checks}
+    assert {"BLEU, en", "chrF, en", "ROUGE-L, en", "superiority"} <= {check.name for check in evaluation.checks}
     page = (run.path / "evaluation.html").read_text(encoding="utf-8")
     assert "FAIL: zero-tolerance questions" in page
     assert f"<td>How long?</td><td>{RIGHT}</td><td>You have &lt;b&gt;30 days&lt;/b&gt; to return it.</td>" in page
@@ -66,6 +70,43 @@ def test_a_candidate_that_is_as_good_passes_in_both(run: RunDirectory, monkeypat
     assert '<p class="verdict good">PASS</p>' in page
     assert "too few questions to decide anywhere; not required" in page
     assert "0 of 1 answers; 0 changed from wrong to right." in page
+    assert [(one.name, one.answers, one.champion.f1, one.candidate.recall) for one in evaluation.categories] == [
+        ("returns.md", 1, 1.0, 1.0)
+    ]
+    for column in ("accuracy, candidate", "precision, candidate", "recall, champion", "F1, candidate"):
+        assert f">{column}</th>" in page
+    assert evaluation.regression_hash == suite_hash(run.config().gate.regression_file)
+    assert "regression file" not in {check.name for check in evaluation.checks}
+
+
+def test_a_suite_that_was_edited_since_the_claim_is_told_in_the_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "regression.yaml"
+    file.write_text("regression: []")
+    run = write_run(tmp_path / "runs", holdout=[pair(90)], gate={"regression_file": str(file)}, model_server_urls=(REPLICA,))
+    claimed = run.config().regression_hash
+    file.write_text("regression: []  # edited")
+    run.write("manifest.json", _manifest().model_dump_json().encode())
+    _serve(monkeypatch, RIGHT)
+    assert evaluate_adapter.main([str(run.path)]) == 0
+    evaluation = run.evaluation()
+    assert evaluation is not None
+    (told,) = (check for check in evaluation.checks if check.name == "regression file")
+    assert told.passed
+    assert f"edited since the run was claimed: {claimed[:12]} then, {evaluation.regression_hash[:12]} now" in told.detail
+    assert claimed != evaluation.regression_hash
+
+
+def test_answers_are_as_long_as_the_runs_gateway_lets_them_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = {}
+    for name, config in {"own": {}, "cut": {"gate": {"max_tokens": 5}}, "more": {"gate": {"max_tokens": 5000}}}.items():
+        run = write_run(
+            tmp_path / name / "runs", holdout=[pair(90)], model_server_urls=(REPLICA,), **({"answer": {"max_tokens": 17}} | config)
+        )
+        run.write("manifest.json", _manifest().model_dump_json().encode())
+        server = _serve(monkeypatch, RIGHT)
+        assert evaluate_adapter.main([str(run.path)]) == 0
+        lengths[name] = {sampling.max_tokens for _, _, sampling in server.asked}
+    assert lengths == {"own": {17}, "cut": {5}, "more": {17}}
 
 
 def test_a_judge_is_asked_only_where_one_is_configured(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from csqa_loop.cycle.manifest import Manifest, PairSource
 from csqa_loop.cycle.run_directory import Evaluation
+from csqa_loop.regression_files import suite_hash
 from jobs import entry, evaluate_adapter, train_adapter
 from tests.run_directories import write_run
 
@@ -78,24 +79,28 @@ def test_an_evaluated_run_is_not_evaluated_again(tmp_path: Path, capsys: pytest.
     assert "is evaluated already" in capsys.readouterr().out
 
 
+def test_an_edit_of_the_regression_questions_after_an_evaluation_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "regression.yaml"
+    file.write_text("regression: []")
+    run = write_run(tmp_path / "runs", gate={"regression_file": str(file)})
+    run.write("manifest.json", _manifest().model_dump_json().encode())
+    known = Evaluation(
+        run_id="r-1", adapter=ADAPTER, champion="base", passed=True, checks=(), seconds=1.0, regression_hash=suite_hash(str(file))
+    )
+    run.write("evaluation.json", known.model_dump_json().encode())
+    assert evaluate_adapter.main([str(run.path)]) == 0
+    assert "edited" not in capsys.readouterr().out
+    file.write_text("regression: []  # edited")
+    assert evaluate_adapter.main([str(run.path)]) == 0
+    assert "is evaluated already; the regression questions or their policies were edited since" in capsys.readouterr().out
+
+
 def test_a_model_server_that_is_down_fails_in_one_line_within_the_bound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "runs")
     run.write("manifest.json", _manifest().model_dump_json().encode())
     assert evaluate_adapter.main([str(run.path), "--residency-seconds", "0.1"]) == entry.FAILED
     assert capsys.readouterr().err.splitlines()[-1].startswith("evaluate_adapter: candidate and champion are not resident")
     assert run.evaluation() is None
-
-
-def test_regression_questions_come_with_their_policys_best_passages(tmp_path: Path) -> None:
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "returns.md").write_text(
-        "# Returns\n\n## Boots\n\nBoots: 45 days.\n\n## Flares\n\nFlares: 21 days.\n\n## Rope\n\nRope: never.\n"
-    )
-    file = tmp_path / "scenario.yaml"
-    file.write_text('regression:\n- {id: f, policy: returns.md, ask: ["How long for flares?", "Flares?"], expect: [21 days]}\n')
-    questions = evaluate_adapter.regression_questions(file)
-    assert [asked.messages[-1].content for asked in questions] == ["How long for flares?", "Flares?"]
-    assert "Flares: 21 days." in questions[0].messages[0].content
 
 
 @pytest.mark.parametrize(
