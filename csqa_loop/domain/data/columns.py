@@ -19,6 +19,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "history": ("history",),
     "split": ("split",),
     "generator": ("generator",),
+    "made_from": ("made_from",),
 }
 ROLES = tuple(_NAMES)
 _CONVERSATIONS = ("conversations", "conversation", "messages")
@@ -38,6 +39,7 @@ class Columns:
     history: str = ""
     split: str = ""
     generator: str = ""
+    made_from: str = ""
     conversation: str = ""
     """The list of turns, in ShareGPT's or OpenAI's shape; then `question` is not needed."""
 

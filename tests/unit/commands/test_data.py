@@ -61,6 +61,20 @@ def tickets(folder: Path, count: int = 30) -> Path:
     return file
 
 
+_GOODS = ("boots", "lamp", "laptop", "sofa", "kettle", "bicycle", "curtain", "phone", "wardrobe", "necklace")
+
+
+def questions(folder: Path) -> Path:
+    """Thirty that do not resemble one another, of two categories."""
+    file = folder / "questions.jsonl"
+    asks = ("How do I return a {}?", "Who repairs my broken {}?", "When does the {} arrive that I ordered on Monday?")
+    rows = [(ask.format(thing), number) for number, (thing, ask) in enumerate((thing, ask) for thing in _GOODS for ask in asks)]
+    file.write_text("\n".join(
+        json.dumps({"question": question, "answer": f"Within {n + 10} days.", "category": "returns" if n % 3 else "fees"}) for question, n in rows
+    ))  # fmt: skip
+    return file
+
+
 COLUMNS = ("--columns", "question=Ticket,chosen=Good,rejected=Bad", "--category-column", "Topic")
 
 
@@ -180,7 +194,7 @@ def test_warnings_in_plain_words(bus: CommandBus, tmp_path: Path) -> None:
 
 
 def test_a_split_can_be_imported_as_it_is(bus: CommandBus, tmp_path: Path) -> None:
-    counts = told("split", tickets(tmp_path), *COLUMNS, "--out", "parts", "--share", 0.2, "--seed", 3)
+    counts = told("split", questions(tmp_path), "--out", "parts", "--share", 0.2, "--seed", 3)
     assert (counts["train"], counts["holdout"]) == (24, 6)
     for side in ("train", "holdout"):
         run("import", f"parts/{side}.jsonl")
@@ -188,6 +202,41 @@ def test_a_split_can_be_imported_as_it_is(bus: CommandBus, tmp_path: Path) -> No
     assert [event.split for event in events].count("holdout") == 6
     assert {(event.category, event.split) for event in events} == {(c, s) for c in ("returns", "fees") for s in ("train", "holdout")}
     assert sorted(event.answer for event in events) == sorted(f"Within {n + 10} days." for n in range(30))
+
+
+def test_what_was_made_from_a_row_stays_with_it(bus: CommandBus, tmp_path: Path) -> None:
+    run("augment", questions(tmp_path), "--out", "more.jsonl", "--methods", "phrasing,emotion,typos", "--factor", 3, "--seed", 5)
+    counts = told("split", "more.jsonl", "--out", "parts", "--share", 0.3, "--seed", 3)
+    assert counts["train"] > counts["holdout"] > 0
+    sides = {
+        side: {
+            row.get("made_from", row["messages"][-1]["content"])
+            for row in map(json.loads, Path(f"parts/{side}.jsonl").read_text().splitlines())
+        }
+        for side in ("train", "holdout")
+    }
+    assert not sides["train"] & sides["holdout"]
+    assert len(sides["train"] | sides["holdout"]) == 30
+
+
+def test_a_share_that_near_repeats_forbid_is_said(bus: CommandBus, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["split", str(tickets(tmp_path)), *COLUMNS, "--out", "parts", "--json"])
+    assert json.loads(result.stdout)["holdout"] == 0
+    assert "cannot be held out: too many nearly repeat one another" in result.stderr
+
+
+def test_no_command_writes_over_its_own_file(bus: CommandBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CSQA_JUDGE__URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("CSQA_JUDGE__MODEL", "judge")
+    file = questions(tmp_path)
+    with pytest.raises(PermanentError, match=r"--out .*questions\.jsonl is no folder"):
+        run("split", file, "--out", file)
+    for arguments in (("augment", file, "--out", file), ("generate", file, "--out", file, "--method", "evol-instruct")):
+        with pytest.raises(PermanentError, match="over FILE itself"):
+            run(*arguments)
+    run("split", file, "--out", "parts")
+    with pytest.raises(PermanentError, match="over FILE itself"):
+        run("split", "parts/train.jsonl", "--out", "parts")
 
 
 def test_augmenting_keeps_the_rows_and_says_what_made_the_others(bus: CommandBus, tmp_path: Path) -> None:
