@@ -81,11 +81,15 @@ def import_(
     settings = load_settings()
     reading = reading_of(file, format_, table, columns, category_column, language, split_share, seed)
     folder = settings.var / "imports"
-    folder.mkdir(parents=True, exist_ok=True)
     sidecar, refusals = folder / f"{reading.key}.json", folder / f"{reading.key}.refused.jsonl"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        listed = refusals.open("w", encoding="utf-8")
+    except OSError as error:
+        raise PermanentError(f"{refusals} cannot be written: {error.strerror}; CSQA_VAR must name a folder that can be") from error
     before = Progress.load(sidecar)
     progress = before or Progress(file=reading.source.name, sha256=reading.source.sha256, began_at=now())
-    with closing(refusals.open("w", encoding="utf-8")) as handle:
+    with closing(listed) as handle:
         tally = Tally(listener=lambda outcome: _write_outcome(handle, outcome))
         try:
             progress = asyncio.run(_import(settings, reading, tally, progress, sidecar, _operator(operator), dry_run=dry_run))
@@ -104,11 +108,29 @@ def import_(
         progress_file=str(sidecar),
         refused_file=str(refusals),
     )
+    if before_otherwise := _published_otherwise(folder, sidecar, progress):
+        told["warnings"].append(
+            f"{before_otherwise} examples of this file were published before with other options; "
+            "the log keeps each as it came first, so another split or category changes nothing about those"
+        )
     _tell(told, tally, report, as_json=as_json)
     if not as_json:
         print(_summary(told, reading))
     if not tally.kinds:
         raise PermanentError(f"{file}: no row can be used; the reasons are in {refusals}")
+
+
+def _published_otherwise(folder: Path, own: Path, progress: Progress) -> int:
+    """How many examples of the same content an import with other options has published, as far as this machine remembers."""
+    found = 0
+    for sidecar in folder.glob("*.json"):
+        try:
+            other = Progress.load(sidecar)
+        except PermanentError:
+            continue  # it stops the import that it belongs to, with its reason
+        if sidecar != own and other and other.sha256 == progress.sha256:
+            found = max(found, other.published)
+    return found
 
 
 def _operator(given: str) -> str:

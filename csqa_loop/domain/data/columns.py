@@ -48,7 +48,7 @@ def parse_mapping(text: str) -> dict[str, str]:
     """`question=q,chosen=a` as a mapping from role to column.
 
     Raises:
-        PermanentError: names the part that is no `role=column`, and the roles.
+        PermanentError: names the part that is no `role=column`, and the roles; or the column that is given two.
     """
     given: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -56,6 +56,8 @@ def parse_mapping(text: str) -> dict[str, str]:
         role = "chosen" if role == "answer" else role
         if not sign or not column or role not in ROLES:
             raise PermanentError(f"--columns: {part!r} is no role=column; the roles are {', '.join(ROLES)}")
+        if column in given.values() and given.get(role) != column:
+            raise PermanentError(f"--columns: {part!r} gives {column!r} a second role; each role needs a column of its own")
         given[role] = column
     return given
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from csqa_loop import bootstrap
-from csqa_loop.commands import data, data_reading
+from csqa_loop.commands import data_reading
 from csqa_loop.commands.data import app
 from csqa_loop.cycle import importing
 from csqa_loop.domain.errors import PermanentError, TransientError
@@ -88,6 +88,14 @@ def test_pairs_of_a_spreadsheet_reach_the_log_once(bus: CommandBus, tmp_path: Pa
     assert {event.split for event in events} == {"train", "holdout"}
     again = told("import", file, *COLUMNS, "--split", 0.8, "--seed", 2)
     assert (again["published"], again["published_before"], len(bus.records)) == (0, 30, 30)
+
+
+def test_another_split_of_what_was_published_is_said(bus: CommandBus, tmp_path: Path) -> None:
+    file = tickets(tmp_path)
+    for _ in range(2):
+        assert not any("other options" in warning for warning in told("import", file, *COLUMNS)["warnings"])
+    [warning] = [warning for warning in told("import", file, *COLUMNS, "--split", 0.5)["warnings"] if "other options" in warning]
+    assert warning.startswith("30 examples of this file were published before")
 
 
 def test_without_the_sidecar_the_same_rows_have_the_same_ids(bus: CommandBus, tmp_path: Path) -> None:
@@ -182,6 +190,16 @@ def test_reports_as_json_page_and_pictures(bus: CommandBus, tmp_path: Path) -> N
             run("report", file, *COLUMNS, "--report", wrong)
 
 
+def test_a_place_that_cannot_be_written_is_named(bus: CommandBus, tmp_path: Path) -> None:
+    file = questions(tmp_path)
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(PermanentError, match="--report taken cannot be written: File exists"):
+        run("report", file, "--report", "taken")
+    (tmp_path / "var").write_text("")
+    with pytest.raises(PermanentError, match="CSQA_VAR must name a folder"):
+        run("import", file)
+
+
 def test_warnings_in_plain_words(bus: CommandBus, tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     rows = [{"question": f"How long {n % 4}?", "chosen": f"{n} days.", "rejected": f"{n} days!" if n < 12 else "No.", "category": "x" if n < 90 else "y"}
@@ -216,7 +234,6 @@ def test_what_was_made_from_a_row_stays_with_it(bus: CommandBus, tmp_path: Path)
         for side in ("train", "holdout")
     }
     assert not sides["train"] & sides["holdout"]
-    assert len(sides["train"] | sides["holdout"]) == 30
 
 
 def test_a_share_that_near_repeats_forbid_is_said(bus: CommandBus, tmp_path: Path) -> None:
@@ -231,12 +248,11 @@ def test_no_command_writes_over_its_own_file(bus: CommandBus, tmp_path: Path, mo
     file = questions(tmp_path)
     with pytest.raises(PermanentError, match=r"--out .*questions\.jsonl is no folder"):
         run("split", file, "--out", file)
-    for arguments in (("augment", file, "--out", file), ("generate", file, "--out", file, "--method", "evol-instruct")):
+    run("split", file, "--out", "parts")
+    same = ("augment", file, "--out", file), ("generate", file, "--out", file, "--method", "evol-instruct")
+    for arguments in (*same, ("split", "parts/train.jsonl", "--out", "parts")):
         with pytest.raises(PermanentError, match="over FILE itself"):
             run(*arguments)
-    run("split", file, "--out", "parts")
-    with pytest.raises(PermanentError, match="over FILE itself"):
-        run("split", "parts/train.jsonl", "--out", "parts")
 
 
 def test_augmenting_keeps_the_rows_and_says_what_made_the_others(bus: CommandBus, tmp_path: Path) -> None:
@@ -281,4 +297,3 @@ def test_an_import_has_a_name_of_its_own_for_each_way_of_reading(bus: CommandBus
     assert plain.key == data_reading.reading_of(file, "auto", "", COLUMNS[1], "", "").key
     assert plain.key != data_reading.reading_of(file, "auto", "", COLUMNS[1], "Topic", "").key
     assert plain.key != data_reading.reading_of(file, "auto", "", COLUMNS[1], "", "", 0.9, 1).key
-    assert data.app.info.help

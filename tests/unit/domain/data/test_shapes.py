@@ -138,6 +138,8 @@ def test_a_mapping_is_checked() -> None:
     for wrong in ("question", "question=", "colour=x"):
         with pytest.raises(PermanentError, match="role=column"):
             parse_mapping(wrong)
+    with pytest.raises(PermanentError, match="'Reply' a second role"):
+        parse_mapping("question=Reply,chosen=Reply")
 
 
 def test_personal_data_is_masked_once_and_for_all_but_not_in_system_messages() -> None:
