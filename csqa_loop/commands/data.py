@@ -25,6 +25,7 @@ from csqa_loop.commands.data_reading import (
     Report,
     Seed,
     Table,
+    check_out,
     read_all,
     reading_of,
 )
@@ -45,6 +46,8 @@ app = typer.Typer(
 )
 
 _INTERRUPTED = 130
+_FAR_OFF = 0.2
+"""Of the rows that were to be held out; rounding alone stays below."""
 data_generate.register(app)
 
 
@@ -78,11 +81,15 @@ def import_(
     settings = load_settings()
     reading = reading_of(file, format_, table, columns, category_column, language, split_share, seed)
     folder = settings.var / "imports"
-    folder.mkdir(parents=True, exist_ok=True)
     sidecar, refusals = folder / f"{reading.key}.json", folder / f"{reading.key}.refused.jsonl"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        listed = refusals.open("w", encoding="utf-8")
+    except OSError as error:
+        raise PermanentError(f"{refusals} cannot be written: {error.strerror}; CSQA_VAR must name a folder that can be") from error
     before = Progress.load(sidecar)
     progress = before or Progress(file=reading.source.name, sha256=reading.source.sha256, began_at=now())
-    with closing(refusals.open("w", encoding="utf-8")) as handle:
+    with closing(listed) as handle:
         tally = Tally(listener=lambda outcome: _write_outcome(handle, outcome))
         try:
             progress = asyncio.run(_import(settings, reading, tally, progress, sidecar, _operator(operator), dry_run=dry_run))
@@ -101,11 +108,29 @@ def import_(
         progress_file=str(sidecar),
         refused_file=str(refusals),
     )
+    if before_otherwise := _published_otherwise(folder, sidecar, progress):
+        told["warnings"].append(
+            f"{before_otherwise} examples of this file were published before with other options; "
+            "the log keeps each as it came first, so another split or category changes nothing about those"
+        )
     _tell(told, tally, report, as_json=as_json)
     if not as_json:
         print(_summary(told, reading))
     if not tally.kinds:
         raise PermanentError(f"{file}: no row can be used; the reasons are in {refusals}")
+
+
+def _published_otherwise(folder: Path, own: Path, progress: Progress) -> int:
+    """How many examples of the same content an import with other options has published, as far as this machine remembers."""
+    found = 0
+    for sidecar in folder.glob("*.json"):
+        try:
+            other = Progress.load(sidecar)
+        except PermanentError:
+            continue  # it stops the import that it belongs to, with its reason
+        if sidecar != own and other and other.sha256 == progress.sha256:
+            found = max(found, other.published)
+    return found
 
 
 def _operator(given: str) -> str:
@@ -196,19 +221,28 @@ def split(
     category_column: CategoryColumn = "",
     as_json: AsJson = False,
 ) -> None:
-    """Divide FILE into training and holdout, stratified. Questions that are equal but for case and punctuation stay together.
+    """Divide FILE into training and holdout, stratified. Questions that nearly repeat one another stay together, and so do rows made from
+    one row by `augment` or `generate`.
 
     Example: csqa data split tickets.jsonl --out parts --share 0.1 --by category --seed 1
     """
+    targets = {side: out / f"{side}.jsonl" for side in ("train", "holdout")}
+    for target in targets.values():
+        check_out(target, file)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermanentError(f"--out {out} is no folder and cannot become one: {error.strerror}; name a folder") from error
     found, _ = read_all(reading_of(file, format_, table, columns, category_column, ""))
     examples = [example for _, example in found]
-    sides = stratified([e.question for e in examples], [_stratum(e, by) for e in examples], share, seed)
-    out.mkdir(parents=True, exist_ok=True)
+    sides = stratified([e.question for e in examples], [_stratum(e, by) for e in examples], share, seed, [e.origin for e in examples])
     told: dict[str, Any] = {"file": str(file), "out": str(out)}
-    for side in ("train", "holdout"):
+    for side, target in targets.items():
         rows = [as_row(example) | {"split": side} for example, own in zip(examples, sides, strict=True) if own == side]
-        told[side] = write_rows(out / f"{side}.jsonl", rows)
+        told[side] = write_rows(target, rows)
     print(json.dumps(told, ensure_ascii=False) if as_json else f"{told['train']} rows to train, {told['holdout']} held out, in {out}")
+    if share and abs(told["holdout"] - share * len(examples)) > max(1, _FAR_OFF * share * len(examples)):
+        print(f"csqa: {share:g} of the rows cannot be held out: too many nearly repeat one another, and stay together", file=sys.stderr)
 
 
 def _stratum(example: Example, by: str) -> str:
@@ -238,6 +272,7 @@ def augment(
     Example: csqa data augment tickets.jsonl --out more.jsonl --methods synonyms,typos --factor 2 --seed 1
     """
     chosen = _chosen(methods)
+    check_out(out, file)
     found, _ = read_all(reading_of(file, format_, table, columns, category_column, ""))
     kept = [name.strip() for name in names.split(",") if name.strip()]
     augmenter = augmentation.Augmenter(augmentation_wording(), seed=seed, names=kept)

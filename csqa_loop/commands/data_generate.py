@@ -11,9 +11,9 @@ import typer
 from csqa_loop import bootstrap
 from csqa_loop.backends.row_files import write_rows
 from csqa_loop.backends.seen import SeenBefore
-from csqa_loop.commands.data_reading import AsJson, CategoryColumn, File, FormatOption, Mapped, Seed, Table, read_all, reading_of
+from csqa_loop.commands.data_reading import AsJson, CategoryColumn, File, FormatOption, Mapped, Seed, Table, check_out, read_all, reading_of
 from csqa_loop.commands.data_view import bar
-from csqa_loop.cycle.generating import Generator, Made, Method, generate
+from csqa_loop.cycle.generating import Generator, Made, MadeFrom, Method, generate
 from csqa_loop.domain.data.examples import Example, as_row
 from csqa_loop.domain.errors import ConfigurationError, PermanentError
 from csqa_loop.settings import Settings, load_settings
@@ -51,9 +51,11 @@ def generate_(
         )
     if not out.parent.is_dir():
         raise PermanentError(f"--out {out}: {out.parent} is not a folder")
-    sources, _ = read_all(reading_of(file, format_, table, columns, category_column, ""))
+    check_out(out, file)
+    reading = reading_of(file, format_, table, columns, category_column, "")
+    sources, _ = read_all(reading)
     part = out.with_name(f"{out.name}.part")
-    finished = asyncio.run(_generate(settings, sources, part, method, n, seed))
+    finished = asyncio.run(_generate(settings, sources, part, MadeFrom(method, reading.source.name, reading.key, seed), n))
     made = [entry.example for entry in finished if entry.example is not None]
     write_rows(out, (as_row(example) for example in made))
     part.unlink()
@@ -67,16 +69,14 @@ def generate_(
         print(f"  {count}: {reason}")
 
 
-async def _generate(
-    settings: Settings, sources: list[tuple[int, Example]], part: Path, method: Method, wanted: int, seed: int
-) -> list[Made]:
+async def _generate(settings: Settings, sources: list[tuple[int, Example]], part: Path, made_from: MadeFrom, wanted: int) -> list[Made]:
     judge = bootstrap.build_judge(settings)
     assert judge is not None  # the URL is there
     try:
         with SeenBefore() as seen, bar("generating", wanted) as (progress, task):
-            generator = Generator(judge, generation_prompts(), method, seen)
+            generator = Generator(judge, generation_prompts(), made_from.method, seen)
             return await generate(
-                generator, sources, part, wanted=wanted, seed=seed, told=lambda entry: progress.advance(task, entry.example is not None)
+                generator, sources, part, made_from, wanted=wanted, told=lambda entry: progress.advance(task, entry.example is not None)
             )
     finally:
         await judge.stop()

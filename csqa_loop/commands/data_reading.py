@@ -98,6 +98,16 @@ def reading_of(
     return Reading(source, options, bootstrap.pair_policy(load_settings()).quality)
 
 
+def check_out(out: Path, file: Path) -> None:
+    """Refuse to write over the file that is read, before the work begins.
+
+    Raises:
+        PermanentError: both are one file.
+    """
+    if out.exists() and file.exists() and out.samefile(file):
+        raise PermanentError(f"--out would write {out} over FILE itself; name another")
+
+
 def read_all(reading: Reading) -> tuple[list[tuple[int, Example]], Tally]:
     """Every example that can be used, with its line.
 

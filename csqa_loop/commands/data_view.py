@@ -54,16 +54,23 @@ def check_target(target: Path) -> None:
 
 
 def write_report(target: Path, report: Mapping[str, Any], tally: Tally) -> None:
-    """A .json or .html file, or a folder with a PNG for each figure."""
-    match target.suffix.lower():
-        case ".json":
-            write_atomically(target, json.dumps(report, ensure_ascii=False, indent=2).encode())
-        case ".html":
-            write_atomically(target, _page(report, _figures(tally)).encode())
-        case _:
-            target.mkdir(exist_ok=True)
-            for name, image in _figures(tally).items():
-                write_atomically(target / f"{name}.png", image)
+    """A .json or .html file, or a folder with a PNG for each figure.
+
+    Raises:
+        PermanentError: it cannot be written there.
+    """
+    try:
+        match target.suffix.lower():
+            case ".json":
+                write_atomically(target, json.dumps(report, ensure_ascii=False, indent=2).encode())
+            case ".html":
+                write_atomically(target, _page(report, _figures(tally)).encode())
+            case _:
+                target.mkdir(exist_ok=True)
+                for name, image in _figures(tally).items():
+                    write_atomically(target / f"{name}.png", image)
+    except OSError as error:
+        raise PermanentError(f"--report {target} cannot be written: {error.strerror}; name another file or folder") from error
 
 
 def show(report: Mapping[str, Any]) -> None:

@@ -1,18 +1,23 @@
 """Review items as files that people fill in: a spreadsheet, or JSON lines as annotation tools have them (fields, suggestions, responses, metadata)."""
 
+import codecs
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.reviewing import text_in
 
 COLUMNS = ("review_id", "question", "retrieved", "answer", "comment", "reason", "blame", "corrected_answer", "action")
 FILLED_IN = ("corrected_answer", "action", "note")
 _WIDTHS = {"review_id": 21, "comment": 30, "reason": 13, "blame": 40, "action": 12}
 _LONGEST_CELL = 32_767
 _ACTIONS = ("correct", "approve", "reject")
-_NOT_JSONL = "which is no JSON object with `id` and `responses`; export writes the shape"
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold (section 2.2). Customers write it, and it must not keep everybody else's items out of a file."""
+_NOT_JSONL = "it is no JSON object with `id` and `responses` as export writes them"
 
 Row = dict[str, Any]
 
@@ -47,10 +52,11 @@ def write_file(file: Path, items: Iterable[Mapping[str, Any]]) -> int:
 
 
 def read_file(file: Path) -> list[Row]:
-    """The rows of a filled-in file: `review_id`, `corrected_answer`, `action`, `note`, and `line` where it stands.
+    """The rows of a filled-in file: `review_id`, `corrected_answer`, `action`, `note`, `line` where it stands, and `broken`: why it cannot be
+    taken, where it cannot.
 
     Raises:
-        PermanentError: it is not such a file; the message names the line or the column.
+        PermanentError: it is not such a file; the message names what it lacks.
     """
     read = _format(file, {".xlsx": _read_xlsx, ".jsonl": _read_jsonl})
     try:
@@ -71,7 +77,6 @@ def _format(file: Path, known: Mapping[str, Any]) -> Any:
 
 def _write_xlsx(file: Path, rows: Sequence[Row]) -> None:
     from openpyxl import Workbook
-    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
     from openpyxl.styles import Alignment, Font
     from openpyxl.utils import get_column_letter
     from openpyxl.worksheet.datavalidation import DataValidation
@@ -84,7 +89,7 @@ def _write_xlsx(file: Path, rows: Sequence[Row]) -> None:
         for place, name in enumerate(COLUMNS, start=1):
             cell = sheet.cell(number, place)
             if row[name]:
-                cell.value = _fitting(ILLEGAL_CHARACTERS_RE.sub("", row[name]))
+                cell.value = _fitting(_NOT_XML.sub("", row[name]))
             # A customer's question may begin with =, + or @: text it is, and text it stays when somebody edits the cell.
             cell.data_type = "s"
             cell.number_format = "@"
@@ -108,35 +113,59 @@ def _fitting(text: str) -> str:
 
 
 def _read_xlsx(file: Path) -> list[Row]:
-    from zipfile import BadZipFile
-
-    from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
-
     try:
-        book = load_workbook(file, read_only=True)
-    except (BadZipFile, InvalidFileException, KeyError, ValueError) as error:
-        raise PermanentError(f"{file} is no spreadsheet (.xlsx): {error}") from error
-    lines = book.worksheets[0].iter_rows()
+        return list(_xlsx_rows(file))
+    except (PermanentError, OSError):
+        raise
+    except Exception as error:  # openpyxl lets through whatever its parsers raise: of ZIP, of XML, of numbers and dates
+        raise PermanentError(
+            f"{file} is no spreadsheet (.xlsx), or a damaged one: {type(error).__name__}: {error}; save it anew, or import the export itself"
+        ) from error
+
+
+def _xlsx_rows(file: Path) -> Iterator[Row]:
+    from openpyxl import load_workbook
+
+    book = load_workbook(file, read_only=True)
+    if not book.worksheets:
+        raise PermanentError(f"{file} has no sheet with cells")
+    sheet = book.worksheets[0]
+    # Some programs write a size that is not the sheet's own; then cells beyond it would be left out.
+    sheet.reset_dimensions()
+    lines = sheet.iter_rows()
     head = [str(cell.value or "").strip().lower() for cell in next(lines, ())]
     missing = {"review_id", "corrected_answer", "action"} - set(head)
     if missing:
         raise PermanentError(f"{file} lacks the column {', '.join(sorted(missing))}; its first row must have the names that export writes")
-    rows = []
+    twice = [name for name in ("review_id", *FILLED_IN) if head.count(name) > 1]
+    if twice:
+        raise PermanentError(f"{file} has the column {twice[0]} more than once; it must know which one to read")
     for number, line in enumerate(lines, start=2):
         cells = dict(zip(head, line, strict=False))
-        row: Row = {name: _said(cells[name].value) for name in ("review_id", *FILLED_IN) if name in cells}
-        if row["review_id"]:
-            formulas = [name for name in row if cells[name].data_type == "f"]
-            rows.append(row | {"line": number} | ({"broken": f"{formulas[0]} is a formula; write plain text"} if formulas else {}))
-        elif row.get("action") or row["corrected_answer"]:
-            rows.append(row | {"line": number, "broken": "review_id is empty"})
+        row: Row = {name: "" if (value := _value(cells, name)) is None else str(value).strip() for name in ("review_id", *FILLED_IN)}
+        broken = [f"{name} {reason}" for name in row if (reason := _no_plain_text(cells.get(name)))]
+        if not row["review_id"] and (row["action"] or row["corrected_answer"]):
+            broken = ["review_id is empty"]
+        if any(row.values()):
+            yield row | {"line": number} | ({"broken": broken[0]} if broken else {})
     book.close()
-    return rows
 
 
-def _said(value: object) -> str:
-    return "" if value is None else str(value).strip()
+def _value(cells: Mapping[str, Any], name: str) -> Any:
+    return cells[name].value if name in cells else None
+
+
+def _no_plain_text(cell: Any) -> str:
+    """Why a cell cannot be taken as what somebody wrote; empty where it can. A number is what a cell makes of a text of digits."""
+    if cell is None or cell.value is None:
+        return ""
+    if cell.data_type == "f":
+        return "is a formula; write plain text"
+    if cell.data_type == "e":
+        return f"is the error {cell.value}; write plain text"
+    if isinstance(cell.value, bool) or not isinstance(cell.value, str | int | float):
+        return f"is a {type(cell.value).__name__} ({cell.value}); write plain text"
+    return ""
 
 
 # --- JSON lines -------------------------------------------------------------------------------------------------------
@@ -157,30 +186,39 @@ def _write_jsonl(file: Path, rows: Sequence[Row]) -> None:
 
 
 def _read_jsonl(file: Path) -> list[Row]:
-    rows = []
+    content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise PermanentError(f"{file} is not UTF-8 but UTF-16; save it as UTF-8")
+    # At line feeds alone: customers write what else Python takes for the end of a line.
+    lines = enumerate(content.split(b"\n"), start=1)
+    return [{"line": number} | _row(line) for number, line in lines if line.strip()]
+
+
+def _row(line: bytes) -> Row:
+    row: Row = {"review_id": ""}
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        record = json.loads(line.decode())
+        name = (record.get("metadata") or {}).get("review_id") or record["id"]
+        row["review_id"] = text_in({"review_id": name}, "review_id")
+        return row | _responses(record.get("responses") or {})
     except UnicodeDecodeError as error:
-        raise PermanentError(f"{file} is not UTF-8: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            name = (record.get("metadata") or {}).get("review_id") or record["id"]
-            rows.append({"review_id": str(name), "line": number} | _responses(record.get("responses") or {}))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise PermanentError(f"{file}, line {number}: {line[:60]!r}, {_NOT_JSONL}") from error
-    return rows
+        return row | {"broken": f"it is not UTF-8: {error.reason} at byte {error.start + 1}"}
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        return row | {"broken": f"{_NOT_JSONL} ({type(error).__name__}: {error})"}
+    except PermanentError as error:
+        return row | {"broken": str(error)}
 
 
 def _responses(given: Any) -> Row:
     """The last response: a mapping of names to lists of values, or a list of responses with `values`; drafts and discarded ones do not count."""
     if isinstance(given, list):
         submitted = [response for response in given if response.get("status", "submitted") == "submitted"]
-        given = {name: [value] for name, value in (submitted[-1]["values"].items() if submitted else ())}
+        values = submitted[-1]["values"] if submitted else {}
+        if values is None:
+            raise PermanentError("its submitted response has no values; fill one in, or discard the response")
+        given = {name: [value] for name, value in values.items()}
     said = {}
     for name in FILLED_IN:
-        values = [value for value in given.get(name) or [] if value.get("status", "submitted") == "submitted"]
-        said[name] = _said(values[-1]["value"]) if values else ""
+        answers = [value for value in given.get(name) or [] if value.get("status", "submitted") == "submitted"]
+        said[name] = text_in({name: answers[-1]["value"]}, name) if answers else ""
     return said

@@ -13,7 +13,7 @@ from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import ReviewDecided
 from csqa_loop.domain.leases import Lease, Leases
 from csqa_loop.domain.privacy import mask
-from csqa_loop.domain.reviewing import Decision, Item, Past, decided, decision_in, import_id, says_the_same
+from csqa_loop.domain.reviewing import Decision, DecisionRefusedError, Item, Past, decided, decision_in, import_id, says_the_same, text_in
 
 IN_LEDGER_SECONDS = 2.0
 _IMPORTED_SECONDS = 10.0
@@ -126,13 +126,14 @@ class Desk:
         Raises:
             TransientError: the log did not acknowledge; importing the same file again is safe.
         """
-        found: list[dict[str, Any]] = await self._ledger.ask(reviews.whole_items, [str(row.get("review_id", "")) for row in rows])
+        names = [_named(row) for row in rows]
+        found: list[dict[str, Any]] = await self._ledger.ask(reviews.whole_items, names)
         items = {row["review_id"]: _item(row) for row in found}
         outcomes: list[RowOutcome] = []
         events: list[ReviewDecided] = []
-        for row in rows:
-            name = str(row.get("review_id") or "")
+        for row, name in zip(rows, names, strict=True):
             try:
+                text_in(row, "review_id")
                 decision = decision_in(row)
                 if decision is None:
                     outcomes.append(RowOutcome(name, "left alone"))
@@ -206,6 +207,14 @@ def _item(row: Mapping[str, Any]) -> Item:
         row["imported"],
         past or None,
     )
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """The item that a row is about; empty where its name is no text."""
+    try:
+        return text_in(row, "review_id")
+    except DecisionRefusedError:
+        return ""
 
 
 def _masked(decision: Decision) -> Decision:

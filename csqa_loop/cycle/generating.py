@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,11 +14,14 @@ from csqa_loop.cycle.ports import Judge
 from csqa_loop.domain.data.candidates import Candidate, objection, parsed, source_of
 from csqa_loop.domain.data.columns import ColumnFinder
 from csqa_loop.domain.data.examples import Example, as_row
+from csqa_loop.domain.data.rows import RowRefusedError
 from csqa_loop.domain.data.shapes import examples_of
 from csqa_loop.domain.errors import CsqaError, PermanentError, TransientError
 from csqa_loop.domain.events import ChatMessage
 from csqa_loop.domain.prompt import language_of
+from csqa_loop.domain.quality import cleaned
 from csqa_loop.domain.similarity import signature
+from csqa_loop.domain.text import encodable
 
 Method = Literal["back-translation", "self-instruct", "evol-instruct"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -38,6 +41,24 @@ class Made:
     """The source's: a line with a conversation has several."""
     example: Example | None = None
     refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeFrom:
+    """What a part file is made from: rows of two runs must not mix in it. The file's name is for people."""
+
+    method: Method
+    file: str
+    source: str
+    """Names the file's content and how it was read."""
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.method} of {self.file} ({self.source[:12]}) with --seed {self.seed}"
+
+    def same(self, other: "MadeFrom") -> bool:
+        """Whether rows made from both may stand in one file."""
+        return replace(self, file=other.file) == other
 
 
 class Generator:
@@ -69,7 +90,10 @@ class Generator:
             TransientError: the judge did not answer, not even after pauses.
             PermanentError: the judge refused the request.
         """
-        candidate = await self._candidate(original)
+        try:
+            candidate = await self._candidate(original)
+        except RowRefusedError as error:
+            return Made(line, original.question, refused=str(error))
         if candidate is None:
             return Made(line, original.question, refused="the judge's reply holds no JSON object with question and answer")
         reason = objection(candidate, original, self._prompts["evasions"])
@@ -80,28 +104,30 @@ class Generator:
         return Made(line, original.question, self._example(original, candidate))
 
     def _example(self, original: Example, candidate: Candidate) -> Example:
-        messages = (*original.messages[:-1], ChatMessage(role="user", content=candidate.question))
-        generator = f"{self._method}:{self._judge.model}"[:200]
+        fresh = original.asked_as(candidate.question, generator=f"{self._method}:{self._judge.model}"[:200])
         if candidate.answer == original.answer:
-            return replace(original, messages=messages, generator=generator)
+            return fresh
         # The rejected answer, or a thumb, belongs to the question that it was given to.
-        return replace(original, messages=messages, answer=candidate.answer, rejected=None, liked=None, generator=generator)
+        return replace(fresh, answer=candidate.answer, rejected=None, liked=None)
 
     async def _candidate(self, original: Example) -> Candidate | None:
         language = language_of(original.question, "en")
         names = self._prompts["languages"]
         if self._method == "back-translation":
             abroad = await self._ask(language=names[self._prompts["through"][language]], question=original.question)
-            return Candidate(await self._ask(language=names[language], question=abroad), original.answer)
+            return Candidate(_clean(await self._ask(language=names[language], question=abroad)), original.answer)
         reply = await self._ask(language=names[language], question=original.question, answer=original.answer, source=source_of(original))
-        return parsed(reply)
+        found = parsed(reply)
+        return found and Candidate(_clean(found.question), _clean(found.answer))
 
     async def _ask(self, **words: str) -> str:
         asked = self._prompts[self._method]
         messages = [ChatMessage(role="user", content=asked["prompt"].format(**words))]
         for pause in (*_PAUSES, None):
             try:
-                return (await self._judge.complete(messages, max_tokens=_MAX_TOKENS, temperature=asked["temperature"])).strip()
+                reply = await self._judge.complete(messages, max_tokens=_MAX_TOKENS, temperature=asked["temperature"])
+                # It may go into the next request as it is.
+                return _readable(reply.strip())
             except TransientError:
                 if pause is None:
                     raise
@@ -113,20 +139,21 @@ async def generate(
     generator: Generator,
     sources: Sequence[tuple[int, Example]],
     part: Path,
+    made_from: MadeFrom,
     *,
     wanted: int,
-    seed: int,
     told: Callable[[Made], None],
 ) -> list[Made]:
     """Go through the sources in an order that the seed decides until `wanted` examples are made or there are no more.
 
-    `part` gets a line for each source as soon as it is finished; sources that it already names are not asked for again.
+    `part` says first what it is made from, and gets a line for each source as soon as it is finished; sources that it already names are not
+    asked for again.
 
     Raises:
         TransientError: the judge is down: three rows in a row got no answer. What is finished stays in `part`.
-        PermanentError: it refused three rows in a row (a wrong key, say), or `part` is damaged.
+        PermanentError: it refused three rows in a row (a wrong key, say), or `part` is damaged or made from something else.
     """
-    finished = list(read_part(part))
+    finished = list(read_part(part, made_from))
     done = {(entry.line, entry.question) for entry in finished}
     for line, example in sources:
         generator.know(line, example.question)
@@ -135,10 +162,12 @@ async def generate(
             generator.know(-entry.line, entry.example.question)
         told(entry)
     order = list(sources)
-    random.Random(seed).shuffle(order)  # noqa: S311  # a seeded draw, no secret
+    random.Random(made_from.seed).shuffle(order)  # noqa: S311  # a seeded draw, no secret
     todo = [(line, example) for line, example in order if (line, example.question) not in done]
     down: list[Made] = []
     with part.open("a", encoding="utf-8") as handle:
+        if not handle.tell():
+            handle.write(json.dumps({"made_from": asdict(made_from)}) + "\n")
         for line, example in todo:
             if sum(entry.example is not None for entry in finished) >= wanted:
                 break
@@ -163,29 +192,51 @@ def _append(handle: Any, fresh: Iterable[Made], finished: list[Made], told: Call
     handle.flush()
 
 
-def read_part(part: Path) -> Iterator[Made]:
+def read_part(part: Path, made_from: MadeFrom) -> Iterator[Made]:
     """What an earlier run finished; nothing where there was none. A last line that was cut off is left out, and removed from the file.
 
     Raises:
-        PermanentError: another line is damaged.
+        PermanentError: another line is damaged, or the file is made from something else.
     """
     if not part.exists():
         return
-    text = part.read_text(encoding="utf-8")
-    whole, _, cut = text.rpartition("\n")
+    whole, newline, cut = part.read_bytes().rpartition(b"\n")
     if cut:
-        write_atomically(part, (whole + "\n" if whole else "").encode())
-    for number, line in enumerate(whole.splitlines(), start=1):
+        write_atomically(part, whole + newline)
+    # At line feeds alone: JSON texts may hold what else Python takes for the end of a line.
+    for number, line in enumerate(whole.split(b"\n") if newline else (), start=1):
         try:
-            entry = json.loads(line)
-            example = entry["example"]
-            yield Made(
-                entry["line"], entry["question"], example and examples_of(example, ColumnFinder().find(example))[0], entry["refused"]
-            )
-        except (ValueError, KeyError, TypeError, PermanentError) as error:
+            if number == 1:
+                began_as = MadeFrom(**json.loads(line)["made_from"])
+            else:
+                yield _entry(line)
+                continue
+        except (ValueError, KeyError, TypeError, AttributeError, PermanentError) as error:
             raise PermanentError(f"{part}, line {number} is damaged ({error}); remove the file to begin anew") from error
+        if not began_as.same(made_from):
+            raise PermanentError(
+                f"{part} holds what is finished of {began_as}, and this would be {made_from}; "
+                "run the first command again to finish it, name another --out, or remove the file"
+            )
+
+
+def _entry(line: bytes) -> Made:
+    read = json.loads(line)
+    example = read["example"]
+    return Made(read["line"], read["question"], example and examples_of(example, ColumnFinder().find(example))[0], read["refused"])
 
 
 def _line(entry: Made) -> str:
     value = {"line": entry.line, "question": entry.question, "example": entry.example and as_row(entry.example), "refused": entry.refused}
-    return json.dumps(value, ensure_ascii=False)
+    # As ASCII no character is cut in two where the power goes.
+    return json.dumps(value)
+
+
+def _clean(text: str) -> str:
+    return cleaned(_readable(text))
+
+
+def _readable(text: str) -> str:
+    if not encodable(text):
+        raise RowRefusedError("encoding", "the judge's reply holds half of a surrogate pair, which no UTF-8 text can hold")
+    return text

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from csqa_loop.cycle.durable import write_atomically
 from csqa_loop.cycle.ports import Bus
-from csqa_loop.domain.data.columns import ColumnFinder
+from csqa_loop.domain.data.columns import ColumnFinder, Columns
 from csqa_loop.domain.data.examples import Example, imported, prepared
 from csqa_loop.domain.data.report import Outcome, Tally
 from csqa_loop.domain.data.rows import Broken, Row, RowRefusedError
@@ -25,6 +25,8 @@ from csqa_loop.domain.text import normalised
 
 _LARGEST_CONTEXT = 1024 * 1024
 """Bytes of all messages: escaped as JSON they still fit into a record of the log."""
+_COLUMNS_WITHIN = 100
+"""Rows that may lack the columns before the first that has them."""
 BATCH = 500
 """Examples that are published, and acknowledged, together."""
 
@@ -72,22 +74,10 @@ class Intake:
         them out of training until a person has looked.
 
         Raises:
-            PermanentError: the first row lacks a column, so that none can be read. Later ones are refused by line.
+            PermanentError: none of the first hundred rows has the columns that are needed, or, in a table, the first has not. Otherwise rows
+                without them are refused by line.
         """
-        columns_known = False
-        for row in rows:
-            self._tally.rows += 1
-            if isinstance(row, Broken):
-                self._tally.judge(Outcome(row.line, "refused", row.kind, row.reason))
-                continue
-            try:
-                columns = self._finder.find(row.values)
-            except PermanentError as error:
-                if not columns_known:
-                    raise
-                self._tally.judge(Outcome(row.line, "refused", "columns", str(error)))
-                continue
-            columns_known = True
+        for row, columns in self._with_columns(rows):
             try:
                 found = examples_of(row.values, columns)
             except RowRefusedError as error:
@@ -98,6 +88,37 @@ class Intake:
                 if usable is not None:
                     yield row.line, usable
 
+    def _with_columns(self, rows: Iterable[Row | Broken]) -> Iterator[tuple[Row, Columns]]:
+        """The rows that have what is needed; the others are judged, in the file's order."""
+        unread: list[Outcome] = []
+        failure: PermanentError | None = None
+        known = False
+        for row in rows:
+            self._tally.rows += 1
+            if isinstance(row, Broken):
+                unread.append(Outcome(row.line, "refused", row.kind, row.reason))
+            else:
+                try:
+                    columns = self._finder.find(row.values)
+                except PermanentError as error:
+                    unread.append(Outcome(row.line, "refused", "columns", str(error)))
+                    failure = failure or error
+                else:
+                    known = True
+                    self._judge_all(unread)
+                    yield row, columns
+            if not known and failure and (self._options.fixed_columns or len(unread) >= _COLUMNS_WITHIN):
+                raise failure
+            if known or not failure:
+                self._judge_all(unread)
+        if not known and failure:
+            raise failure
+
+    def _judge_all(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            self._tally.judge(outcome)
+        outcomes.clear()
+
     def _judged(self, line: int, read: Example) -> Example | None:
         # First as it was read, before anything that takes time: some files hold one row a hundred thousand times.
         refusal = self._repeats(b"as read", line, read)
@@ -107,7 +128,7 @@ class Intake:
             self._tally.judge(refusal)
             return None
         if self._options.train_share is not None:
-            example = replace(example, split=side_of(example.question, self._options.train_share, self._options.seed))
+            example = replace(example, split=side_of(example.origin, self._options.train_share, self._options.seed))
         found = self._findings(example)
         self._tally.judge(Outcome(line, "held", found[0].partition(":")[0], "; ".join(found)) if found else Outcome(line, "accepted"))
         if self._seen.first(b"question" + normalised(example.question).encode(), line) is None:

@@ -15,7 +15,7 @@ from csqa_loop.domain.numbers import numbers_in
 from csqa_loop.domain.prompt import language_of
 
 PROMPT_VERSION = "j1"
-_LONGEST_REPLY = 20_000
+LONGEST_REPLY = 20_000
 """Characters; a longer reply is no verdict."""
 _ENOUGH = 20
 """Comparisons before a judge is called biased; on fewer an honest one may look so by chance."""
@@ -159,7 +159,7 @@ def _winner(named: object) -> Verdict | None:
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects in a text, outermost ones only."""
-    if len(text) > _LONGEST_REPLY:
+    if len(text) > LONGEST_REPLY:
         return
     place = text.find("{")
     while place >= 0:

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import ReviewDecided, derived_id
+from csqa_loop.domain.text import encodable
 
 Action = Literal["correct", "approve", "reject", "reopen"]
 LONGEST_CORRECTION = 15_000
@@ -41,9 +42,9 @@ def decision_in(row: Mapping[str, object]) -> Decision | None:
     """What a row of a file says; None where nobody has filled it in. A correction alone means `correct`.
 
     Raises:
-        DecisionRefusedError: its action is none.
+        DecisionRefusedError: its action is none, or one of its fields is no text.
     """
-    action, correction, note = (str(row.get(name) or "").strip() for name in ("action", "corrected_answer", "note"))
+    action, correction, note = (text_in(row, name) for name in ("action", "corrected_answer", "note"))
     if not action and not correction:
         return None
     action = action.lower() or "correct"
@@ -52,6 +53,21 @@ def decision_in(row: Mapping[str, object]) -> Decision | None:
     if len(note) > LONGEST_NOTE:
         raise DecisionRefusedError("note", f"has {len(note)} characters; at most {LONGEST_NOTE} are kept")
     return Decision(cast("Action", action), correction or None, note)
+
+
+def text_in(row: Mapping[str, object], field: str) -> str:
+    """What a row of a file says there, trimmed; empty where it says nothing.
+
+    Raises:
+        DecisionRefusedError: it is no text, or none that UTF-8 can hold.
+    """
+    value = row.get(field)
+    if value is not None and not isinstance(value, str):
+        raise DecisionRefusedError(field, f"is {str(value)[:40]!r}, a {type(value).__name__}; text is expected")
+    text = (value or "").strip()
+    if not encodable(text):
+        raise DecisionRefusedError(field, "holds half of a surrogate pair, which no UTF-8 text can hold")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Nearly equal texts: by their character trigrams, and among very many by the MinHash of those."""
 
 import functools
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ _SEED = 1
 _SCHEME = "affine32"
 _GRAMS_AT_ONCE = 200_000
 _NEAR_REPEAT = 0.8
+_COMPARED_IN_A_BUCKET = 100
 # 16 bands of 4 rows find 9,998 of 10,000 repeats at a similarity of 0.8 and all beyond: 1 - (1 - 0.8^4)^16.
 _PROTECTED_BANDS = (16, 4)
 # 8 bands of 8 rows find 92 % of duplicates at a similarity of 0.85 and 99 % at 0.9, and 3 % of what is half alike: 1 - (1 - s^8)^8.
@@ -114,6 +116,37 @@ def near_duplicates(signatures: Sequence[bytes], threshold: float) -> Mapping[in
         else:
             index.insert(number, sketch, check_duplication=False)
     return duplicates
+
+
+def near_groups(texts: Sequence[str], *, together: Iterable[tuple[int, int]] = ()) -> list[int]:
+    """A group for each text, named by a position in it: texts that nearly repeat one another, over any number of steps, share one.
+
+    Pairs in `together` share one whatever they say. MinHash finds those that could be alike, their trigrams decide.
+    """
+    leaders = list(range(len(texts)))
+
+    def group_of(place: int) -> int:
+        while leaders[place] != place:
+            leaders[place] = place = leaders[leaders[place]]
+        return place
+
+    first: dict[str, int] = {}
+    for place, text in enumerate(texts):
+        leaders[place] = first.setdefault(normalised(text), place)
+    for one, other in together:
+        leaders[group_of(one)] = group_of(other)
+    grams = {place: _ngrams(letters) for letters, place in first.items() if letters}
+    size = _PROTECTED_BANDS[1] * np.dtype("<u4").itemsize
+    # Thousands of texts made from one template fill a bucket; the last ones are enough to join its group.
+    buckets: dict[tuple[int, bytes], deque[int]] = defaultdict(lambda: deque(maxlen=_COMPARED_IN_A_BUCKET))
+    for place, signed in zip(grams, signatures([texts[place] for place in grams]), strict=True):
+        for start in range(0, len(signed), size):
+            bucket = buckets[start, signed[start : start + size]]
+            for other in bucket:
+                if group_of(place) != group_of(other) and _alike(grams[place], grams[other]):
+                    leaders[group_of(place)] = group_of(other)
+            bucket.append(place)
+    return [group_of(place) for place in range(len(texts))]
 
 
 def _hashes(letters: str) -> NDArray[np.uint32]:

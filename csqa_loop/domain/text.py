@@ -10,3 +10,8 @@ def normalised(text: str) -> str:
     """Letters and digits alone, case and width folded: two spellings of one sentence are equal."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return _OTHER.sub("", folded)
+
+
+def encodable(text: str) -> bool:
+    """Whether UTF-8 can hold it. JSON's escapes can spell half of a surrogate pair, which no file, log or table takes."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)

@@ -27,10 +27,9 @@ def csv_rows(lines: Iterator[Line], damage: Damage) -> Iterator[Row | Broken]:
     for record in records:
         if isinstance(record, Broken):
             yield record
-        elif len(record.fields) != len(header):
-            yield Broken(record.line, f"it has {len(record.fields)} fields; the header has {len(header)}")
         else:
-            yield Row(record.line, dict(zip(header, record.fields, strict=True)))
+            # Past the last name only empty cells follow.
+            yield Row(record.line, {name: value for name, value in zip(header, record.fields, strict=False) if name})
 
 
 class _Record:
@@ -47,6 +46,7 @@ class _Records:
         self._damage = damage
         self._back: deque[Line] = deque()
         self._delimiter = ","
+        self._header: list[str] = []
 
     def header(self) -> list[str]:
         first = next((line for line in self._lines if line.text.strip()), None)
@@ -54,13 +54,19 @@ class _Records:
             raise PermanentError(f"it has no header line that names its columns{f' ({reason})' if first else ': it is empty'}")
         self._delimiter = max(_DELIMITERS, key=first.text.count)
         self._back.append(first)
-        record = next(iter(self))
+        record = next(iter(self), None)
+        if record is None:
+            raise PermanentError("it has no header line that names its columns: all of its cells are empty")
         if isinstance(record, Broken):
             raise PermanentError(f"its header cannot be read: {record.reason}")
         names = [name.strip() for name in record.fields]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted({name for name in names if name and names.count(name) > 1})
         if twice:
             raise PermanentError(f"its header names {twice[0]!r} more than once; each column needs a name of its own")
+        # Spreadsheets write the empty columns beside a table too.
+        while not names[-1]:
+            names.pop()
+        self._header = names
         return names
 
     def __iter__(self) -> Iterator[_Record | Broken]:
@@ -76,11 +82,22 @@ class _Records:
             if fields is None:
                 return
             reason = next((reason for line in taken if (reason := self._damage(line.text))), None)
-            if reason:
+            wrong = "" if reason else self._miscounted(fields)
+            if reason or wrong:
+                # A quote too few or too many has taken in lines that may be records of their own.
                 self._back.extendleft(reversed(taken[1:]))
-                yield Broken(taken[0].number, reason, "encoding")
+                yield Broken(taken[0].number, reason or wrong, "encoding" if reason else "unreadable")
             elif any(field.strip() for field in fields):
                 yield _Record(taken[0].number, fields)
+
+    def _miscounted(self, fields: list[str]) -> str:
+        """What speaks against a record's number of fields; empty cells past the last named column count as none."""
+        wanted = len(self._header)
+        if not wanted or not any(field.strip() for field in fields):
+            return ""
+        if len(fields) < wanted or any(field.strip() for field in fields[wanted:]):
+            return f"it has {len(fields)} fields; the header has {wanted}"
+        return ""
 
     def _feed(self, taken: list[Line]) -> Iterator[str]:
         while len(taken) < _LONGEST_RECORD_LINES:

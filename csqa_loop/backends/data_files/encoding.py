@@ -17,6 +17,7 @@ _SAMPLE_BYTES = 256 * 1024
 _COMMON_HAN = 0.6
 """Share of Han characters of GB 2312's first level, above which bytes that decode as GB 18030 are taken for it."""
 _UTF8 = "utf-8-sig"
+_WIDE = {"utf-16", "utf-32"}
 
 
 class Line(NamedTuple):
@@ -56,6 +57,9 @@ def survey(path: Path) -> Survey:
     except OSError as error:
         raise PermanentError(f"{path} cannot be read: {error.strerror}") from error
     lines = ends + (last not in {b"", b"\n"})
+    # UTF-32's mark begins with that of UTF-16.
+    if head in {codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE}:
+        return Survey(digest.hexdigest(), lines, "utf-32")
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return Survey(digest.hexdigest(), lines, "utf-16")
     if is_utf8 or head.startswith((codecs.BOM_UTF8, b"SQLi")):
@@ -122,8 +126,8 @@ def _is(data: bytes, encoding: str) -> bool:
 
 
 def errors_of(encoding: str) -> str:
-    """The handler that keeps bad bytes visible: UTF-16 has no surrogates to spare."""
-    return "replace" if encoding == "utf-16" else "surrogateescape"
+    """The handler that keeps bad bytes visible: UTF-16 and UTF-32 have no surrogates to spare."""
+    return "replace" if encoding in _WIDE else "surrogateescape"
 
 
 def lines_of(path: Path, encoding: str) -> Iterator[Line]:
@@ -141,8 +145,8 @@ def damage(text: str, encoding: str) -> str | None:
     """Why a text is not what stood in the file; None where it is."""
     if text.isascii():
         return None
-    if encoding == "utf-16":
-        return "it holds bytes that are not UTF-16" if "\ufffd" in text else None
+    if encoding in _WIDE:
+        return f"it holds bytes that are not {encoding.upper()}" if "\ufffd" in text else None
     named = "UTF-8" if encoding == _UTF8 else encoding
     if encoding != _UTF8 and _is(text.encode(encoding, "surrogateescape"), "utf-8"):
         return f"it is UTF-8 in a file that is {named}"

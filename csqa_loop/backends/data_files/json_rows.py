@@ -13,6 +13,7 @@ _BLOCK = 256 * 1024
 _MARK = re.compile(r'["\[\]{},]')
 _STRING_END = re.compile(r'["\\]')
 _NOT_SPACE = re.compile(r"[^\s\ufeff]")
+_WRAPPED = re.compile(r'[\s\ufeff]*\{\s*"data"\s*:\s*(?=\[\s*\{)')
 _LONGEST_LEAD = 80
 _UNCLOSED = "it is no JSON object: a bracket or quote that it opens is never closed"
 
@@ -26,11 +27,17 @@ def json_lines(lines: Iterator[Line], damage: Damage) -> Iterator[Row | Broken]:
             yield _element(number, text, damage)
 
 
+def wrapped_list(text: str) -> int:
+    """Where the list begins in a text that begins with `{"data": [{`, as data sets are often wrapped; 0 for any other text."""
+    match = _WRAPPED.match(text)
+    return match.end() if match else 0
+
+
 def json_list(handle: TextIO, damage: Damage) -> Iterator[Row | Broken]:
-    """The elements of a list of objects.
+    """The elements of a list of objects, or of `{"data": [...]}`.
 
     Raises:
-        PermanentError: the text does not begin with `[`.
+        PermanentError: the text begins with neither.
     """
     return iter(_List(handle, damage))
 
@@ -48,6 +55,8 @@ class _List:
         self._ended = False
 
     def __iter__(self) -> Iterator[Row | Broken]:
+        if self._next_character() == "{":
+            self._advance(self._at + wrapped_list(self._text[self._at :]))
         if self._next_character() != "[":
             raise PermanentError("it is no JSON list: it must begin with [")
         self._advance(self._at + 1)

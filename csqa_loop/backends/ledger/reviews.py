@@ -12,6 +12,7 @@ import duckdb
 
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.excerpts import excerpts_in
+from csqa_loop.domain.text import encodable
 
 Connection = duckdb.DuckDBPyConnection
 Row = dict[str, Any]
@@ -177,6 +178,8 @@ def _position(cursor: str) -> tuple[int, datetime, str]:
         return -1, _LONG_AGO, ""
     try:
         rank, opened_at, review_id = json.loads(base64.urlsafe_b64decode(cursor))
-        return int(rank), datetime.fromisoformat(opened_at), str(review_id)
-    except (ValueError, TypeError) as error:
+        if type(rank) is not int or not -1 <= rank < 2**31 or not isinstance(review_id, str) or not encodable(review_id):
+            raise ValueError
+        return rank, datetime.fromisoformat(opened_at).astimezone(UTC), review_id
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise PermanentError(f"after is {cursor[:60]!r}, which is no cursor; take `next` of the page before") from error

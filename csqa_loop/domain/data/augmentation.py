@@ -3,11 +3,10 @@
 import random
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from csqa_loop.domain.data.examples import Example
-from csqa_loop.domain.events import ChatMessage
 from csqa_loop.domain.numbers import numbers_in
 from csqa_loop.domain.prompt import language_of
 from csqa_loop.domain.text import normalised
@@ -60,8 +59,7 @@ class Augmenter:
                 text = self._makers[method](question, language, rng)
                 if text not in known and self._keeps(question, text):
                     known.add(text)
-                    messages = (*example.messages[:-1], ChatMessage(role="user", content=text))
-                    yield replace(example, messages=messages, generator=f"augment:{method}")
+                    yield example.asked_as(text, generator=f"augment:{method}")
                     break
 
     def _keeps(self, question: str, text: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from csqa_loop.domain.data.examples import Example
+from csqa_loop.domain.judging import LONGEST_REPLY
 from csqa_loop.domain.numbers import numbers_in
 from csqa_loop.domain.prompt import language_of
 
@@ -30,6 +31,8 @@ def source_of(example: Example) -> str:
 
 def parsed(reply: str) -> Candidate | None:
     """The first JSON object with a question and an answer in a reply, which may hold other text around it; None where there is none."""
+    if len(reply) > LONGEST_REPLY:
+        return None
     place = reply.find("{")
     while place >= 0:
         try:
@@ -37,7 +40,7 @@ def parsed(reply: str) -> Candidate | None:
         except (ValueError, RecursionError):
             found = None
         if isinstance(found, dict) and isinstance(found.get("question"), str) and isinstance(found.get("answer"), str):
-            return Candidate(found["question"].strip(), found["answer"].strip())
+            return Candidate(found["question"], found["answer"])
         place = reply.find("{", place + 1)
     return None
 
@@ -48,6 +51,8 @@ def objection(candidate: Candidate, original: Example, evasions: Sequence[str]) 
     question, answer = candidate.question, candidate.answer
     if language_of(question, language) != language or language_of(answer, language) != language_of(original.answer, language):
         return f"it is in another language than its source ({language})"
+    if not any(character.isalpha() for character in question):
+        return "its question holds no letters"
     if len(question) < _SHORTEST_QUESTION[language]:
         return f"its question is too short ({len(question)} characters)"
     if len(question) > _LONGEST_QUESTION or len(answer) > _LONGEST_ANSWER:

@@ -19,6 +19,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "history": ("history",),
     "split": ("split",),
     "generator": ("generator",),
+    "made_from": ("made_from",),
 }
 ROLES = tuple(_NAMES)
 _CONVERSATIONS = ("conversations", "conversation", "messages")
@@ -38,6 +39,7 @@ class Columns:
     history: str = ""
     split: str = ""
     generator: str = ""
+    made_from: str = ""
     conversation: str = ""
     """The list of turns, in ShareGPT's or OpenAI's shape; then `question` is not needed."""
 
@@ -46,7 +48,7 @@ def parse_mapping(text: str) -> dict[str, str]:
     """`question=q,chosen=a` as a mapping from role to column.
 
     Raises:
-        PermanentError: names the part that is no `role=column`, and the roles.
+        PermanentError: names the part that is no `role=column`, and the roles; or the column that is given two.
     """
     given: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -54,6 +56,8 @@ def parse_mapping(text: str) -> dict[str, str]:
         role = "chosen" if role == "answer" else role
         if not sign or not column or role not in ROLES:
             raise PermanentError(f"--columns: {part!r} is no role=column; the roles are {', '.join(ROLES)}")
+        if column in given.values() and given.get(role) != column:
+            raise PermanentError(f"--columns: {part!r} gives {column!r} a second role; each role needs a column of its own")
         given[role] = column
     return given
 

@@ -26,11 +26,23 @@ class Example:
     split: Split = "train"
     generator: str = ""
     """What made it, where no person did."""
+    made_from: str = ""
+    """The question of the row that it was made from, where it was: both belong on one side of a split."""
 
     @property
     def question(self) -> str:
         """The user's last message."""
         return self.messages[-1].content
+
+    @property
+    def origin(self) -> str:
+        """The question behind it: of the row that it was made from, else its own."""
+        return self.made_from or self.question
+
+    def asked_as(self, question: str, *, generator: str) -> "Example":
+        """The same with another last message of the user, made by `generator`."""
+        messages = (*self.messages[:-1], ChatMessage(role="user", content=question))
+        return replace(self, messages=messages, generator=generator, made_from=self.origin)
 
     @property
     def kind(self) -> str:
@@ -53,6 +65,7 @@ def prepared(example: Example) -> Example:
         messages=tuple(m if m.role == "system" else ChatMessage(role=m.role, content=_plain(m.content)) for m in example.messages),
         answer=_plain(example.answer),
         rejected=None if example.rejected is None else _plain(example.rejected),
+        made_from=_plain(example.made_from),
     )
 
 
@@ -93,5 +106,6 @@ def as_row(example: Example) -> dict[str, Any]:
         "category": example.category or None,
         "split": example.split,
         "generator": example.generator or None,
+        "made_from": example.made_from or None,
     }
     return {name: value for name, value in row.items() if value is not None}

@@ -5,13 +5,14 @@ A conversation of several turns gives one example for each answer, with the earl
 
 import json
 from collections.abc import Mapping, Sequence
+from math import isfinite, isnan
 from typing import Any
 
 from csqa_loop.domain.data.columns import Columns
 from csqa_loop.domain.data.examples import Example, Split
 from csqa_loop.domain.data.rows import RowRefusedError
 from csqa_loop.domain.events import ChatMessage
-from csqa_loop.domain.text import normalised
+from csqa_loop.domain.text import encodable, normalised
 
 LONGEST_TEXT = 200_000
 """Characters: the limit of an event's text."""
@@ -40,11 +41,12 @@ def examples_of(values: Mapping[str, Any], columns: Columns) -> list[Example]:
     if len(category) > _LONGEST_CATEGORY:
         raise RowRefusedError("too long", f"category has {len(category)} characters; at most {_LONGEST_CATEGORY} are kept")
     generator = _text(values.get(columns.generator), "generator")[:_LONGEST_CATEGORY]
+    made_from = _text(values.get(columns.made_from), "made_from").strip()
     turns = _turns(values, columns)
     examples = _asked(turns, values.get(columns.chosen), rejected, liked)
     split = _split(values.get(columns.split))
     return [
-        Example(messages, answer, bad, liked=liked, category=category, split=split, generator=generator)
+        Example(messages, answer, bad, liked=liked, category=category, split=split, generator=generator, made_from=made_from)
         for messages, answer, bad in examples
     ]
 
@@ -162,7 +164,7 @@ def _message(role: str, content: Any, where: str) -> ChatMessage:
 def _content(value: Any) -> Any:
     """OpenAI's list of parts as one text; anything but text is refused where it is read."""
     if isinstance(value, list) and all(isinstance(part, Mapping) and part.get("type") == "text" for part in value):
-        return "".join(str(part.get("text", "")) for part in value)
+        return "".join(_text(part.get("text"), "a part's text") for part in value)
     return value
 
 
@@ -201,8 +203,10 @@ def _split(value: Any) -> Split:
 
 
 def _text(value: Any, where: str) -> str:
-    if value is None:
+    if value is None or _is_nan(value):
         return ""
+    if isinstance(value, bool) or (isinstance(value, float) and not isfinite(value)):
+        raise RowRefusedError("shape", f"{where} is {json.dumps(value)}; text is expected")
     if isinstance(value, bytes):
         raise RowRefusedError("encoding", f"{where} holds bytes that are not UTF-8")
     if isinstance(value, list | Mapping):
@@ -210,13 +214,18 @@ def _text(value: Any, where: str) -> str:
     text = str(value)
     if len(text) > LONGEST_TEXT:
         raise RowRefusedError("too long", f"{where} has {len(text)} characters; at most {LONGEST_TEXT} are taken")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    if not encodable(text):
         raise RowRefusedError("encoding", f"{where} holds half of a surrogate pair, which no UTF-8 text can hold")
     return text
 
 
 def _blank(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip()) or value == []
+    return value is None or (isinstance(value, str) and not value.strip()) or value == [] or _is_nan(value)
+
+
+def _is_nan(value: Any) -> bool:
+    """What programs write into JSON for a cell that is empty."""
+    return isinstance(value, float) and isnan(value)
 
 
 def _listed(messages: Sequence[ChatMessage]) -> str:

@@ -1,10 +1,11 @@
-"""Training and holdout: stratified by category, and nearly the same question never on both sides."""
+"""Training and holdout: stratified by category, and nearly the same question never on both sides, nor a row and what was made from it."""
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
 from csqa_loop.domain.data.examples import Split
+from csqa_loop.domain.similarity import near_groups
 from csqa_loop.domain.text import normalised
 
 
@@ -19,15 +20,22 @@ def side_of(question: str, train_share: float, seed: int) -> Split:
     return "train" if drawn(question, seed) < train_share else "holdout"
 
 
-def stratified(questions: Sequence[str], strata: Sequence[Hashable], holdout_share: float, seed: int) -> list[Split]:
-    """A side for each question. Each stratum gives its share of rows to the holdout, rounded, and questions that are equal once
-    normalised go together; a question that stands in several strata belongs to the first.
+def stratified(
+    questions: Sequence[str], strata: Sequence[Hashable], holdout_share: float, seed: int, origins: Sequence[str] | None = None
+) -> list[Split]:
+    """A side for each question. Each stratum gives its share of rows to the holdout, rounded.
+
+    Questions go together that nearly repeat one another, over any number of steps, and so do those with one origin: `origins` has the
+    question that each was made from, or its own. Such a group belongs to the stratum of its first row. Where a group is larger than what is
+    to be held out, the holdout stays smaller.
 
     The rounding error of a stratum is carried to the next one, so that many small strata together still hold out their share.
     """
-    groups: dict[str, list[int]] = defaultdict(list)
-    for place, question in enumerate(questions):
-        groups[normalised(question)].append(place)
+    count = len(questions)
+    found = near_groups([*questions, *(origins or questions)], together=[(place, count + place) for place in range(count)])
+    groups: dict[int, list[int]] = defaultdict(list)
+    for place in range(count):
+        groups[found[place]].append(place)
     members: dict[Hashable, list[list[int]]] = defaultdict(list)
     for places in groups.values():
         members[strata[places[0]]].append(places)

@@ -28,7 +28,8 @@ def read(file: Path, **how: str) -> tuple[list[tuple[int, object]], list[tuple[i
 
 
 @pytest.mark.parametrize(
-    ("encoding", "named"), [("utf-8", "utf-8-sig"), ("utf-8-sig", "utf-8-sig"), ("utf-16", "utf-16"), ("gbk", "gb18030")]
+    ("encoding", "named"),
+    [("utf-8", "utf-8-sig"), ("utf-8-sig", "utf-8-sig"), ("utf-16", "utf-16"), ("utf-32", "utf-32"), ("gbk", "gb18030")],
 )
 def test_encodings_are_told_apart(tmp_path: Path, encoding: str, named: str) -> None:
     file = tmp_path / "a.csv"
@@ -98,8 +99,39 @@ def test_a_quote_that_never_closes_costs_one_line(tmp_path: Path) -> None:
     assert "not closed" in broken[0][1]
 
 
+def test_a_record_of_several_lines_with_too_many_fields_swallows_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('q,a\nq1,"a1\nq2,answer two\n",x\nq3,answer three\n')
+    good, broken = read(file)
+    assert good == [(3, {"q": "q2", "a": "answer two"}), (5, {"q": "q3", "a": "answer three"})]
+    assert [line for line, _ in broken] == [2, 4]
+    assert broken[0][1] == "it has 3 fields; the header has 2"
+
+
+@given(st.text(st.sampled_from('a",\n'), max_size=40))
+def test_every_line_of_a_csv_is_a_row_or_refused(text: str) -> None:
+    lines = [Line(number, line) for number, line in enumerate(io.StringIO("q,a\n" + text, newline=""), start=1)]
+    covered: set[int] = set()
+    for row in csv_rows(iter(lines), lambda text: None):
+        # A record of several lines says so in its fields.
+        covered |= set(
+            range(row.line, row.line + 1 + (sum(str(v).count("\n") for v in row.values.values()) if isinstance(row, Row) else 0))
+        )
+    assert {line.number for line in lines[1:] if line.text.strip(',"\n')} <= covered
+
+
+def test_empty_columns_beside_a_table_are_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("q,a,,\none,1,,\ntwo,2\nthree,3,,,\nfour,4,x,\n")
+    good, broken = read(file)
+    assert [values for _, values in good] == [{"q": "one", "a": "1"}, {"q": "two", "a": "2"}, {"q": "three", "a": "3"}]
+    assert broken == [(5, "it has 4 fields; the header has 2")]
+    file.write_text(",q,a\n0,one,1\n")
+    assert read(file) == ([(2, {"q": "one", "a": "1"})], [])
+
+
 @pytest.mark.parametrize(
-    ("text", "words"), [("q,q\n1,2\n", "more than once"), ('"q,a\n1,2\n', "header"), ("\n\n", "empty"), ("[1,2", "nothing")][:3]
+    ("text", "words"), [("q,q\n1,2\n", "more than once"), ('"q,a\n1,2\n', "header"), ("\n\n", "empty"), (",,\n", "cells are empty")]
 )
 def test_a_csv_needs_a_header(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "a.csv"
@@ -181,6 +213,31 @@ def test_a_format_is_told_by_the_content(tmp_path: Path, name: str, content: str
     file = tmp_path / name
     file.write_text(content)
     assert open_data_file(file).container == container
+
+
+def test_a_list_may_be_wrapped(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    for indent in (None, 2):
+        file.write_text(json.dumps({"data": [{"q": 1}, {"q": 2}], "version": 1}, indent=indent))
+        good, broken = read(file)
+        assert ([values for _, values in good], broken) == ([{"q": 1}, {"q": 2}], [])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("question,answer\nHow long?,14 days\n".encode("utf-16-le"), "UTF-16 or UTF-32 without a byte order mark"),
+        ("question,answer\nHow long?,14 days\n".encode("utf-32-be"), "UTF-16 or UTF-32 without a byte order mark"),
+        (b"PK\x03\x04\x14\0\0\0", "spreadsheet"),
+        (b"\x1f\x8b\x08\0", "compressed"),
+        (json.dumps({"question": "q", "answer": "a"}, indent=2).encode(), "object over several lines"),
+    ],
+)
+def test_what_cannot_be_read_says_what_it_is(tmp_path: Path, content: bytes, words: str) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(PermanentError, match=words):
+        open_data_file(file)
 
 
 def test_what_is_no_data_file_is_named(tmp_path: Path) -> None:

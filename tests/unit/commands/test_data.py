@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from csqa_loop import bootstrap
-from csqa_loop.commands import data, data_reading
+from csqa_loop.commands import data_reading
 from csqa_loop.commands.data import app
 from csqa_loop.cycle import importing
 from csqa_loop.domain.errors import PermanentError, TransientError
@@ -61,6 +61,20 @@ def tickets(folder: Path, count: int = 30) -> Path:
     return file
 
 
+_GOODS = ("boots", "lamp", "laptop", "sofa", "kettle", "bicycle", "curtain", "phone", "wardrobe", "necklace")
+
+
+def questions(folder: Path) -> Path:
+    """Thirty that do not resemble one another, of two categories."""
+    file = folder / "questions.jsonl"
+    asks = ("How do I return a {}?", "Who repairs my broken {}?", "When does the {} arrive that I ordered on Monday?")
+    rows = [(ask.format(thing), number) for number, (thing, ask) in enumerate((thing, ask) for thing in _GOODS for ask in asks)]
+    file.write_text("\n".join(
+        json.dumps({"question": question, "answer": f"Within {n + 10} days.", "category": "returns" if n % 3 else "fees"}) for question, n in rows
+    ))  # fmt: skip
+    return file
+
+
 COLUMNS = ("--columns", "question=Ticket,chosen=Good,rejected=Bad", "--category-column", "Topic")
 
 
@@ -74,6 +88,14 @@ def test_pairs_of_a_spreadsheet_reach_the_log_once(bus: CommandBus, tmp_path: Pa
     assert {event.split for event in events} == {"train", "holdout"}
     again = told("import", file, *COLUMNS, "--split", 0.8, "--seed", 2)
     assert (again["published"], again["published_before"], len(bus.records)) == (0, 30, 30)
+
+
+def test_another_split_of_what_was_published_is_said(bus: CommandBus, tmp_path: Path) -> None:
+    file = tickets(tmp_path)
+    for _ in range(2):
+        assert not any("other options" in warning for warning in told("import", file, *COLUMNS)["warnings"])
+    [warning] = [warning for warning in told("import", file, *COLUMNS, "--split", 0.5)["warnings"] if "other options" in warning]
+    assert warning.startswith("30 examples of this file were published before")
 
 
 def test_without_the_sidecar_the_same_rows_have_the_same_ids(bus: CommandBus, tmp_path: Path) -> None:
@@ -168,6 +190,16 @@ def test_reports_as_json_page_and_pictures(bus: CommandBus, tmp_path: Path) -> N
             run("report", file, *COLUMNS, "--report", wrong)
 
 
+def test_a_place_that_cannot_be_written_is_named(bus: CommandBus, tmp_path: Path) -> None:
+    file = questions(tmp_path)
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(PermanentError, match="--report taken cannot be written: File exists"):
+        run("report", file, "--report", "taken")
+    (tmp_path / "var").write_text("")
+    with pytest.raises(PermanentError, match="CSQA_VAR must name a folder"):
+        run("import", file)
+
+
 def test_warnings_in_plain_words(bus: CommandBus, tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     rows = [{"question": f"How long {n % 4}?", "chosen": f"{n} days.", "rejected": f"{n} days!" if n < 12 else "No.", "category": "x" if n < 90 else "y"}
@@ -180,7 +212,7 @@ def test_warnings_in_plain_words(bus: CommandBus, tmp_path: Path) -> None:
 
 
 def test_a_split_can_be_imported_as_it_is(bus: CommandBus, tmp_path: Path) -> None:
-    counts = told("split", tickets(tmp_path), *COLUMNS, "--out", "parts", "--share", 0.2, "--seed", 3)
+    counts = told("split", questions(tmp_path), "--out", "parts", "--share", 0.2, "--seed", 3)
     assert (counts["train"], counts["holdout"]) == (24, 6)
     for side in ("train", "holdout"):
         run("import", f"parts/{side}.jsonl")
@@ -188,6 +220,39 @@ def test_a_split_can_be_imported_as_it_is(bus: CommandBus, tmp_path: Path) -> No
     assert [event.split for event in events].count("holdout") == 6
     assert {(event.category, event.split) for event in events} == {(c, s) for c in ("returns", "fees") for s in ("train", "holdout")}
     assert sorted(event.answer for event in events) == sorted(f"Within {n + 10} days." for n in range(30))
+
+
+def test_what_was_made_from_a_row_stays_with_it(bus: CommandBus, tmp_path: Path) -> None:
+    run("augment", questions(tmp_path), "--out", "more.jsonl", "--methods", "phrasing,emotion,typos", "--factor", 3, "--seed", 5)
+    counts = told("split", "more.jsonl", "--out", "parts", "--share", 0.3, "--seed", 3)
+    assert counts["train"] > counts["holdout"] > 0
+    sides = {
+        side: {
+            row.get("made_from", row["messages"][-1]["content"])
+            for row in map(json.loads, Path(f"parts/{side}.jsonl").read_text().splitlines())
+        }
+        for side in ("train", "holdout")
+    }
+    assert len(sides["train"]) + len(sides["holdout"]) == len(sides["train"] | sides["holdout"]) == 30
+
+
+def test_a_share_that_near_repeats_forbid_is_said(bus: CommandBus, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["split", str(tickets(tmp_path)), *COLUMNS, "--out", "parts", "--json"])
+    assert json.loads(result.stdout)["holdout"] == 0
+    assert "cannot be held out: too many nearly repeat one another" in result.stderr
+
+
+def test_no_command_writes_over_its_own_file(bus: CommandBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CSQA_JUDGE__URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("CSQA_JUDGE__MODEL", "judge")
+    file = questions(tmp_path)
+    with pytest.raises(PermanentError, match=r"--out .*questions\.jsonl is no folder"):
+        run("split", file, "--out", file)
+    run("split", file, "--out", "parts")
+    same = ("augment", file, "--out", file), ("generate", file, "--out", file, "--method", "evol-instruct")
+    for arguments in (*same, ("split", "parts/train.jsonl", "--out", "parts")):
+        with pytest.raises(PermanentError, match="over FILE itself"):
+            run(*arguments)
 
 
 def test_augmenting_keeps_the_rows_and_says_what_made_the_others(bus: CommandBus, tmp_path: Path) -> None:
@@ -232,4 +297,3 @@ def test_an_import_has_a_name_of_its_own_for_each_way_of_reading(bus: CommandBus
     assert plain.key == data_reading.reading_of(file, "auto", "", COLUMNS[1], "", "").key
     assert plain.key != data_reading.reading_of(file, "auto", "", COLUMNS[1], "Topic", "").key
     assert plain.key != data_reading.reading_of(file, "auto", "", COLUMNS[1], "", "", 0.9, 1).key
-    assert data.app.info.help

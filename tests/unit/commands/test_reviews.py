@@ -1,11 +1,13 @@
 """`csqa reviews` against the real console: files go out, come back filled in, and decide once."""
 
 import json
+import zipfile
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from openpyxl import load_workbook
+from openpyxl import Workbook, load_workbook
 from typer.testing import CliRunner
 
 from csqa_loop.commands import reviews
@@ -112,14 +114,72 @@ def test_files_of_another_kind_are_refused_by_name(tmp_path: Path) -> None:
     for name, content, reason in (
         ("a.csv", b"", "must end in .xlsx or .jsonl"),
         ("a.xlsx", b"PK", "is no spreadsheet"),
-        ("a.jsonl", b'{"id": "v-1"}\n[]\n', "line 2"),
-        ("b.jsonl", b"\xff", "is not UTF-8"),
+        ("b.jsonl", "{}".encode("utf-16"), "is not UTF-8"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(PermanentError, match=reason):
             read_file(tmp_path / name)
     with pytest.raises(PermanentError, match="cannot be written"):
         write_file(tmp_path / "nowhere" / "a.jsonl", [])
+
+
+def test_a_line_that_cannot_be_read_costs_itself_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    good = {"id": "v-1", "responses": {"corrected_answer": [{"value": "14\u2028days\x85"}]}, "fields": {"question": "a\u2028b"}}
+    lines = [
+        json.dumps(good, ensure_ascii=False),
+        "[]",
+        '{"id": "v-2", "responses": [{"status": "submitted", "values": null}]}',
+        '{"id": "v-3", "responses": {"corrected_answer": [{"value": ["14 days"]}]}}',
+        '{"id": "v-4", "responses": {"corrected_answer": [{"value": "\\ud800"}]}}',
+        '{"id": "v-5", "responses": [{"status": "discarded", "values": null}]}',
+        '{"id": ',
+    ]
+    file.write_bytes("\ufeff".encode() + "\n".join(lines).encode() + b"\n\xff\n")
+    rows = read_file(file)
+    assert [(row["line"], row["review_id"], row.get("broken", "")[:20]) for row in rows] == [
+        (1, "v-1", ""),
+        (2, "", "it is no JSON object"),
+        (3, "v-2", "its submitted respon"),
+        (4, "v-3", "corrected_answer: is"),
+        (5, "v-4", "corrected_answer: ho"),
+        (6, "v-5", ""),
+        (7, "", "it is no JSON object"),
+        (8, "", "it is not UTF-8: inv"),
+    ]
+    assert rows[0]["corrected_answer"] == "14\u2028days"
+
+
+def test_what_xml_cannot_hold_blocks_no_export(desk: Desk, tmp_path: Path) -> None:
+    (item, *_) = desk.items()
+    write_file(tmp_path / "a.xlsx", [item | {"question": "a\uffff\ufffe\ud800\x0bb \U0001f600"}])
+    assert load_workbook(tmp_path / "a.xlsx").active.cell(2, 2).value == "ab \U0001f600"
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.9])
+def test_a_truncated_sheet_is_named(desk: Desk, tmp_path: Path, keep: float) -> None:
+    whole, cut = tmp_path / "a.xlsx", tmp_path / "b.xlsx"
+    run("export", whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(cut, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, content[: int(keep * len(content))] if name == "xl/worksheets/sheet1.xml" else content)
+    with pytest.raises(PermanentError, match=r"b\.xlsx is no spreadsheet"):
+        read_file(cut)
+
+
+def test_cells_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.append(["review_id", "action", "corrected_answer"])
+    for value in (14, 14.5, True, datetime(2026, 1, 1), "#REF!"):  # noqa: DTZ001  # Excel knows no zones
+        book.active.append(["v-1", "", value])
+    book.active.append(["v-2"])
+    book.save(tmp_path / "a.xlsx")
+    rows = read_file(tmp_path / "a.xlsx")
+    assert [row["corrected_answer"] for row in rows if "broken" not in row] == ["14", "14.5", ""]
+    assert [row["broken"].split(" (")[0].split(";")[0] for row in rows if "broken" in row] == [
+        "corrected_answer is a bool", "corrected_answer is a datetime", "corrected_answer is the error #REF!",
+    ]  # fmt: skip
 
 
 def test_a_text_longer_than_a_cell_says_that_it_was_cut(desk: Desk, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The review API: who may decide what, and that a decision is a fact before it is told."""
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,33 @@ def test_a_file_of_decisions_is_taken_row_by_row_and_only_once(desk: Desk) -> No
     late = desk.call("POST", "", rows=[{"review_id": FIRST, "corrected_answer": "15 days."}]).json()["rows"]
     assert (late[0]["outcome"], "anna decided 'correct'" in late[0]["reason"]) == ("refused", True)
     assert len(desk.bus.published) == 1
+
+
+def test_a_row_that_holds_no_text_costs_itself_alone(desk: Desk) -> None:
+    half, headers = "\\ud800", desk.as_agent("anna") | {"Content-Type": "application/json"}
+    rows = [
+        *(f'{{"review_id": "{FIRST}", "action": "reject", "{field}": "{half}"}}' for field in ("corrected_answer", "note", "action")),
+        f'{{"review_id": "{half}", "action": "reject"}}',
+        f'{{"review_id": "{FIRST}", "corrected_answer": ["14 days"]}}',
+        '{"review_id": 7, "corrected_answer": "14 days"}',
+        f'{{"review_id": "{SECOND}", "corrected_answer": "14 days"}}',
+    ]
+    answer = desk.client.post("/v1/reviews", content=f'{{"rows": [{", ".join(rows)}]}}', headers=headers)
+    told = answer.json()["rows"]
+    assert [row["outcome"] for row in told] == ["refused"] * 6 + ["accepted"]
+    assert [row["reason"].partition(":")[0] for row in told[:6]] == [
+        "corrected_answer", "note", "action", "review_id", "corrected_answer", "review_id",
+    ]  # fmt: skip
+    body = f'{{"action": "correct", "corrected_answer": "{half}"}}'
+    assert desk.client.post(f"/v1/reviews/{FIRST}", content=body, headers=headers).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "place", ['[1e400, "2026-01-01", "x"]', '[0, "0001-01-01T00:00:00+14:00", "x"]', '[0, "2026-01-01", "\\ud800"]', "[]", "7"]
+)
+def test_what_is_no_cursor_is_refused(desk: Desk, place: str) -> None:
+    after = base64.urlsafe_b64encode(place.encode()).decode()
+    assert desk.call("GET", f"?after={after}").status_code == 400
 
 
 def test_an_import_whose_acknowledgement_was_lost_sends_the_same_event(desk: Desk) -> None:

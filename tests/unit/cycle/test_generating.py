@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from csqa_loop.backends.seen import SeenBefore
-from csqa_loop.cycle.generating import Generator, Made, Method, generate, read_part
+from csqa_loop.cycle.generating import Generator, Made, MadeFrom, Method, generate, read_part
 from csqa_loop.domain.data.examples import Example
 from csqa_loop.domain.errors import PermanentError, TransientError
 from csqa_loop.domain.events import ChatMessage
@@ -22,6 +22,10 @@ def source(number: int) -> tuple[int, Example]:
     system = ChatMessage(role="system", content=f"Policy: {topics[number]} may be returned within {10 + number} days.")
     question = ChatMessage(role="user", content=f"What is the deadline to return {topics[number]}?")
     return number + 1, Example((system, question), f"Within {10 + number} days.", "Never.", category="returns")
+
+
+def made_from(seed: int = 1, method: Method = "self-instruct", source: str = "0123") -> MadeFrom:
+    return MadeFrom(method, "tickets.jsonl", source, seed)
 
 
 def written(question: str, answer: str) -> str:
@@ -41,7 +45,7 @@ class Run:
 
         with SeenBefore() as seen:
             generator = Generator(self.judge, PROMPTS, self.method, seen, sleep=sleep)
-            return await generate(generator, sources, self.part, wanted=wanted, seed=seed, told=lambda entry: None)
+            return await generate(generator, sources, self.part, made_from(seed, self.method), wanted=wanted, told=lambda entry: None)
 
 
 def inventive(messages: Sequence[ChatMessage]) -> str:
@@ -83,6 +87,11 @@ async def test_back_translation_keeps_the_answers(tmp_path: Path) -> None:
         (written("May I return sandals?", "As an AI I do not know that."), "answers nothing"),
         (written("我可以退凉鞋吗？这双鞋不合脚。", "可以。"), "another language"),
         (written("May I return sandals?", "Within 90 days."), "states 90"),
+        (written("?" * 20, "Within 12 days."), "holds no letters"),
+        (written("\0" * 9, "Within 12 days."), "holds no letters"),
+        (written("May I return \ud800 sandals?", "Within 12 days."), "surrogate"),
+        ("\ud800" + written("May I return sandals?", "Within 12 days."), "surrogate"),
+        ("{" * 100_000, "no JSON object"),
         (written("What is the deadline to return shoes ?", "Within 12 days."), "nearly repeats that of line 3"),
     ],
 )
@@ -102,7 +111,7 @@ async def test_a_second_run_goes_on_and_ends_where_one_run_would(tmp_path: Path)
         handle.write('{"line": 3, "exam')  # the power went
     rest = await Run(part, judge)(sources)
     assert rest[: len(first)] == first
-    assert rest == whole == list(read_part(part))
+    assert rest == whole == list(read_part(part, made_from()))
     assert len(judge.asked) == 6
 
 
@@ -134,16 +143,55 @@ async def test_a_judge_that_is_gone_refuses_no_row(tmp_path: Path, mode: str, er
     sources = [source(number) for number in range(6)]
     with pytest.raises(error, match="run the same command again"):
         await Run(part, judge)(sources)
-    assert list(read_part(part)) == []
+    assert list(read_part(part, made_from())) == []
     judge.mode = "well"
     assert all(entry.example for entry in await Run(part, judge)(sources))
+
+
+async def test_what_a_judge_writes_is_cleaned_and_a_second_run_reads_it(tmp_path: Path) -> None:
+    sources = [source(number) for number in range(2)]
+    part = tmp_path / "x.part"
+    replies = iter(
+        [
+            written("May I bring\u2028 the thing back?\u200b", "Yes,\x85 you may."),
+            written("Who would pay me for a ride home?", "Nobody does."),
+        ]
+    )
+    judge = FakeJudge(lambda messages: next(replies))
+    [first] = await Run(part, judge)(sources, wanted=1)
+    assert first.example is not None
+    assert (first.example.question, first.example.answer) == ("May I bring\n the thing back?", "Yes,\n you may.")
+    assert first.example.made_from in {example.question for _, example in sources}
+    assert (await Run(part, judge)(sources))[0] == first
+
+
+def test_a_part_is_split_at_line_feeds_alone(tmp_path: Path) -> None:
+    part = tmp_path / "x.part"
+    head = {"made_from": {"method": "self-instruct", "file": "other name.jsonl", "source": "0123", "seed": 1}}
+    entry = {"line": 1, "question": "q\u2028\x85", "example": None, "refused": "no"}
+    part.write_text("".join(json.dumps(value, ensure_ascii=False) + "\n" for value in (head, entry)) + '{"line": 2, "ques')
+    assert list(read_part(part, made_from())) == [Made(1, "q\u2028\x85", refused="no")]
+
+
+@pytest.mark.parametrize("other", [made_from(2), made_from(method="evol-instruct"), made_from(source="4567")])
+async def test_rows_of_two_runs_do_not_mix(tmp_path: Path, other: MadeFrom) -> None:
+    part = tmp_path / "x.part"
+    await Run(part, FakeJudge(inventive))([source(0), source(1)], wanted=1)
+    before = part.read_bytes()
+    with SeenBefore() as seen, pytest.raises(PermanentError) as caught:
+        await generate(
+            Generator(FakeJudge(inventive), PROMPTS, other.method, seen), [source(1)], part, other, wanted=9, told=lambda entry: None
+        )
+    assert f"{made_from()}, and this would be {other}" in str(caught.value)
+    assert "another --out" in str(caught.value)
+    assert part.read_bytes() == before
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     part = tmp_path / "x.part"
     part.write_text('{"line": 1}\n')
     with pytest.raises(PermanentError, match=r"x\.part, line 1"):
-        list(read_part(part))
+        list(read_part(part, made_from()))
 
 
 async def test_each_answer_of_a_conversation_is_a_source_of_its_own(tmp_path: Path) -> None:

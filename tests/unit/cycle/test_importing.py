@@ -68,9 +68,38 @@ def test_every_row_gets_a_verdict_with_its_reason() -> None:
     assert report["duplicates"]["exact"] == 1
 
 
-def test_the_first_readable_row_must_have_the_columns() -> None:
+def test_rows_without_the_columns_are_refused_where_others_have_them() -> None:
+    found, tally, heard = take(
+        [Row(1, {"id": 1}), Broken(2, "broken"), Row(3, {"id": 2}), row(4, "How long?", "14 days."), Row(5, {"id": 3})]
+    )
+    assert [line for line, _ in found] == [4]
+    assert [(outcome.line, outcome.kind) for outcome in heard] == [(1, "columns"), (2, "unreadable"), (3, "columns"), (5, "columns")]
+    assert tally.rows == 5
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        ([Broken(2, "broken"), Row(3, {"text": "x"})], ImportOptions()),
+        ([Row(3, {"text": "x"}), row(4, "q", "a")], ImportOptions(fixed_columns=True)),
+        ([*(Row(line, {"text": "x"}) for line in range(100)), row(100, "q", "a")], ImportOptions()),
+    ],
+)
+def test_a_file_whose_rows_lack_the_columns_is_an_error(rows: list[Row | Broken], options: ImportOptions) -> None:
     with pytest.raises(PermanentError, match="columns found: 'text'"):
-        take([Broken(2, "broken"), Row(3, {"text": "x"}), row(4, "q", "a")])
+        take(rows, options)
+
+
+def test_a_row_goes_where_its_source_goes() -> None:
+    rows = [
+        row(line, f"{way} {line % 40}?", "14 days.", made_from=f"How long {line % 40}?")
+        for line in range(200)
+        for way in ("Say, how long", "Tell")
+    ]
+    found, _, _ = take(rows, ImportOptions(train_share=0.5, seed=4))
+    sides: dict[str, str] = {}
+    assert all(sides.setdefault(example.made_from, example.split) == example.split for _, example in found)
+    assert set(sides.values()) == {"train", "holdout"}
 
 
 def test_rows_of_another_language_are_refused_where_one_is_asked_for() -> None:

@@ -278,3 +278,18 @@ async def test_metrics_count_without_naming_anybody(client: httpx.AsyncClient, w
     assert 'csqa_tokens_total{kind="completion"} 8.0' in text
     assert "jane" not in text
     assert "somewhere" not in text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", '{"model": "csqa", "messages": [{"role": "user", "content": "%s"}]}'),
+        ("/v1/chat/completions", '{"model": "csqa", "messages": [{"role": "user", "content": "q"}], "user": "%s"}'),
+        ("/v1/feedback", '{"message_id": "m", "token": "t", "thumb": "up", "comment": "%s"}'),
+        ("/v1/bad-cases", '{"message_id": "m", "reason": "wrong", "reviewer": "ann", "corrected_answer": "%s"}'),
+        ("/v1/knowledge/search", '{"query": "%s"}'),
+    ],
+)
+async def test_half_of_a_surrogate_pair_is_refused(client: httpx.AsyncClient, world: World, path: str, body: str) -> None:
+    refused(await client.post(path, content=body % "\\ud800", headers=OPERATOR), 400)
+    assert world.bus.events == []

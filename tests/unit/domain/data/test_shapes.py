@@ -87,6 +87,11 @@ def test_thumbs_in_many_spellings(thumb: object, liked: bool | None) -> None:
         ({"question": {"text": "q"}, "answer": "a"}, "shape", "JSON object"),
         ({"question": b"\xff", "answer": "a"}, "encoding", "not UTF-8"),
         ({"question": "\ud83d", "answer": "a"}, "encoding", "surrogate"),
+        ({"question": "q", "answer": True}, "shape", "chosen is true; text"),
+        ({"question": "q", "answer": float("inf")}, "shape", "chosen is Infinity"),
+        ({"question": "q", "answer": float("nan")}, "empty", "answer is empty"),
+        ({"question": float("nan"), "answer": "a"}, "empty", "'question' is empty"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": False}]}]}, "shape", "false"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "roles", "'tool'"),
         ({"messages": [{"role": "user", "content": ""}]}, "empty", "turn 1"),
         ({"messages": [{"role": "assistant", "content": "Welcome"}]}, "roles", "nothing to learn"),
@@ -102,6 +107,11 @@ def test_what_cannot_be_an_example_says_why(values: dict[str, object], kind: str
     with pytest.raises(RowRefusedError, match=words) as caught:
         examples(values)
     assert caught.value.kind == kind
+
+
+def test_a_number_is_a_text_and_an_empty_cell_is_none() -> None:
+    [example] = examples({"question": "How many days?", "answer": 14, "category": float("nan"), "label": float("nan")})
+    assert (example.answer, example.category, example.liked) == ("14", "", None)
 
 
 def test_named_columns_win_over_guessed_ones() -> None:
@@ -128,6 +138,8 @@ def test_a_mapping_is_checked() -> None:
     for wrong in ("question", "question=", "colour=x"):
         with pytest.raises(PermanentError, match="role=column"):
             parse_mapping(wrong)
+    with pytest.raises(PermanentError, match="'Reply' a second role"):
+        parse_mapping("question=Reply,chosen=Reply")
 
 
 def test_personal_data_is_masked_once_and_for_all_but_not_in_system_messages() -> None:

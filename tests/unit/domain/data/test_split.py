@@ -1,35 +1,63 @@
-"""Splits are seeded, keep a question on one side and a category's share."""
+"""Splits are seeded, keep what belongs together on one side and a category's share."""
 
-from hypothesis import given
+import hashlib
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csqa_loop.domain.data.split import side_of, stratified
-from csqa_loop.domain.text import normalised
+from csqa_loop.domain.similarity import near_repeat
 
-_QUESTIONS = st.lists(
-    st.tuples(st.sampled_from(["How long?", "how long", "Why?", "why", "A", "a!", *map(str, range(30))]), st.sampled_from("xyz"))
+_TEXTS = (
+    "How long may I keep the laptop?",
+    "how long may I keep the laptop",
+    "How long may I keep the laptops?",
+    "Why?",
+    "why",
+    "A",
+    "a!",
+    "?",
+)
+_ROWS = st.lists(
+    st.tuples(st.sampled_from([*_TEXTS, *map(str, range(10))]), st.sampled_from("xyz"), st.sampled_from(["", "", "Why?", "Who pays?"])),
+    max_size=20,
 )
 
 
-@given(_QUESTIONS, st.floats(0, 1), st.integers(0, 9))
-def test_one_question_goes_to_one_side_and_a_seed_decides(rows: list[tuple[str, str]], share: float, seed: int) -> None:
+def unlike(name: str, count: int) -> list[str]:
+    """Questions that do not resemble one another."""
+    return [hashlib.sha256(f"{name}{number}".encode()).hexdigest()[:24] for number in range(count)]
+
+
+@settings(deadline=None)
+@given(_ROWS, st.floats(0, 1), st.integers(0, 9))
+def test_what_belongs_together_goes_to_one_side_and_a_seed_decides(rows: list[tuple[str, str, str]], share: float, seed: int) -> None:
     questions, strata = [row[0] for row in rows], [row[1] for row in rows]
-    sides = stratified(questions, strata, share, seed)
-    assert sides == stratified(questions, strata, share, seed)
-    by_question: dict[str, set[str]] = {}
-    for question, side in zip(questions, sides, strict=True):
-        by_question.setdefault(normalised(question), set()).add(side)
-        by_question[normalised(question)].add(side)
-    assert all(len(found) == 1 for found in by_question.values())
+    origins = [row[2] or row[0] for row in rows]
+    sides = stratified(questions, strata, share, seed, origins)
+    assert sides == stratified(questions, strata, share, seed, origins)
+    for one in range(len(rows)):
+        for other in range(one):
+            if near_repeat(questions[one], questions[other]) or near_repeat(origins[one], origins[other]):
+                assert sides[one] == sides[other]
     if share == 0:
         assert "holdout" not in sides
     if share == 1:
         assert "train" not in sides
 
 
+def test_near_repeats_stay_together_over_any_number_of_steps() -> None:
+    text = "How many days do I have to send back the electronics that I bought in your shop"
+    chain = [text[:length] + "?" for length in range(len(text), 30, -4)]
+    assert not near_repeat(chain[0], chain[-1])
+    for seed in range(20):
+        assert len(set(stratified(chain, ["x"] * len(chain), 0.5, seed))) == 1
+
+
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 50), st.sampled_from([0.1, 0.25, 0.5]))
 def test_every_category_gives_its_share(seed: int, share: float) -> None:
-    rows = [(f"question {category} {number}", category) for category, count in (("a", 400), ("b", 40), ("c", 8)) for number in range(count)]
+    rows = [(question, category) for category, count in (("a", 400), ("b", 40), ("c", 8)) for question in unlike(category, count)]
     sides = stratified([row[0] for row in rows], [row[1] for row in rows], share, seed)
     for category, count in (("a", 400), ("b", 40), ("c", 8)):
         held = sum(side == "holdout" for side, row in zip(sides, rows, strict=True) if row[1] == category)
@@ -43,8 +71,7 @@ def test_two_spellings_in_two_categories_stay_together() -> None:
 
 
 def test_small_categories_together_hold_out_their_share() -> None:
-    questions = [f"question {number}" for number in range(100)]
-    sides = stratified(questions, list(range(100)), 0.1, seed=3)
+    sides = stratified(unlike("x", 100), list(range(100)), 0.1, seed=3)
     assert sides.count("holdout") == 10
 
 
