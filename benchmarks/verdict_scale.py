@@ -1,6 +1,7 @@
 """How long does a verdict take over ten million exposures? The ledger's query and the rules, on a file of that size.
 
-The first look of a process reads the whole experiment; every other one what came since. The goal is for those; the first one is the baseline.
+The first look of a process reads the whole experiment; every other one what came since. The goal is for those; the first one is a figure of
+its own, without a goal, and their baseline.
 CSQA_TEST_EXPOSURES changes the number. Writes var/bench/verdict_scale.json; exit status 1 when the goal is missed.
 """
 

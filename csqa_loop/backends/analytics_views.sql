@@ -116,9 +116,11 @@ WITH opened AS (
 ), raised AS (
     SELECT experiment_id, max((body ->> 'share')::DOUBLE) AS share FROM facts.decisions WHERE type = 'ShareRaised' GROUP BY experiment_id
 ), exposed AS (
-    SELECT experiment AS experiment_id, count(DISTINCT "user") FILTER (arm = 'challenger') AS challenger,
-        count(DISTINCT "user") FILTER (arm = 'control') AS control
-    FROM facts.exposures WHERE experiment IS NOT NULL GROUP BY experiment
+    SELECT experiment AS experiment_id, count(*) FILTER (first_arm = 'challenger') AS challenger, count(*) FILTER (first_arm = 'control') AS control
+    FROM (
+        SELECT experiment, "user", arg_min(arm, occurred_at) AS first_arm FROM facts.exposures
+        WHERE experiment IS NOT NULL AND arm IN ('challenger', 'control') GROUP BY ALL
+    ) GROUP BY experiment
 ), primary_ AS (
     SELECT r.experiment_id, r.estimate, r.lower, r.upper, r.users FROM experiment_results r JOIN opened o USING (experiment_id)
     WHERE r.arm = 'difference' AND r.metric = (o.body -> 'contract' ->> 'primary')

@@ -104,7 +104,8 @@ def analyse(
     )
     known = {metric.name: metric for metric in contract.metrics}
     proportions = [name for name, metric in known.items() if metric.kind == "proportion"]
-    results = [_result(users, hindsight(contract, users), notes) for users in table.experiments(tuple(known), proportions)]
+    judged = {contract.primary, *(guardrail.metric for guardrail in contract.guardrails)}
+    results = [_result(users, hindsight(contract, users), notes) for users in table.experiments(tuple(known), proportions, judged)]
     if as_json:
         print("[" + ",\n".join(json.dumps(result, ensure_ascii=False) for result in results) + "]")
     else:
@@ -131,16 +132,27 @@ def _result(users: "ExperimentUsers", seen: "Hindsight", notes: list[str]) -> di
 
 
 def _margins(given: list[str]) -> dict[str, float]:
-    margins = {}
+    margins: dict[str, float] = {}
     for text in given:
-        name, _, value = text.partition("=")
+        name, _, value = (part.strip() for part in text.partition("="))
         try:
-            margins[name.strip()] = float(value)
+            margin = float(value)
         except ValueError:
             raise PermanentError(f"--margin {text!r} is not NAME=VALUE, such as error=0.02") from None
-        if not 0 < margins[name.strip()] < float("inf"):
+        if not 0 < margin < float("inf"):
             raise PermanentError(f"--margin {text!r}: a margin is a number above 0, in the metric's own unit")
+        if name in margins:
+            raise PermanentError(f"--margin {name} is given twice, as {margins[name]:g} and {margin:g}; give it once")
+        margins[name] = margin
     return margins
+
+
+def _tell(text: str, passing: bool) -> None:
+    """Progress; what passes is overwritten, so only a terminal gets it."""
+    if not passing:
+        print(text, file=sys.stderr, flush=True)
+    elif sys.stderr.isatty():
+        print(f"  {text}", end="\r", file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -158,14 +170,18 @@ def simulate(
 
     Example: csqa experiment simulate --n 2000 --effect 0.05 --effect 0.1 --plot power.png
     """
-    from csqa_loop.commands.experiment_simulation import plot_report, simulation_report
+    from csqa_loop.commands.experiment_simulation import plot_report, possible_effects, simulation_report
 
     if burn_in > users:
         raise PermanentError(f"--burn-in {burn_in} is more than --users {users}; nothing could be promoted")
+    least, most = possible_effects()
+    for asked in effect or ():
+        if not least <= asked <= most:
+            raise PermanentError(
+                f"--effect {asked:g} is outside {least:g} to {most:g}: satisfaction without an effect is {-least:g}, and a probability"
+            )
     effects = sorted({0.0, *(effect or (-0.1, -0.05, 0.05, 0.1, 0.2))})
-    report = simulation_report(
-        effects, n=n, seed=seed, users=users, burn_in=burn_in, alpha=alpha, tell=lambda text: print(text, file=sys.stderr, flush=True)
-    )
+    report = simulation_report(effects, n=n, seed=seed, users=users, burn_in=burn_in, alpha=alpha, tell=_tell)
     if plot:
         plot_report(report, plot)
         print(f"{plot} written", file=sys.stderr)

@@ -22,7 +22,7 @@ def contract_for_table(
     """The contract, and what was assumed or cannot be judged, in words.
 
     Raises:
-        PermanentError: the primary metric or a metric with a margin has no columns, or is a quantile.
+        PermanentError: the primary metric or a metric with a margin has no columns, or is a quantile; or options contradict each other.
     """
     promised = contract_of(settings)
     declared = {metric.name: metric for metric in promised.metrics if metric.kind != "quantile"}
@@ -32,7 +32,17 @@ def contract_for_table(
             raise PermanentError(
                 f"metric {name!r} has no columns {name}_num and {name}_den in the file; it has {', '.join(table.metrics) or 'no metric'}"
             )
-    notes: list[str] = []
+    if chosen in margins:
+        raise PermanentError(
+            f"--margin {chosen}={margins[chosen]:g}: {chosen} is the primary metric, which must get better; a margin is a guardrail's"
+        )
+    users, fewest = max_users or promised.max_users, burn_in or promised.burn_in_users
+    if fewest > users:
+        raise PermanentError(
+            f"burn-in of {fewest} users an arm is more than max-users {users}: nothing could be promoted. Give --burn-in of at most {users}, "
+            f"or --max-users of at least {fewest}"
+        )
+    notes = [f"{nameless} rows of the file name no experiment: left out"] if (nameless := table.without_experiment()) else []
     metrics: list[MetricContract] = []
     for name in table.metrics:
         metric = declared.get(name)
@@ -54,7 +64,7 @@ def contract_for_table(
             GuardrailContract(metric=name, margin=value) for name, value in wanted.items() if name in table.metrics and name != chosen
         ),
         "alpha": alpha or promised.alpha,
-        "max_users": max(max_users or promised.max_users, burn_in or 2),
-        "burn_in_users": burn_in or min(promised.burn_in_users, max_users or promised.burn_in_users),
+        "max_users": users,
+        "burn_in_users": fewest,
     }
     return promised.model_copy(update=changes), notes

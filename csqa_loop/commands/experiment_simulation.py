@@ -12,16 +12,21 @@ from csqa_loop.domain.simulation import RULES, Outcome, Rate, Scenario, contract
 _HANDOFF_MARGIN = 0.05
 
 
+def possible_effects() -> tuple[float, float]:
+    """(least, most) effect on satisfaction: what is below or above would be no probability."""
+    return -LIVELY.satisfaction, round(1 - LIVELY.satisfaction, 9)
+
+
 def simulation_report(
-    effects: Sequence[float], *, n: int, seed: int, users: int, burn_in: int, alpha: float, tell: Callable[[str], None]
+    effects: Sequence[float], *, n: int, seed: int, users: int, burn_in: int, alpha: float, tell: Callable[[str, bool], None]
 ) -> dict[str, Any]:
-    """All figures. `tell` gets a line of progress a scenario."""
+    """All figures. `tell` gets a line a scenario, and in between, marked as passing, how many experiments are done."""
     contract = contract_for(alpha=alpha, burn_in_users=burn_in, max_users=users, handoff_margin=_HANDOFF_MARGIN)
     scenarios = [*(Scenario(effect) for effect in effects), Scenario(max(*effects, 0.1), handoff_effect=_HANDOFF_MARGIN)]
     results: list[dict[str, Any]] = []
     for number, scenario in enumerate(scenarios, start=1):
-        tell(f"{number}/{len(scenarios)}: effect {scenario.effect:+g}, handoff {scenario.handoff_effect:+g}, {n} experiments")
-        said = simulate(LIVELY, scenario, contract, runs=n, seed=seed)
+        tell(f"{number}/{len(scenarios)}: effect {scenario.effect:+g}, handoff {scenario.handoff_effect:+g}, {n} experiments", False)
+        said = simulate(LIVELY, scenario, contract, runs=n, seed=seed, tell=lambda done: tell(f"{done} of {n}", True))
         results.append(
             {
                 "effect": scenario.effect,

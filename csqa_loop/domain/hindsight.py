@@ -39,7 +39,9 @@ class Hindsight:
 
 
 def hindsight(contract: ExperimentContract, table: ExperimentUsers) -> Hindsight:
-    """Look after each user. The contract's `max_seconds` plays no part: a table does not say when its experiment opened.
+    """Look after each user, or after the last of those whose windows closed at the same moment: nobody knows who of them was first.
+
+    The contract's `max_seconds` plays no part: a table does not say when its experiment opened.
 
     Raises:
         PermanentError: the contract names a metric that it does not define.
@@ -53,7 +55,9 @@ def hindsight(contract: ExperimentContract, table: ExperimentUsers) -> Hindsight
     judged = {contract.primary, *(guardrail.metric for guardrail in contract.guardrails)}
     looks = {name: Looks.after_each(num[None], den[None], challenger) for name, (num, den) in table.metrics.items()}
     entered = np.cumsum(np.stack([challenger, ~challenger]), axis=-1, dtype=float)
-    look = int(first_verdicts(contract, {name: looks[name] for name in judged}, entered).looks[0])
+    moments = np.array(table.closed_at)
+    ends = np.flatnonzero(np.append(moments[1:] != moments[:-1], True))
+    look = int(ends[first_verdicts(contract, {name: looks[name].at(ends) for name in judged}, entered[..., ends]).looks[0]])
     users = int(entered[0, 0, look]), int(entered[1, 0, look])
     sums = {name: arms.totals(0, look) for name, arms in looks.items()}
     one = ArmTotals("challenger", users[0], {name: both[0] for name, both in sums.items()})

@@ -41,6 +41,10 @@ class Looks:
         num, den = arms * num, arms * den
         return cls(*(np.cumsum(values, axis=-1, dtype=float) for values in (arms, num, den, num * num, den * den, num * den)))
 
+    def at(self, looks: NDArray[np.int64]) -> Self:
+        """These looks alone."""
+        return type(self)(*(sums[..., looks] for sums in (self.users, self.num, self.den, self.num2, self.den2, self.cross)))
+
     def totals(self, experiment: int, look: int) -> tuple[MetricTotals, MetricTotals]:
         """One look, as `analyse` takes it: challenger, control."""
         one, other = (

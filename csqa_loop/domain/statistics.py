@@ -24,6 +24,7 @@ margin of 0.02 in 5.6 % of simulated experiments, and in 4.7 % with six.
 SAMPLE_RATIO_CONCENTRATION = 50.0
 """Parameters of the Dirichlet prior of the sample-ratio test: an alternative of 0.50 +- 0.05."""
 SAMPLE_RATIO_ALPHA = 0.001
+LARGEST_TUNED_ALPHA = 0.25
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,10 @@ def tuning(alpha: float, horizon: float) -> float:
     """The rho that makes the one-sided bound about tightest at `horizon` users.
 
     rho^2 = (-2 log(2 alpha) + log(1 - 2 log(2 alpha))) / horizon: Waudby-Smith et al. (arXiv 2103.06476), appendix on tuning rho, with 2 alpha for
-    one side. Far from the horizon the bound widens slowly, never wrongly.
+    one side. Far from the horizon the bound widens slowly, never wrongly. The approximation breaks down towards alpha = 1/2, where a bound
+    would grow with alpha; so no rho is made for more than LARGEST_TUNED_ALPHA, and stays within 2 % of the best for any alpha.
     """
-    level = -2 * math.log(min(2 * alpha, 0.999))
+    level = -2 * math.log(2 * min(alpha, LARGEST_TUNED_ALPHA))
     return math.sqrt((level + math.log1p(level)) / horizon)
 
 

@@ -1,6 +1,6 @@
 """What the ledger knows of experiments: sums over closed users, exposures, and what became of earlier ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Literal
@@ -17,11 +17,15 @@ Connection = duckdb.DuckDBPyConnection
 
 # A second exposure of a message is a repetition; its first answer and its last thumb count. A question that the same
 # user asks again in the same words within the window was not resolved the first time. Facts up to $after belong to users who are known already.
+# `due` keeps a later look from grouping every user whose window is still open.
 _CLOSED = """
-WITH entered AS (
-    SELECT "user", min(occurred_at) AS entered_at, min(arm) AS arm, max(arm) AS other_arm, arg_min(arm, occurred_at) AS first_arm FROM exposures
+WITH due AS (
+    SELECT DISTINCT "user" FROM exposures
+    WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND occurred_at > $after AND occurred_at <= $closed_before
+), entered AS (
+    SELECT "user", min(occurred_at) AS entered_at, min(arm) AS arm, max(arm) AS other_arm, arg_min(arm, occurred_at) AS first_arm
+    FROM exposures SEMI JOIN due USING ("user")
     WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND occurred_at > $after GROUP BY "user"
-    HAVING min(occurred_at) <= $closed_before
 ), shown AS (
     SELECT x."user", x.message_id, min(x.conversation_id) AS conversation_id, min(e.entered_at) AS entered_at FROM exposures x JOIN entered e USING ("user")
     WHERE x.experiment = $experiment AND x.arm = e.arm AND x.arm = e.other_arm AND x.occurred_at > $after
@@ -75,6 +79,7 @@ class ClosedUsers:
     def _forget(self, experiment_id: str) -> None:
         self._experiment, self._until, self._look = experiment_id, _EVER, 0
         self._sums: dict[str, list[list[float]]] = {}
+        self._entered, self._in_both = {"challenger": 0, "control": 0}, 0
         self._users = duckdb.connect()
         counts = ", ".join(f"{name} DOUBLE" for name in COUNTS)
         self._users.execute(f'CREATE TABLE closed ("user" VARCHAR, first_arm VARCHAR, arm VARCHAR, look INTEGER, {counts})')
@@ -90,7 +95,8 @@ class ClosedUsers:
             # Older contracts may name counts that nobody records any more; those metrics have no data.
             metrics = [metric for metric in definitions(contract).values() if {metric.numerator, metric.denominator} <= COUNTS.keys()]
             self._take(connection, until, window, [metric for metric in metrics if metric.kind != "quantile"])
-            return self._arm("challenger", metrics), self._arm("control", metrics)
+            quantiles = self._quantiles(metrics)
+            return self._arm("challenger", metrics, quantiles), self._arm("control", metrics, quantiles)
 
     def _take(self, connection: Connection, until: datetime, window: timedelta, summed: Sequence[MetricContract]) -> None:
         """Add the users whose window closed since the last look; whoever turns up again in the other arm counts nowhere from now on."""
@@ -101,18 +107,27 @@ class ClosedUsers:
             "window_us": int(window / timedelta(microseconds=1)),
         }
         self._users.register("fresh", connection.execute(_CLOSED, parameters).to_arrow_table())
-        crossed = self._users.execute(
-            'UPDATE closed SET arm = NULL FROM fresh f WHERE closed."user" = f."user" AND f.arm IS DISTINCT FROM closed.arm'
-        ).fetchone()
-        # Written so that the few fresh users are hashed, and not the many closed ones.
+        # The many closed users are read once, against a hash of the few fresh ones.
+        self._users.execute('CREATE OR REPLACE TEMP TABLE known AS SELECT "user", arm FROM closed SEMI JOIN fresh USING ("user")')
+        crossed = self._count(
+            'SELECT count(*) FROM known k JOIN fresh f USING ("user") WHERE f.arm IS DISTINCT FROM k.arm AND k.arm IS NOT NULL'
+        )
+        if crossed:
+            self._users.execute(
+                'UPDATE closed SET arm = NULL FROM fresh f WHERE closed."user" = f."user" AND f.arm IS DISTINCT FROM closed.arm'
+            )
+            self._sums.clear()
+            self._in_both += crossed
         self._users.execute(
-            "INSERT INTO closed BY NAME SELECT *, $look AS look FROM fresh "
-            'WHERE "user" NOT IN (SELECT "user" FROM closed SEMI JOIN fresh USING ("user"))',
-            {"look": self._look},
+            'INSERT INTO closed BY NAME SELECT *, $look AS look FROM fresh ANTI JOIN known USING ("user")', {"look": self._look}
         )
         self._users.unregister("fresh")
-        if crossed and crossed[0]:
-            self._sums.clear()
+        entered = self._users.execute(
+            "SELECT first_arm, count(*), count(*) FILTER (arm IS NULL) FROM closed WHERE look = ? GROUP BY first_arm", [self._look]
+        ).fetchall()
+        for arm, users, in_both in entered:
+            self._entered[arm] += users
+            self._in_both += in_both
         rows = self._users.execute(
             f"SELECT arm, {', '.join(['[count(*)]', *map(_sums, summed)])} FROM closed WHERE arm IS NOT NULL AND look >= ? GROUP BY arm",  # noqa: S608 - names of counts are ours
             [self._look if self._sums else 0],
@@ -122,22 +137,30 @@ class ClosedUsers:
             self._sums[arm] = [[old + (new or 0.0) for old, new in zip(*pair, strict=True)] for pair in zip(kept, added, strict=True)]
         self._until, self._look = max(until, _EVER), self._look + 1
 
-    def _arm(self, arm: Literal["challenger", "control"], metrics: Sequence[MetricContract]) -> ArmTotals:
+    def _arm(
+        self, arm: Literal["challenger", "control"], metrics: Sequence[MetricContract], quantiles: Mapping[str, Mapping[str, Quantile]]
+    ) -> ArmTotals:
         if arm not in self._sums:
             return ArmTotals(arm, 0, {})
         (users,), *sums = self._sums[arm]
         summed = [metric.name for metric in metrics if metric.kind != "quantile"]
         totals = {name: MetricTotals(int(n), *rest) for name, (n, *rest) in zip(summed, sums, strict=True) if n}
-        quantiles = {metric.name: self._quantile(arm, metric) for metric in metrics if metric.kind == "quantile"}
-        return ArmTotals(arm, int(users), totals, {name: found for name, found in quantiles.items() if found})
+        return ArmTotals(arm, int(users), totals, quantiles.get(arm, {}))
 
-    def _quantile(self, arm: str, metric: MetricContract) -> Quantile | None:
-        n, d = metric.numerator, metric.denominator
-        row = self._users.execute(
-            f"SELECT count(*), quantile_cont({n} / {d}, {metric.quantile}) FROM closed WHERE arm = ? AND {d} > 0",  # noqa: S608 - names of counts are ours
-            [arm],
-        ).fetchone()
-        return Quantile(int(row[0]), float(row[1])) if row and row[0] else None
+    def _quantiles(self, metrics: Sequence[MetricContract]) -> dict[str, dict[str, Quantile]]:
+        """By arm and metric: they cannot be added up, so all closed users are read, once."""
+        wanted = [metric for metric in metrics if metric.kind == "quantile"]
+        if not wanted:
+            return {}
+        pieces = ", ".join(
+            f"count(*) FILTER ({m.denominator} > 0), quantile_cont({m.numerator} / {m.denominator}, {m.quantile}) FILTER ({m.denominator} > 0)"
+            for m in wanted
+        )
+        rows = self._users.execute(f"SELECT arm, {pieces} FROM closed WHERE arm IS NOT NULL GROUP BY arm").fetchall()  # noqa: S608 - names of counts are ours
+        return {
+            arm: {m.name: Quantile(users, value) for m, users, value in zip(wanted, said[::2], said[1::2], strict=True) if users}
+            for arm, *said in rows
+        }
 
     def exposed(self, connection: Connection, experiment_id: str) -> tuple[int, int]:
         """Distinct users first seen in the challenger's arm and in the control arm, closed or not."""
@@ -149,27 +172,30 @@ class ClosedUsers:
 
     def _exposed(self, connection: Connection, experiment_id: str) -> tuple[int, int, int]:
         with self._lock:
-            known = experiment_id == self._experiment
-            still_open = connection.execute(_OPEN, {"experiment": experiment_id, "after": self._until if known else _EVER}).to_arrow_table()
+            # Another experiment is counted from the log alone, and the present one is not forgotten for it.
+            looked_at = experiment_id == self._experiment
+            after = self._until if looked_at else _EVER
+            still_open = connection.execute(_OPEN, {"experiment": experiment_id, "after": after}).to_arrow_table()
             self._users.register("still_open", still_open)
             row = self._users.execute(
                 """
                 WITH known AS (
-                    SELECT first_arm, arm, "user" FROM closed WHERE $known
-                ), again AS (
-                    SELECT k."user", k.arm IS NOT NULL AND (o.crossed OR o.first_arm <> k.arm) AS crossed FROM known k JOIN still_open o USING ("user")
-                ), fresh AS (
-                    SELECT * FROM still_open WHERE "user" NOT IN (SELECT "user" FROM again)
+                    SELECT "user", arm FROM closed SEMI JOIN still_open USING ("user") WHERE $looked_at
                 )
-                SELECT (SELECT count(*) FROM known WHERE first_arm = 'challenger') + (SELECT count(*) FROM fresh WHERE first_arm = 'challenger'),
-                    (SELECT count(*) FROM known WHERE first_arm = 'control') + (SELECT count(*) FROM fresh WHERE first_arm = 'control'),
-                    (SELECT count(*) FROM known WHERE arm IS NULL) + (SELECT count(*) FROM again WHERE crossed) + (SELECT count(*) FROM fresh WHERE crossed)
+                SELECT count(*) FILTER (k."user" IS NULL AND o.first_arm = 'challenger'), count(*) FILTER (k."user" IS NULL AND o.first_arm = 'control'),
+                    count(*) FILTER (CASE WHEN k."user" IS NULL THEN o.crossed ELSE k.arm IS NOT NULL AND (o.crossed OR o.first_arm <> k.arm) END)
+                FROM still_open o LEFT JOIN known k USING ("user")
                 """,
-                {"known": known},
+                {"looked_at": looked_at},
             ).fetchone()
             self._users.unregister("still_open")
-        challenger, control, both = row or (0, 0, 0)
-        return int(challenger), int(control), int(both)
+            fresh = row or (0, 0, 0)
+            closed = (self._entered["challenger"], self._entered["control"], self._in_both) if looked_at else (0, 0, 0)
+            return fresh[0] + closed[0], fresh[1] + closed[1], fresh[2] + closed[2]
+
+    def _count(self, query: str) -> int:
+        row = self._users.execute(query).fetchone()
+        return int(row[0]) if row else 0
 
 
 def _sums(metric: MetricContract) -> str:

@@ -217,3 +217,30 @@ def test_another_experiment_begins_anew(ledger: Ledger):
     assert kept.totals(ledger.connection, former, make.at(100), 2)[0].users == 1
     assert kept.totals(ledger.connection, present, make.at(100), 2)[0].users == 0
     assert kept.exposed(ledger.connection, "x-1") == (1, 0)
+
+
+def test_asking_for_another_experiment_forgets_nothing_of_the_present_one(ledger: Ledger):
+    other = {"experiment": "x-2", "arm": "control"}
+    ledger.take(make.batch(opening(), *visit(1, 0, "challenger"), *visit(2, 0, "control"), make.exposure(3, second=1, **other)))
+    experiment = queries.latest_experiment(ledger.connection)
+    assert experiment is not None
+    kept = experiments.ClosedUsers()
+    kept.totals(ledger.connection, experiment, make.at(30), 2)
+    assert kept.exposed(ledger.connection, "x-2") == (0, 1)
+    # What is closed is not read again: a fact of the past that comes now does not count before the next start.
+    ledger.take(make.batch(*visit(4, 2, "control"), first_offset=100))
+    assert kept.exposed(ledger.connection, "x-1") == (1, 1)
+
+
+def test_users_in_both_arms_are_counted_once_however_their_windows_close(ledger: Ledger):
+    facts = [opening(), *visit(1, 0, "challenger"), *visit(2, 1, "control", user=1), *visit(3, 0, "challenger")]
+    ledger.take(make.batch(*facts))
+    experiment = queries.latest_experiment(ledger.connection)
+    assert experiment is not None
+    kept, seen = experiments.ClosedUsers(), []
+    for second in (10, 30, 90):
+        kept.totals(ledger.connection, experiment, make.at(second), 2)
+        seen.append((kept.exposed(ledger.connection, "x-1"), kept.in_both_arms(ledger.connection, "x-1")))
+        if second == 30:
+            ledger.take(make.batch(*visit(4, 40, "control", user=3), first_offset=100))
+    assert seen == [((2, 0), 1), ((2, 0), 1), ((2, 0), 2)]

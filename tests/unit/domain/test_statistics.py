@@ -199,3 +199,11 @@ def test_a_split_of_55_to_45_is_found():
 @given(n=st.integers(1, 50_000), off=st.integers(0, 50_000))
 def test_the_sample_ratio_test_knows_no_favourite(n: int, off: int):
     assert sample_ratio(n + off, n).log_e_value == pytest.approx(sample_ratio(n, n + off).log_e_value)
+
+
+def test_a_bound_never_widens_as_alpha_grows():
+    levels = [0.001, 0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.45, 0.49, 0.499]
+    widths = [float(radius(0.5, 1200, alpha, tuning(alpha, 1200))) for alpha in levels]
+    assert widths == sorted(widths, reverse=True)
+    for alpha, width in zip(levels, widths, strict=True):
+        assert width <= 1.02 * min(float(radius(0.5, 1200, alpha, rho)) for rho in np.geomspace(0.01, 0.5, 200))
