@@ -58,7 +58,7 @@ class Answer:
     @property
     def given(self) -> str:
         """What the model was given to read: its system messages."""
-        return "\n\n".join(message["content"] for message in json.loads(self.prompt) if message["role"] == "system")
+        return given_in(self.prompt)
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,8 @@ def pair_from(answer: Answer, better: Better, policy: PairPolicy, *, category: s
     numbers = numbers_in(chosen)
     held = list(findings(answer.question, answer.prompt, chosen, rejected, policy.quality))
     if better.source in {"rated", "resample", "judge"}:
-        # No person wrote these for this policy: what they state must stand in what the model read.
-        known = {*numbers_in(answer.given), *numbers_in(answer.question)}
-        if unknown := [number for number in numbers if number not in known]:
-            held.append(f"unsupported: states {', '.join(unknown)}, which the prompt does not")
+        # No person wrote these for this policy.
+        held += unsupported(answer.question, answer.given, chosen)
     return Pair(
         pair_id=pair_id,
         message_id=answer.message_id,
@@ -178,6 +176,18 @@ def pair_from(answer: Answer, better: Better, policy: PairPolicy, *, category: s
         held=tuple(held),
         review_id=review_id_of("pair", pair_id),
     )
+
+
+def unsupported(question: str, given: str, answer: str) -> list[str]:
+    """Why an answer that no person wrote waits for a review: what it states must stand in what the model read. Empty: it does."""
+    known = {*numbers_in(given), *numbers_in(question)}
+    unknown = [number for number in numbers_in(answer) if number not in known]
+    return [f"unsupported: states {', '.join(unknown)}, which the prompt does not"] if unknown else []
+
+
+def given_in(prompt: str) -> str:
+    """What a model was given to read: the system messages of a prompt, which is a JSON list of {role, content}."""
+    return "\n\n".join(message["content"] for message in json.loads(prompt) if message["role"] == "system")
 
 
 @dataclass(frozen=True)

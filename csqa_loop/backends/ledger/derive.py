@@ -9,6 +9,7 @@ import duckdb
 
 from csqa_loop.backends.ledger import evidence
 from csqa_loop.backends.ledger.evidence import Complaint, Proposal, Told, utc
+from csqa_loop.backends.ledger.facts import DERIVED_TABLES
 from csqa_loop.backends.ledger.timeline import Timeline
 from csqa_loop.domain.blame import Blame, Case, Fault, blame
 from csqa_loop.domain.events import (
@@ -22,6 +23,7 @@ from csqa_loop.domain.events import (
     PolicyWithdrawn,
     ReviewDecided,
 )
+from csqa_loop.domain.examples import reservations
 from csqa_loop.domain.preferences import (
     Answer,
     Better,
@@ -36,7 +38,7 @@ from csqa_loop.domain.preferences import (
 )
 from csqa_loop.domain.similarity import signatures
 
-_VERSION = 1
+_VERSION = 2
 """Raised when the same events must make other rows than before."""
 _PART = 5_000
 """Messages that are derived at once when everything is."""
@@ -72,7 +74,7 @@ class Derivation:
 
     def rebuild(self) -> None:
         """Make everything anew from the facts."""
-        for table in ("pairs", "blames", "ratings", "derivation"):
+        for table in (*DERIVED_TABLES, "derivation"):
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
         rows = self._connection.execute(
             "SELECT message_id FROM feedback UNION SELECT message_id FROM bad_cases UNION SELECT message_id FROM reviews "
@@ -113,7 +115,7 @@ class Derivation:
 
     def _derive(self, names: list[str]) -> None:
         rated_before, asked_before = self._keys("ratings", "prompt_key", names), self._keys("pairs", "question_key", names)
-        for table in ("ratings", "blames"):
+        for table in ("ratings", "blames", "held_examples"):
             self._connection.execute(f"DELETE FROM {table} WHERE message_id IN (SELECT unnest($1))", [names])  # noqa: S608 - our own names
         self._connection.execute("DELETE FROM pairs WHERE source <> 'rated' AND message_id IN (SELECT unnest($1))", [names])
         self._connection.execute(_RATINGS, [names])
@@ -126,6 +128,8 @@ class Derivation:
         pairs += self._proposed(answers, proposals) + self._imported(names)
         if blames:
             self._append("blames", blames)
+        if held := self._held(names):
+            self._append("held_examples", held)
         if pairs:
             self._append("pairs", _pair_rows(pairs, [None] * len(pairs)))
         asked = asked_before | {pair.question_key for pair in pairs}
@@ -162,6 +166,17 @@ class Derivation:
             pair = pair_from(example.answer, example.better, self._policy, category=example.category)
             made.append(pair and replace(pair, held_out=example.held_out))
         return [pair for pair in made if pair is not None]
+
+    def _held(self, names: list[str]) -> list[_Row]:
+        """Examples that are not trained on. Nobody can review one: an imported one is mended in its file, a liked answer by a correction."""
+        found = []
+        for single in evidence.singles(self._connection, names):
+            held = reservations(
+                single.question, single.prompt, single.answer, self._policy.quality, liked=single.liked, imported=single.imported
+            )
+            if held:
+                found.append({"event_id": single.event_id, "message_id": single.message_id, "held": list(held)})
+        return found
 
     def _rate(self, keys: set[str]) -> set[str]:
         """Pairs of answers to the very same messages; the questions that are touched by them."""

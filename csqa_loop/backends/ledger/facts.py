@@ -131,7 +131,7 @@ _TABLES: tuple[tuple[tuple[type[e.Event], ...], str, Callable[[Any], Row]], ...]
 )
 FACT_TABLES = ("events", *(table for _, table, _ in _TABLES))
 """One row an event."""
-DERIVED_TABLES = ("pairs", "blames", "ratings")
+DERIVED_TABLES = ("pairs", "blames", "ratings", "held_examples")
 """Functions of the set of events. `csqa ledger hash` covers both."""
 
 

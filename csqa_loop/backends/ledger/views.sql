@@ -48,8 +48,9 @@ SELECT *, CASE
 FROM judged;
 
 -- Thumbs on what the model wrote that no pair uses, and liked or disliked answers of imported files: for training without pairs.
--- A thumb up on an answer that somebody complained about says nothing; a thumb down only counts where the model is to blame. The share of
--- sections that are held out is `domain.preferences.HOLDOUT_SHARE`.
+-- A thumb up on an answer that somebody complained about says nothing; a thumb down only counts where the model is to blame. What a review
+-- rejected teaches nothing, whichever pair or answer it was about, and nor does what is held. The share of sections that are held out is
+-- `domain.preferences.HOLDOUT_SHARE`.
 CREATE OR REPLACE VIEW unpaired AS
 WITH told AS (
     SELECT message_id, messages, question, answer, citations, "user" FROM answers
@@ -59,7 +60,8 @@ WITH told AS (
         SELECT message_id, unnest(from_json(citations, '[{"policy_id": "VARCHAR", "version": "VARCHAR"}]')) AS quote FROM told
     ) q JOIN current_policies c ON c.policy_id = q.quote.policy_id WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote.version
 ), paired AS (
-    SELECT message_id, evidence_event_id FROM pair_states WHERE NOT withdrawn
+    SELECT message_id, evidence_event_id FROM pair_states
+    WHERE NOT withdrawn OR review_id IN (SELECT review_id FROM review_states WHERE action IN ('reject', 'correct'))
 ), blamed AS (
     SELECT message_id, bool_and(fault = 'generation') AS generation, any_value(category) AS category FROM blames
     WHERE event_id NOT IN (FROM undone_reviews) GROUP BY message_id
@@ -68,12 +70,13 @@ SELECT r.message_id, t.messages AS prompt, t.answer, r.thumb = 'up' AS liked, r.
     b.category, t.question, t."user", r.occurred_at, r.answer_event_id, r.event_id AS evidence_event_id
 FROM ratings r JOIN told t USING (message_id) LEFT JOIN blamed b USING (message_id)
 WHERE r.message_id NOT IN (SELECT message_id FROM paired) AND r.event_id NOT IN (SELECT evidence_event_id FROM paired)
-    AND r.message_id NOT IN (FROM outdated)
+    AND r.message_id NOT IN (FROM outdated) AND r.message_id NOT IN (SELECT message_id FROM held_examples)
+    AND r.message_id NOT IN (SELECT message_id FROM reviews JOIN review_states s USING (review_id) WHERE s.action = 'reject')
     AND CASE r.thumb WHEN 'up' THEN b.message_id IS NULL ELSE coalesce(b.generation, false) END
     AND ('0x' || left(sha256(r.policy_id || chr(10) || r.section), 16))::UBIGINT / 18446744073709551616.0 >= 0.15
 UNION ALL
 SELECT conversation_id, messages, answer, liked, '', '', NULL, category, messages -> -1 ->> 'content', '', occurred_at, event_id, event_id FROM examples
-WHERE liked IS NOT NULL AND rejected IS NULL AND split = 'train';
+WHERE liked IS NOT NULL AND rejected IS NULL AND split = 'train' AND conversation_id NOT IN (SELECT message_id FROM held_examples);
 
 -- Rated answers and demonstrations, as far as they may be trained on.
 CREATE OR REPLACE VIEW training_examples AS
@@ -82,7 +85,7 @@ SELECT u.message_id AS example_id, u.question, u.prompt, u.answer, u.liked, u.oc
 FROM unpaired u LEFT JOIN examples e ON e.event_id = u.evidence_event_id
 UNION ALL
 SELECT conversation_id, messages -> -1 ->> 'content', messages, answer, NULL, occurred_at, '', operator, category, conversation_id, event_id, event_id
-FROM examples WHERE liked IS NULL AND rejected IS NULL AND split = 'train';
+FROM examples WHERE liked IS NULL AND rejected IS NULL AND split = 'train' AND conversation_id NOT IN (SELECT message_id FROM held_examples);
 
 -- What a person decides or has decided: answers known to be bad, and pairs that wait. `open`: there is no better answer yet (one that was
 -- undone is none), or the pair is held. `decided`: somebody decided and nobody undid it. An item that is neither is left out.

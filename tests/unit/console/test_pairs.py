@@ -236,7 +236,11 @@ async def test_the_report_is_of_the_period_asked_for(tmp_path: Path) -> None:
 
 async def test_the_view_holds_out_what_the_domain_does(tmp_path: Path) -> None:
     sections = [f"Section {number}" for number in range(80)]
-    events = [event for number, name in enumerate(sections) for event in (asked(number, section=name), make.thumb(number, "up"))]
+    events = [
+        event
+        for number, name in enumerate(sections)
+        for event in (asked(number, section=name, answer="As you like."), make.thumb(number, "up"))
+    ]
     async with console(tmp_path, *events) as client:
         rows = (await get(client, "/unpaired"))["unpaired"]
     assert {row["message_id"] for row in rows} == {f"m{number}" for number, name in enumerate(sections) if not held_out("returns", name)}
