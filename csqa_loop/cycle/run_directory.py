@@ -30,6 +30,7 @@ from csqa_loop.settings import GateSettings, TrainingSettings
 
 PAIRS, HOLDOUT, REPLAY = "pairs.parquet", "holdout.parquet", "replay.parquet"
 UNPAIRED, DEMONSTRATIONS, CONFIG = "unpaired.parquet", "demonstrations.parquet", "config.json"
+UNFIT = "unfit.json"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -79,6 +80,10 @@ class Evaluation(_File):
     passed: bool
     checks: tuple[GateCheck, ...]
     seconds: float
+
+
+class _Unfit(_File):
+    names: tuple[str, ...]
 
 
 class Step(_File):
@@ -207,6 +212,10 @@ class RunDirectory:
                 )
                 msg = f"{self.path / name} {what}; a run is trained on what request.json names, or not at all: let the loop write it again"
                 raise PermanentError(msg)
+
+    def unfit(self) -> tuple[str, ...]:
+        """Examples that the last attempt found too long to train on."""
+        return self._load(UNFIT, _Unfit).names if (self.path / UNFIT).exists() else ()
 
     def append_progress(self, **fields: float | None) -> None:
         """One more line of `progress.jsonl`."""
