@@ -11,7 +11,7 @@ from csqa_loop.backends.ledger import evidence
 from csqa_loop.backends.ledger.evidence import Complaint, Proposal, Told, utc
 from csqa_loop.backends.ledger.facts import DERIVED_TABLES
 from csqa_loop.backends.ledger.timeline import Timeline
-from csqa_loop.domain.blame import Blame, Case, Fault, blame
+from csqa_loop.domain.blame import Blame, Case, Fault, blame, outvoted
 from csqa_loop.domain.events import (
     AnswerGiven,
     AnswerProposed,
@@ -194,14 +194,19 @@ class Derivation:
         groups: dict[str, list[Rating]] = {}
         for key, message, user, thumb, event_id, moment in rows:
             groups.setdefault(key, []).append(Rating(message, user, thumb, answers[message].answer, event_id, utc(moment)))
-        made = {key: pair for key, group in groups.items() if (pair := self._rated(group)) is not None}
+        made = {key: pair for key, group in groups.items() if (pair := self._rated(group, answers)) is not None}
         if made:
             self._append("pairs", _pair_rows([*made.values()], [*made]))
         return {question for (question,) in gone} | {pair.question_key for pair in made.values()}
 
-    def _rated(self, group: Sequence[Rating]) -> Pair | None:
+    def _rated(self, group: Sequence[Rating], answers: dict[str, Told]) -> Pair | None:
         found = pair_of_rated(group, self._policy)
-        return found and pair_from(*found, self._policy, category=self._category(found[0]))
+        pair = found and pair_from(*found, self._policy, category=self._category(found[0]))
+        if not found or not pair or pair.held or not self._policy.grounding:
+            return pair
+        corpus = self._timeline.at(answers[pair.message_id].occurred_at)
+        disputed = outvoted(pair.question, pair.chosen, pair.rejected, found[0].given, corpus)
+        return replace(pair, held=(disputed,)) if disputed else pair
 
     def _contradict(self, questions: set[str]) -> None:
         """Find anew which pairs for these questions state different numbers. What a review rejected, or what is held anyway, contradicts nobody."""

@@ -66,8 +66,9 @@ CREATE OR REPLACE VIEW untrainable AS
 SELECT message_id FROM held_examples UNION ALL FROM unfit;
 
 -- Thumbs on what the model wrote that no pair uses, and liked or disliked answers of imported files: for training without pairs.
--- A thumb up on an answer that somebody complained about says nothing; a thumb down only counts where the model is to blame. What a review
--- rejected teaches nothing, whichever pair or answer it was about, and nor does what is held. The share of sections that are held out is
+-- A thumb up on an answer that somebody complained about says nothing; a thumb down only counts where the model is to blame, and not where the
+-- prompt says what the answer says. What a review rejected teaches nothing, whichever pair or answer it was about, and nor does what is held, nor
+-- a vote on a prompt whose votes made a pair that is held. The share of sections that are held out is
 -- `domain.preferences.HOLDOUT_SHARE`.
 CREATE OR REPLACE VIEW unpaired AS
 WITH told AS (
@@ -77,18 +78,21 @@ WITH told AS (
     SELECT DISTINCT message_id FROM (
         SELECT message_id, unnest(from_json(citations, '[{"policy_id": "VARCHAR", "version": "VARCHAR"}]')) AS quote FROM told
     ) q JOIN current_policies c ON c.policy_id = q.quote.policy_id WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote.version
+), turned_down AS (
+    SELECT review_id FROM review_states WHERE action IN ('reject', 'correct')
 ), paired AS (
-    SELECT message_id, evidence_event_id FROM pair_states
-    WHERE NOT withdrawn OR review_id IN (SELECT review_id FROM review_states WHERE action IN ('reject', 'correct'))
+    SELECT message_id, evidence_event_id FROM pair_states WHERE NOT withdrawn OR review_id IN (FROM turned_down)
+), disputed AS (
+    SELECT prompt_key FROM pair_states WHERE source = 'rated' AND (unsettled OR review_id IN (FROM turned_down))
 ), blamed AS (
-    SELECT message_id, bool_and(fault = 'generation') AS generation, any_value(category) AS category FROM blames
+    SELECT message_id, bool_and(fault = 'generation' AND basis <> 'answer') AS generation, any_value(category) AS category FROM blames
     WHERE event_id NOT IN (FROM undone_reviews) GROUP BY message_id
 )
 SELECT r.message_id, t.messages AS prompt, t.answer, r.thumb = 'up' AS liked, r.policy_id, r.section, t.citations -> 0 ->> 'version' AS version,
     b.category, t.question, t."user", r.occurred_at, r.answer_event_id, r.event_id AS evidence_event_id
 FROM ratings r JOIN told t USING (message_id) LEFT JOIN blamed b USING (message_id)
 WHERE r.message_id NOT IN (SELECT message_id FROM paired) AND r.event_id NOT IN (SELECT evidence_event_id FROM paired)
-    AND r.message_id NOT IN (FROM outdated) AND r.message_id NOT IN (FROM untrainable)
+    AND r.prompt_key NOT IN (FROM disputed) AND r.message_id NOT IN (FROM outdated) AND r.message_id NOT IN (FROM untrainable)
     AND r.message_id NOT IN (SELECT message_id FROM reviews JOIN review_states s USING (review_id) WHERE s.action = 'reject')
     AND CASE r.thumb WHEN 'up' THEN b.message_id IS NULL ELSE coalesce(b.generation, false) END
     AND ('0x' || left(sha256(r.policy_id || chr(10) || r.section), 16))::UBIGINT / 18446744073709551616.0 >= 0.15
