@@ -30,6 +30,11 @@ class Example:
     evidence_event_id: str = ""
     """The event that says so: a thumb, or the import."""
 
+    @property
+    def reviewer(self) -> str:
+        """No one agent's word decides about an example."""
+        return ""
+
 
 def reservations(question: str, prompt: str, answer: str, policy: QualityPolicy, *, liked: bool | None, imported: bool) -> tuple[str, ...]:
     """Why an example is not trained on, by the rules that hold a pair; empty where nothing is against it. A disliked answer may be anything

@@ -114,6 +114,11 @@ class Pair:
         return self.pair_id
 
     @property
+    def reviewer(self) -> str:
+        """The one agent or judge model whose word this is; empty for what many customers or an operator's file say."""
+        return self.contributor if self.source in {"correction", "review", "resample", "judge"} else ""
+
+    @property
     def matter(self) -> str:
         """What makes two pairs near-duplicates."""
         return f"{self.question}\n{self.chosen}"
