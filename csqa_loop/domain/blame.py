@@ -150,6 +150,17 @@ def _said_by_prompt(case: Case, corpus: Corpus) -> Nearest | None:
     return None
 
 
+def supporting(question: str, answer: str, corpus: Corpus) -> PolicyPassage | None:
+    """The passage that can be an answer's source: it says enough of it, and states all of its numbers but those of the question."""
+    numbers = stated_in(answer) - stated_in(question)
+    for found in corpus.nearest(terms_in(answer) or terms_in(question)):
+        if found.overlap < _SUPPORTED:
+            return None
+        if numbers <= stated_in(found.passage.text):
+            return found.passage
+    return None
+
+
 def outvoted(question: str, chosen: str, rejected: str, prompt: str, corpus: Corpus) -> str | None:
     """Why customers' votes alone do not make `chosen` better than `rejected`; None where they may.
 

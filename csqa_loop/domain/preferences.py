@@ -197,25 +197,31 @@ def given_in(prompt: str) -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a pair's chosen answer states about a matter: a question and the policy version it was answered from."""
+    """What a pair's chosen answer states about a question, from the policy versions that it rests on, best first; none: nobody knows which."""
 
     pair_id: str
-    matter: tuple[object, ...]
+    question_key: str
+    quoted: tuple[tuple[str, str], ...]
     numbers: tuple[str, ...]
 
 
 def contradictions(claims: Sequence[Claim]) -> dict[str, str]:
-    """pair_id -> another pair that states other numbers about the same matter. Both wait for a person."""
-    groups: dict[tuple[object, ...], dict[tuple[str, ...], list[str]]] = {}
+    """pair_id -> another pair that states other numbers about the same question, from the same policy version. Both wait for a person."""
+    groups: dict[str, dict[tuple[tuple[tuple[str, str], ...], tuple[str, ...]], list[str]]] = {}
     for claim in claims:
-        groups.setdefault(claim.matter, {}).setdefault(claim.numbers, []).append(claim.pair_id)
+        groups.setdefault(claim.question_key, {}).setdefault((claim.quoted, claim.numbers), []).append(claim.pair_id)
     found: dict[str, str] = {}
     for stated in groups.values():
-        for numbers, pair_ids in stated.items():
-            rivals = [min(others) for other, others in stated.items() if disagree(other, numbers)]
+        for (quoted, numbers), pair_ids in stated.items():
+            rivals = [min(others) for (rest, other), others in stated.items() if disagree(other, numbers) and _meet(quoted, rest)]
             if rivals:
                 found |= dict.fromkeys(pair_ids, min(rivals))
     return found
+
+
+def _meet(one: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], ...]) -> bool:
+    """Whether two answers may rest on the same text: the best source of one is among the other's, or is not known."""
+    return not one or not other or one[0] in other or other[0] in one
 
 
 @dataclass(frozen=True)

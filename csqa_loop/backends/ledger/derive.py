@@ -11,7 +11,7 @@ from csqa_loop.backends.ledger import evidence
 from csqa_loop.backends.ledger.evidence import Complaint, Proposal, Told, utc
 from csqa_loop.backends.ledger.facts import DERIVED_TABLES
 from csqa_loop.backends.ledger.timeline import Timeline
-from csqa_loop.domain.blame import Blame, Case, Fault, blame, outvoted
+from csqa_loop.domain.blame import Blame, Case, Fault, blame, outvoted, supporting
 from csqa_loop.domain.events import (
     AnswerGiven,
     AnswerProposed,
@@ -94,7 +94,10 @@ class Derivation:
         touched |= self._waiting(event.message_id for event in fresh if isinstance(event, AnswerGiven))
         since = self._timeline.take([event for event in fresh if isinstance(event, PolicyPublished | PolicyWithdrawn)])
         if since is not None:
-            rows = self._connection.execute("SELECT DISTINCT message_id FROM blames WHERE answered_at >= ?", [since]).fetchall()
+            rows = self._connection.execute(
+                "SELECT message_id FROM blames WHERE answered_at >= $1 UNION SELECT conversation_id FROM examples WHERE occurred_at >= $1",
+                [since],
+            ).fetchall()
             touched |= {name for (name,) in rows}
         if touched:
             self._derive(sorted(touched))
@@ -164,8 +167,19 @@ class Derivation:
         made = []
         for example in evidence.examples(self._connection, names):
             pair = pair_from(example.answer, example.better, self._policy, category=example.category)
-            made.append(pair and replace(pair, held_out=example.held_out))
-        return [pair for pair in made if pair is not None]
+            if pair is not None:
+                made.append(self._grounded(replace(pair, held_out=example.held_out)))
+        return made
+
+    def _grounded(self, pair: Pair) -> Pair:
+        """An imported pair with the policy version that it rests on: the best that was current when it was imported. Held where none says it."""
+        corpus = self._timeline.at(pair.occurred_at)
+        if not self._policy.grounding or not corpus.passages:
+            return pair
+        source = supporting(pair.question, pair.chosen, corpus)
+        if source is None:
+            return replace(pair, held=(*pair.held, "unsupported: no policy that was current when it was imported says this"))
+        return replace(pair, quoted=((source.policy_id, source.version),))
 
     def _held(self, names: list[str]) -> list[_Row]:
         """Examples that are not trained on. Nobody can review one: an imported one is mended in its file, a liked answer by a correction."""
@@ -217,7 +231,7 @@ class Derivation:
             "SELECT question_key FROM pairs WHERE question_key IN (SELECT unnest($1)) GROUP BY question_key HAVING count(DISTINCT numbers) > 1)",
             [names],
         ).fetchall()
-        claims = [Claim(pair_id, (key, *map(tuple, quoted[:1])), tuple(numbers)) for pair_id, key, quoted, numbers in rows]
+        claims = [Claim(pair_id, key, tuple(map(tuple, quoted)), tuple(numbers)) for pair_id, key, quoted, numbers in rows]
         for pair_id, rival in contradictions(claims).items():
             self._connection.execute("UPDATE pairs SET rival = ? WHERE pair_id = ?", [rival, pair_id])
 

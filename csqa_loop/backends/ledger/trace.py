@@ -76,7 +76,8 @@ def _because(connection: Connection, pair: Row, runs: list[Row]) -> list[Row]:
             found.append(_reason("withdrawn", detail, review["event_id"], review["occurred_at"]))
     for change in rows(connection, _POLICY_CHANGES, [pair["pair_id"]]):
         now = f"{change['current']} is current" if change["current"] else "it is withdrawn"
-        detail = f"the prompt quoted {change['policy_id']} in version {change['quoted']}; {now}"
+        known = "its answer was in" if pair["source"] == "import" else "the prompt quoted"
+        detail = f"{known} {change['policy_id']} in version {change['quoted']}; {now}"
         found.append(_reason("policy changed", detail, change["event_id"], change["occurred_at"]))
     if pair["unsettled"]:
         found += [_reason("held", reason) for reason in pair["held"]]
