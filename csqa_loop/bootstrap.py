@@ -129,6 +129,7 @@ def selection_policy(settings: Settings) -> SelectionPolicy:
     return SelectionPolicy(
         max_pairs=settings.trigger.max_pairs,
         user_share=preferences.user_share,
+        contributor_share=preferences.contributor_share,
         category_share=preferences.category_share,
         user_per_day=preferences.user_per_day,
         contributor_per_day=preferences.contributor_per_day,

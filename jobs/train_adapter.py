@@ -3,6 +3,7 @@
 On several GPUs: `accelerate launch --config_file deploy/accelerate-zero2.yaml -m jobs.train_adapter RUN_DIR`.
 """
 
+import json
 import os
 import sys
 import time
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from csqa_loop import __version__
 from csqa_loop.cycle.adapters import install, verify
 from csqa_loop.cycle.manifest import Manifest, PairSource
-from csqa_loop.cycle.run_directory import RunConfig, RunDirectory, RunRequest
+from csqa_loop.cycle.run_directory import UNFIT, RunConfig, RunDirectory, RunRequest
 from csqa_loop.cycle.run_rows import Demonstration, Pair, Unpaired
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.errors import PermanentError, UnfitError
 from csqa_loop.domain.events import BASE
 from csqa_loop.domain.plan import Plan, PlanPolicy, Supply, mixed, plan
 from jobs import entry
@@ -51,7 +52,7 @@ def train(run: RunDirectory) -> None:
         print(f"{manifest.adapter} is trained already", flush=True)
         return
     if _MAIN:
-        run.discard("adapter", "progress.jsonl", "manifest.json")  # checkpoints stay: a killed training continues
+        run.discard("adapter", "progress.jsonl", "manifest.json", UNFIT)  # checkpoints stay: a killed training continues
     name = _train(run, request, config)
     if _MAIN:
         run.discard("checkpoints")
@@ -86,16 +87,21 @@ def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
     if planned is None:
         trained = training.placebo(folder, base_model=config.base_model, parent=parent, settings=config.training, label=request.run_id)
     else:
-        trained = training.train(
-            folder,
-            method=planned.method,
-            base_model=config.base_model,
-            parent=parent,
-            examples=rows.examples(),
-            settings=config.training,
-            scratch=run.path / "checkpoints",
-            on_step=on_step,
-        )
+        try:
+            trained = training.train(
+                folder,
+                method=planned.method,
+                base_model=config.base_model,
+                parent=parent,
+                examples=rows.examples(),
+                settings=config.training,
+                scratch=run.path / "checkpoints",
+                on_step=on_step,
+            )
+        except UnfitError as error:
+            if _MAIN:
+                run.write(UNFIT, json.dumps({"names": error.names}).encode())
+            raise
     if not _MAIN:
         return "its part"
     curves = _draw(run, trained)

@@ -205,6 +205,7 @@ def _item(row: Mapping[str, Any]) -> Item:
         row["conversation_id"],
         row["state"],
         row["imported"],
+        bool(row["pair"] and row["pair"]["too_long"]),
         past or None,
     )
 

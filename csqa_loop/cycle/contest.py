@@ -117,7 +117,7 @@ class Contest:
     async def _wins(self, case: Candidate, answer: str, other: str) -> bool:
         """Whether the judge prefers `answer` to `other` in both orders."""
         first, second = await self._verdict(case, answer, other), await self._verdict(case, other, answer)
-        self.bias = self.bias.after(first, second)
+        self.bias = self.bias.after(first, second, of=sha256(f"{case.message_id}\n{answer}\n{other}".encode()).hexdigest())
         return agreed(first, second) == "A"
 
     async def _verdict(self, case: Candidate, a: str, b: str) -> Verdict:

@@ -114,8 +114,7 @@ class Decider:
                     reason=step.cause,
                 )
             case LookForWork():
-                last_run = state.run.request.occurred_at if state.run else None
-                return await self._planner.claim(state.deployment.champion, now, last_run) if state.deployment else None
+                return await self._planner.claim(state.deployment.champion, now, state.run) if state.deployment else None
             case Wait():
                 return None
 

@@ -137,7 +137,7 @@ class Trainer:
             await self._until_published(keep(run, evaluated(request, run, self._clock())))
         except CsqaError as error:
             _log.error("run %s attempt %d failed while %s: %s", request.run_id, request.attempt, self._stage, error)
-            await self._until_published(keep(run, failed(request, self._stage, str(error), self._clock())))
+            await self._until_published(keep(run, failed(request, self._stage, str(error), self._clock(), unfit=run.unfit())))
         except Exception as error:
             _log.exception("run %s attempt %d ended in a way that nobody foresaw", request.run_id, request.attempt)
             await self._until_published(keep(run, failed(request, self._stage, f"{type(error).__name__}: {error}", self._clock())))

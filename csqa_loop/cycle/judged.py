@@ -32,7 +32,7 @@ class _Judged:
 async def judged_check(judge: Judge, findings: Findings, *, at_once: int, prompt: JudgePrompt = _OURS) -> GateCheck:
     """How often the judge prefers the candidate, over different held-out questions.
 
-    A judge that does not answer, or that goes by place, decides nothing: the check passes and says why.
+    A judge that does not answer, that goes by place or that chooses at random, decides nothing: the check passes and says why.
     """
     cases: dict[str, tuple[Pair, Compared]] = {}
     for pair, said in zip(findings.holdout, findings.holdout_answers, strict=True):
@@ -54,8 +54,8 @@ async def judged_check(judge: Judge, findings: Findings, *, at_once: int, prompt
     bias = PositionBias()
     for task in tasks:
         bias = bias.after(task.result().first, task.result().second)
-    if bias.named:
-        return GateCheck(name=_NAME, passed=True, detail=f"not judged: {bias.named}")
+    if bias.doubted:
+        return GateCheck(name=_NAME, passed=True, detail=f"not judged: {bias.doubted}")
     return win_check(
         _NAME, [agreed(task.result().first, task.result().second) for task in tasks], f"{judge.model} (prompt {prompt.version})"
     )

@@ -208,6 +208,10 @@ class LedgerReader(Protocol):
         """The named pairs."""
         ...
 
+    async def pair_states(self, pair_ids: Sequence[str]) -> dict[str, str]:
+        """The state of each of them now; "gone" where nothing makes the pair any more."""
+        ...
+
     async def totals(self, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
         """Sums over closed users: challenger, control."""
         ...

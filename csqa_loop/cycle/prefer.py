@@ -66,6 +66,8 @@ class AnswerProposer:
         """Messages that come again when all others have been tried."""
         self._strikes: Counter[str] = Counter()
         """Tries of a message that failed in a way that trying again seldom helps."""
+        self._withheld: dict[str, AnswerProposed] = {}
+        """Message -> what a judge prefers that has not shown yet that it does not choose at random."""
         self._owed: dict[str, AnswerProposed] = {}
         """Message -> a proposal that the ledger does not hold yet."""
         self._tries: deque[datetime] = deque()
@@ -105,6 +107,7 @@ class AnswerProposer:
         if not cases:
             return
         troubles = await asyncio.gather(*(self._try(case) for case in cases))
+        self._judge_the_judge()
         await self._pay()
         trouble = next(filter(None, troubles), self._contest.bias.named)
         if trouble:
@@ -124,7 +127,14 @@ class AnswerProposer:
             "judge_errors": contest.counts["judge_errors"],
             "last_error": self._last_error,
             "paused_until": self._pause_until.isoformat() if self._pause_until > self._clock() else None,
-            "position_bias": {"comparisons": len(bias.outcomes), "changed": bias.changed, "named": bias.named},
+            "withheld": len(self._withheld),
+            "position_bias": {
+                "comparisons": len(bias.outcomes),
+                "changed": bias.changed,
+                "by_chance": bias.by_chance,
+                "trusted": bias.trusted,
+                "named": bias.named,
+            },
         }
 
     @property
@@ -137,7 +147,8 @@ class AnswerProposer:
         room = min(self._settings.concurrency, self._settings.per_hour - len(self._tries))
         if room <= 0:
             return []
-        cases = await self._ledger.candidates(room, self._settled | self._postponed | self._given_up)
+        skip = self._settled | self._postponed | self._given_up | self._withheld.keys()
+        cases = await self._ledger.candidates(room, skip)
         if not cases:
             self._postponed.clear()
         self._tries.extend(now for _ in cases)
@@ -162,11 +173,20 @@ class AnswerProposer:
         if self._contest.bias.named:
             self._postponed.add(case.message_id)
         elif winner:
-            self._owed[case.message_id] = self._proposal(case, winner)
+            self._withheld[case.message_id] = self._proposal(case, winner)
         else:
             self._counts["ties"] += 1
             self._settled.add(case.message_id)
         return None
+
+    def _judge_the_judge(self) -> None:
+        """Publish what it prefers once it is trusted; forget that where it goes by place."""
+        if self._contest.bias.named:
+            self._postponed |= self._withheld.keys()
+            self._withheld.clear()
+        elif self._contest.bias.trusted:
+            self._owed |= self._withheld
+            self._withheld.clear()
 
     def _proposal(self, case: Candidate, winner: Contender) -> AnswerProposed:
         return AnswerProposed(

@@ -31,6 +31,7 @@ from csqa_loop.settings import AnswerSettings, GateSettings, RetrievalSettings, 
 
 PAIRS, HOLDOUT, REPLAY = "pairs.parquet", "holdout.parquet", "replay.parquet"
 UNPAIRED, DEMONSTRATIONS, CONFIG = "unpaired.parquet", "demonstrations.parquet", "config.json"
+UNFIT = "unfit.json"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -95,6 +96,10 @@ class Evaluation(_File):
     """Accuracy, precision, recall and F1 of the regression questions, a category each."""
     regression_hash: str = ""
     """Of the regression questions that were asked and their policies."""
+
+
+class _Unfit(_File):
+    names: tuple[str, ...]
 
 
 class Step(_File):
@@ -223,6 +228,10 @@ class RunDirectory:
                 )
                 msg = f"{self.path / name} {what}; a run is trained on what request.json names, or not at all: let the loop write it again"
                 raise PermanentError(msg)
+
+    def unfit(self) -> tuple[str, ...]:
+        """Examples that the last attempt found too long to train on."""
+        return self._load(UNFIT, _Unfit).names if (self.path / UNFIT).exists() else ()
 
     def append_progress(self, **fields: float | None) -> None:
         """One more line of `progress.jsonl`."""

@@ -70,9 +70,11 @@ def evaluated(request: TrainingRequested, run: RunDirectory, now: datetime) -> A
     )
 
 
-def failed(request: TrainingRequested, stage: Stage, reason: str, now: datetime) -> TrainingFailed:
-    """Why the attempt ended without a result."""
-    return TrainingFailed(**_attempt(request, TrainingFailed, now), stage=stage, reason=reason[:_MAX_REASON])
+def failed(request: TrainingRequested, stage: Stage, reason: str, now: datetime, *, unfit: tuple[str, ...] = ()) -> TrainingFailed:
+    """Why the attempt ended without a result. With examples that are `unfit` no other attempt can do better."""
+    return TrainingFailed(
+        **_attempt(request, TrainingFailed, now), stage=stage, reason=reason[:_MAX_REASON], final=bool(unfit), unfit=unfit
+    )
 
 
 def keep(run: RunDirectory, event: _E) -> _E:

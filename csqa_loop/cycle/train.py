@@ -9,11 +9,12 @@ from typing import Literal
 
 from csqa_loop.cycle.ports import LedgerReader, RunDirectories
 from csqa_loop.cycle.run_rows import Demonstration, Unpaired, examples_hash
-from csqa_loop.domain.events import BASE, TrainingRequested, derived_id
+from csqa_loop.domain.events import BASE, TrainingFailed, TrainingRequested, derived_id
 from csqa_loop.domain.examples import Example
 from csqa_loop.domain.plan import Asked, Plan, PlanPolicy, RunMethod, Supply, plan
 from csqa_loop.domain.preferences import Pair
 from csqa_loop.domain.replay import Earlier, ReplayPolicy, repeated
+from csqa_loop.domain.rollout import Run
 from csqa_loop.domain.selection import Selection, SelectionPolicy, select, select_examples
 from csqa_loop.domain.similarity import Protected
 from csqa_loop.domain.trigger import Backlog, TrainingReason, TriggerPolicy, due, run_id
@@ -57,9 +58,10 @@ class RunPlanner:
         self._selected: tuple[tuple[str, ...], Selection] | None = None
         self._examples_next: datetime | None = None
 
-    async def claim(self, champion: str, now: datetime, last_run: datetime | None = None) -> TrainingRequested | None:
-        """A request whose run directory is complete, or None while no run is due. `last_run` is when one was last asked for."""
+    async def claim(self, champion: str, now: datetime, last: Run | None = None) -> TrainingRequested | None:
+        """A request whose run directory is complete, or None while no run is due. `last` is the run before."""
         fresh, method = await self._ledger.fresh_pairs(), self._policy.method
+        last_run = last.request.occurred_at if last else None
         holdout: list[Pair] | None = None
         selection, reason = None, None
         # A selection is never more than what is fresh, and this is asked every second.
@@ -75,10 +77,23 @@ class RunPlanner:
             self._examples_next = now + _EXAMPLES_EVERY
             holdout = await self._ledger.holdout_pairs() if holdout is None else holdout
             draft = await self._planned(method, champion, holdout, selection if reason else None)
-        return await self._request(draft, champion, holdout or [], now) if draft else None
+        return await self._request(draft, champion, holdout or [], now, last.request if last and last.failed else None) if draft else None
 
-    async def retry(self, request: TrainingRequested, now: datetime) -> TrainingRequested:
-        """The same run with the next attempt; its directory is written again where it went missing."""
+    async def retry(self, request: TrainingRequested, now: datetime) -> TrainingRequested | TrainingFailed:
+        """The same run with the next attempt; its directory is written again where it went missing. Its end, where what it would train on may
+        not be trained on any more: the request pins its examples, so another run has to be planned from what is left.
+        """
+        if spoilt := await self._spoilt(request):
+            name, state = spoilt[0]
+            return TrainingFailed(
+                event_id=derived_id(request.run_id, "TrainingFailed", f"{request.attempt} spoilt"),
+                occurred_at=now,
+                run_id=request.run_id,
+                attempt=request.attempt,
+                stage="starting",
+                reason=f"{len(spoilt)} of its examples may not be trained on any more, {name} for one, which is {state}; others will be a run",
+                final=True,
+            )
         attempt = request.attempt + 1
         again = request.model_copy(
             update={"attempt": attempt, "event_id": derived_id(request.run_id, "TrainingRequested", attempt), "occurred_at": now}
@@ -93,6 +108,13 @@ class RunPlanner:
             demonstrations=demonstrations,
         )
         return again
+
+    async def _spoilt(self, request: TrainingRequested) -> list[tuple[str, str]]:
+        """(id, state) of everything to train on that was sound when it was claimed and is not now."""
+        states = await self._ledger.pair_states((*request.pair_ids, *request.replay_pair_ids))
+        spoilt = [(name, state) for name, state in states.items() if state not in {"fresh", "claimed"}]
+        sound = await self._ledger.examples_of(request.example_ids) if request.example_ids else ()
+        return spoilt + [(name, "gone or held") for name in sorted(set(request.example_ids) - {example.example_id for example in sound})]
 
     def _due(self, pairs: Sequence[Pair], now: datetime, last_run: datetime | None) -> TrainingReason | None:
         users = {pair.user for pair in pairs} - {""}
@@ -133,11 +155,15 @@ class RunPlanner:
         found = plan(asked, supply, PlanPolicy(policy.trigger.fewest, policy.min_rated, policy.min_demonstrations))
         return _draft(found, rated if enough else (), shown, pairs) if found else None
 
-    async def _request(self, draft: _Draft, champion: str, holdout: Sequence[Pair], now: datetime) -> TrainingRequested:
+    async def _request(
+        self, draft: _Draft, champion: str, holdout: Sequence[Pair], now: datetime, failed: TrainingRequested | None
+    ) -> TrainingRequested | None:
         replay = await self._replay(draft, champion, holdout)
         unpaired, demonstrations = _rows(draft.examples)
         found_hash = examples_hash([*draft.pairs, *replay], unpaired, demonstrations)
-        run = run_id(champion, found_hash)
+        if failed and failed.data_hash == found_hash:
+            return None  # what has just failed would fail again; anything that is added or taken away makes it another set
+        run = run_id(champion, found_hash, after=failed.run_id if failed else "")
         request = TrainingRequested(
             event_id=derived_id(run, "TrainingRequested", 1),
             occurred_at=now,

@@ -1,20 +1,13 @@
 """Why an answer was bad: what the model wrote, what it was given to read, or what the company has written down.
 
-Only the first can be trained away. Judged by support: how much of a text a passage says, by idf-weighted overlap of its words (Chinese:
-character pairs), and whether it states all of its numbers. Lexical on purpose: the same events must give the same blame on any machine.
+Only the first can be trained away. Judged by support (`corpus`): how much of a text a passage says, and whether it states all of its numbers.
 """
 
-import math
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
 from typing import Literal
 
-import numpy as np
-
-from csqa_loop.domain.numbers import numbers_in
+from csqa_loop.domain.corpus import Corpus, Nearest, PolicyPassage, body_of, stated_in, terms_in
 
 _SUPPORTED = 0.35
 """Overlap from which a passage that states all numbers of a text counts as its source."""
@@ -22,17 +15,10 @@ _CLEARLY_BETTER = 0.10
 """By how much another passage must say more than the prompt before retrieval is blamed."""
 _SAME_MATTER = 0.50
 """Overlap from which a passage is about the same rule, though it states other numbers."""
+_SAYS_THE_SAME = 0.60
+"""Overlap from which a passage that states all numbers of a disliked answer says just what it says."""
 _ON_SUBJECT = 0.20
 """Below this overlap with every passage, a question is about something no policy covers."""
-_WORD = re.compile(r"[a-z][a-z']+|[\u4e00-\u9fff]+")
-_STOP = frozenset(
-    re.findall(
-        r"\w+",
-        """a an and any are as at be been but by can do does for from had has have how i if in into is it its may me must my no not of on or our
-        shall she so than that the their them then there they this to up us was we what when which who will with would you your please only after
-        before""",
-    )
-)
 
 
 class Fault(StrEnum):
@@ -48,17 +34,6 @@ class Fault(StrEnum):
     """No policy says it."""
     NOT_THE_MODEL = "not_the_model"
     """A cache, a tool or a refusal answered, not the model."""
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyPassage:
-    """One passage of a policy version that was current."""
-
-    policy_id: str
-    version: str
-    section: str
-    text: str
-    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +59,8 @@ class Blame:
     """The fault with its evidence. `policy_id`, `section` and `category` are of the nearest passage; empty where nothing is near."""
 
     fault: Fault
-    basis: Literal["correction", "question", "source", "no policy is known"]
+    basis: Literal["correction", "question", "answer", "source", "no policy is known"]
+    """What it was judged by. `answer`: a passage of the prompt says what a customer disliked, so a person has to say whether it is wrong."""
     detail: str
     policy_id: str = ""
     version: str = ""
@@ -98,50 +74,6 @@ class Blame:
     """Numbers of the correction that the prompt does not state."""
 
 
-@dataclass(frozen=True, slots=True)
-class Nearest:
-    """A passage and its overlap with the judged text."""
-
-    passage: PolicyPassage
-    overlap: float
-
-
-class Corpus:
-    """The passages of all policies that were current at one moment."""
-
-    def __init__(self, passages: Iterable[PolicyPassage]) -> None:
-        self.passages = tuple(passages)
-        having: dict[str, list[int]] = {}
-        for place, passage in enumerate(self.passages):
-            for term in _terms(passage.text):
-                having.setdefault(term, []).append(place)
-        self._having = {term: np.array(places) for term, places in having.items()}
-        self._weights = {term: self._weight(len(places)) for term, places in having.items()}
-
-    def overlap(self, terms: frozenset[str], other: frozenset[str]) -> float:
-        """Share of the idf of `terms` that `other` holds."""
-        total = math.fsum(map(self._idf, terms))
-        return math.fsum(map(self._idf, terms & other)) / total if total else 0.0
-
-    def nearest(self, terms: frozenset[str]) -> Iterator[Nearest]:
-        """Passages that share a term with the text, the nearest first; ties in the order of the corpus."""
-        scores = np.zeros(len(self.passages))
-        for term in sorted(terms & self._having.keys()):
-            scores[self._having[term]] += self._idf(term)
-        total = math.fsum(map(self._idf, terms)) or 1.0
-        # Hardly ever are more than three looked at: sorting all of them would cost more than finding the next one.
-        while scores.any():
-            place = int(scores.argmax())
-            yield Nearest(self.passages[place], float(scores[place]) / total)
-            scores[place] = 0.0
-
-    def _idf(self, term: str) -> float:
-        return self._weights.get(term) or self._weight(0)
-
-    def _weight(self, passages: int) -> float:
-        return math.log(1 + (len(self.passages) + 1) / (passages + 1))
-
-
 def blame(case: Case, corpus: Corpus) -> Blame:
     """Whose fault a bad answer is, given what was current when it was reported."""
     if case.source not in {"model", "refusal"}:
@@ -153,10 +85,10 @@ def blame(case: Case, corpus: Corpus) -> Blame:
 
 
 def _by_correction(case: Case, corpus: Corpus) -> Blame:
-    terms = _terms(case.better) or _terms(case.question)
-    numbers = _numbers(case.better) - _numbers(case.question)
-    missing = tuple(sorted(numbers - _numbers(case.prompt)))
-    said = corpus.overlap(terms, _terms(case.prompt))
+    terms = terms_in(case.better) or terms_in(case.question)
+    numbers = stated_in(case.better) - stated_in(case.question)
+    missing = tuple(sorted(numbers - stated_in(case.prompt)))
+    said = corpus.overlap(terms, terms_in(case.prompt))
     overall, outside, source = _search(corpus, terms, numbers, case.prompt)
     told = _Told(case, "correction", said, outside.overlap if outside else 0.0, missing)
     if not missing and said >= _SUPPORTED:
@@ -165,7 +97,7 @@ def _by_correction(case: Case, corpus: Corpus) -> Blame:
         return told.knowledge(source)
     if not missing and said >= told.best_support:
         return told.generation(overall, "nothing in the policies says more about it than the prompt did")
-    if case.reason in {"tone", "unsafe"} and _numbers(case.answer).issuperset(missing):
+    if case.reason in {"tone", "unsafe"} and stated_in(case.answer).issuperset(missing):
         return told.generation(overall, f"the fault is in how it was said ({case.reason})")
     if overall and overall.overlap >= _SAME_MATTER:
         where = f"{overall.passage.policy_id}, {overall.passage.section!r}"
@@ -175,10 +107,13 @@ def _by_correction(case: Case, corpus: Corpus) -> Blame:
 
 
 def _by_question(case: Case, corpus: Corpus) -> Blame:
-    terms = _terms(case.question)
-    said = corpus.overlap(terms, _terms(case.prompt))
+    terms = terms_in(case.question)
+    said = corpus.overlap(terms, terms_in(case.prompt))
     overall, outside, _ = _search(corpus, terms, frozenset(), case.prompt)
     told = _Told(case, "question", said, outside.overlap if outside else 0.0, ())
+    if case.reason == "thumb" and (same := _said_by_prompt(case, corpus)):
+        where = f"{same.passage.policy_id}, {same.passage.section!r}"
+        return replace(told, basis="answer").generation(same, f"{where}, says what the answer says: a person decides whether it is wrong")
     if max(said, told.best_support) < _ON_SUBJECT:
         return told.of(Fault.MISSING_POLICY, overall, "no current policy is about this question")
     if outside and outside.overlap > said + _CLEARLY_BETTER:
@@ -194,14 +129,67 @@ def _search(
     outside: Nearest | None = None
     for found in corpus.nearest(terms):
         overall = overall or found
-        if _body(found.passage.text) in prompt:
+        if body_of(found.passage.text) in prompt:
             continue
         outside = outside or found
         if found.overlap < _SUPPORTED:
             return overall, outside, None
-        if numbers <= _numbers(found.passage.text):
+        if numbers <= stated_in(found.passage.text):
             return overall, outside, found
     return overall, outside, None
+
+
+def _said_by_prompt(case: Case, corpus: Corpus) -> Nearest | None:
+    """A passage that the prompt held and that says the whole answer."""
+    numbers = stated_in(case.answer) - stated_in(case.question)
+    for found in corpus.nearest(terms_in(case.answer)):
+        if found.overlap < _SAYS_THE_SAME:
+            return None
+        if numbers <= stated_in(found.passage.text) and body_of(found.passage.text) in case.prompt:
+            return found
+    return None
+
+
+def supporting(question: str, answer: str, corpus: Corpus) -> PolicyPassage | None:
+    """The passage that can be an answer's source: it says enough of it, and states all of its numbers but those of the question."""
+    numbers = stated_in(answer) - stated_in(question)
+    for found in corpus.nearest(terms_in(answer) or terms_in(question)):
+        if found.overlap < _SUPPORTED:
+            return None
+        if numbers <= stated_in(found.passage.text):
+            return found.passage
+    return None
+
+
+def outvoted(question: str, chosen: str, rejected: str, prompt: str, corpus: Corpus) -> str | None:
+    """Why customers' votes alone do not make `chosen` better than `rejected`; None where they may.
+
+    A passage of the prompt must say at least as much of what was chosen. Where what was rejected has numbers of its own which a passage states,
+    it must be another passage, and say more: words alone cannot tell which of a passage's numbers answers the question.
+    """
+    known = corpus if corpus.passages else Corpus([PolicyPassage("", "", "", prompt)])
+    worse = _backing(rejected, question, prompt, known)
+    if worse is None:
+        return None
+    better = _backing(chosen, question, prompt, known)
+    where = f"{worse.passage.policy_id}, {worse.passage.section!r}," if worse.passage.policy_id else "the prompt"
+    disputed = sorted(stated_in(rejected) - stated_in(question) - stated_in(chosen))
+    if disputed and (better is None or better.passage == worse.passage or better.overlap <= worse.overlap):
+        return f"disputed: {where} states {', '.join(disputed)}, as the answer does that customers disliked"
+    if better is None or better.overlap + _CLEARLY_BETTER < worse.overlap:
+        return f"disputed: {where} says more of the answer that customers disliked"
+    return None
+
+
+def _backing(answer: str, question: str, prompt: str, corpus: Corpus) -> Nearest | None:
+    """The passage of the prompt that says most of an answer to the question and states all of its numbers."""
+    numbers = stated_in(answer) - stated_in(question)
+    for found in corpus.nearest(terms_in(answer) | terms_in(question)):
+        if found.overlap < _ON_SUBJECT:
+            return None
+        if numbers <= stated_in(found.passage.text) and body_of(found.passage.text) in prompt:
+            return found
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +197,7 @@ class _Told:
     """Verdicts of one case share their evidence."""
 
     case: Case
-    basis: Literal["correction", "question"]
+    basis: Literal["correction", "question", "answer"]
     prompt_support: float
     best_support: float
     missing: tuple[str, ...]
@@ -235,33 +223,3 @@ class _Told:
         if old:
             return self.of(Fault.STALE_POLICY, source, f"answered from {found.policy_id} {old[0]}; {found.version} was current")
         return self.of(Fault.RETRIEVAL_MISS, source, f"{found.policy_id}, {found.section!r}, says it and was not retrieved")
-
-
-def _body(text: str) -> str:
-    """Without its heading line: a prompt may show a passage under another heading."""
-    _, separator, body = text.partition("\n")
-    return body if separator else text
-
-
-@lru_cache(maxsize=20_000)
-def _terms(text: str) -> frozenset[str]:
-    found: set[str] = set()
-    for run in _WORD.findall(text.casefold()):
-        if "\u4e00" <= run[0] <= "\u9fff":
-            found.update(run[start : start + 2] for start in range(max(1, len(run) - 1)))
-        elif run not in _STOP:
-            found.add(_stem(run))
-    return frozenset(found)
-
-
-def _stem(word: str) -> str:
-    """Crude, and enough to meet `returned` with `returns`."""
-    for ending in ("'s", "ing", "ed", "es", "s"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word
-
-
-@lru_cache(maxsize=20_000)
-def _numbers(text: str) -> frozenset[str]:
-    return frozenset(numbers_in(text))

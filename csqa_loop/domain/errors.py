@@ -15,3 +15,11 @@ class TransientError(CsqaError):
 
 class ConfigurationError(PermanentError):
     """A setting or file is wrong; nothing has started."""
+
+
+class UnfitError(PermanentError):
+    """Examples that cannot be trained on, by the ids in `names`."""
+
+    def __init__(self, message: str, names: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.names = names

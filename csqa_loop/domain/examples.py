@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from csqa_loop.domain.preferences import given_in, unsupported
+from csqa_loop.domain.quality import QualityPolicy, findings, too_long
+
 
 @dataclass(frozen=True)
 class Example:
@@ -26,3 +29,18 @@ class Example:
     answer_event_id: str = ""
     evidence_event_id: str = ""
     """The event that says so: a thumb, or the import."""
+
+    @property
+    def reviewer(self) -> str:
+        """No one agent's word decides about an example."""
+        return ""
+
+
+def reservations(question: str, prompt: str, answer: str, policy: QualityPolicy, *, liked: bool | None, imported: bool) -> tuple[str, ...]:
+    """Why an example is not trained on, by the rules that hold a pair; empty where nothing is against it. A disliked answer may be anything
+    that fits. No person chose the words of an answer that a customer liked, so its numbers must stand in the prompt.
+    """
+    if liked is False:
+        return tuple(too_long(prompt, (answer,), policy))
+    found = findings(question, prompt, answer, "", policy)
+    return found if imported else (*found, *unsupported(question, given_in(prompt), answer))

@@ -5,6 +5,7 @@ both orders, and only a winner that it names in both counts.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ _ENOUGH = 20
 """Comparisons before a judge is called biased; on fewer an honest one may look so by chance."""
 _REMEMBERED = 100
 """Comparisons, so that another model behind the same endpoint is soon known for what it is."""
+
+_TRUSTED_BELOW = 1e-4
+"""Looked at after every comparison, so far below the usual 0.05: a judge that chooses at random gets there once in 200 times over 600 comparisons."""
+_DOUBTED_ABOVE = 0.05
+"""For one look at the end."""
 
 Verdict = Literal["A", "B", "tie"]
 Outcome = Literal["agreed", "first", "second", "undecided"]
@@ -112,16 +118,43 @@ def stands_on_policy(answer: str, messages: Sequence[ChatMessage]) -> bool:
 class PositionBias:
     """The outcomes of the last hundred comparisons, each asked in both orders."""
 
-    outcomes: tuple[Outcome, ...] = ()
+    named_outcomes: tuple[tuple[str, Outcome], ...] = ()
 
-    def after(self, first: Verdict, second: Verdict) -> "PositionBias":
-        """With one comparison more; `second` is the verdict with A and B swapped."""
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """The oldest first."""
+        return tuple(outcome for _, outcome in self.named_outcomes)
+
+    def after(self, first: Verdict, second: Verdict, of: str = "") -> "PositionBias":
+        """With one comparison more; `second` is the verdict with A and B swapped. `of` names what was compared: asked again, it counts once."""
         outcome: Outcome = "undecided"
         if agreed(first, second) != "tie":
             outcome = "agreed"
         elif first == second != "tie":
             outcome = "first" if first == "A" else "second"
-        return PositionBias((*self.outcomes, outcome)[-_REMEMBERED:])
+        others = tuple(entry for entry in self.named_outcomes if not of or entry[0] != of)
+        return PositionBias((*others, (of, outcome))[-_REMEMBERED:])
+
+    @property
+    def by_chance(self) -> float:
+        """How likely a judge that chooses at random is to agree with itself as often as this one, over comparisons without a tie: the tail of the
+        binomial at 1/2, which is the most that any habit of place gives such a judge.
+        """
+        agreements = self.outcomes.count("agreed")
+        decided = agreements + self._by_place
+        return math.ldexp(float(sum(math.comb(decided, number) for number in range(agreements, decided + 1))), -decided)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its verdicts depend on the answers beyond chance. Never at first: it takes 14 comparisons without a miss."""
+        return self.by_chance <= _TRUSTED_BELOW
+
+    @property
+    def doubted(self) -> str | None:
+        """Why a finished series of comparisons tells nothing; None where it does, or is too short to tell."""
+        if self.outcomes.count("agreed") + self._by_place < _ENOUGH or self.by_chance <= _DOUBTED_ABOVE:
+            return self.named
+        return self.named or f"the judge agrees with itself no more than one that chooses at random would (p = {self.by_chance:.2f})"
 
     @property
     def changed(self) -> float | None:

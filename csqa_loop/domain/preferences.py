@@ -58,7 +58,7 @@ class Answer:
     @property
     def given(self) -> str:
         """What the model was given to read: its system messages."""
-        return "\n\n".join(message["content"] for message in json.loads(self.prompt) if message["role"] == "system")
+        return given_in(self.prompt)
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,11 @@ class Pair:
         return self.pair_id
 
     @property
+    def reviewer(self) -> str:
+        """The one agent or judge model whose word this is; empty for what many customers or an operator's file say."""
+        return self.contributor if self.source in {"correction", "review", "resample", "judge"} else ""
+
+    @property
     def matter(self) -> str:
         """What makes two pairs near-duplicates."""
         return f"{self.question}\n{self.chosen}"
@@ -149,10 +154,8 @@ def pair_from(answer: Answer, better: Better, policy: PairPolicy, *, category: s
     numbers = numbers_in(chosen)
     held = list(findings(answer.question, answer.prompt, chosen, rejected, policy.quality))
     if better.source in {"rated", "resample", "judge"}:
-        # No person wrote these for this policy: what they state must stand in what the model read.
-        known = {*numbers_in(answer.given), *numbers_in(answer.question)}
-        if unknown := [number for number in numbers if number not in known]:
-            held.append(f"unsupported: states {', '.join(unknown)}, which the prompt does not")
+        # No person wrote these for this policy.
+        held += unsupported(answer.question, answer.given, chosen)
     return Pair(
         pair_id=pair_id,
         message_id=answer.message_id,
@@ -180,27 +183,45 @@ def pair_from(answer: Answer, better: Better, policy: PairPolicy, *, category: s
     )
 
 
+def unsupported(question: str, given: str, answer: str) -> list[str]:
+    """Why an answer that no person wrote waits for a review: what it states must stand in what the model read. Empty: it does."""
+    known = {*numbers_in(given), *numbers_in(question)}
+    unknown = [number for number in numbers_in(answer) if number not in known]
+    return [f"unsupported: states {', '.join(unknown)}, which the prompt does not"] if unknown else []
+
+
+def given_in(prompt: str) -> str:
+    """What a model was given to read: the system messages of a prompt, which is a JSON list of {role, content}."""
+    return "\n\n".join(message["content"] for message in json.loads(prompt) if message["role"] == "system")
+
+
 @dataclass(frozen=True)
 class Claim:
-    """What a pair's chosen answer states about a matter: a question and the policy version it was answered from."""
+    """What a pair's chosen answer states about a question, from the policy versions that it rests on, best first; none: nobody knows which."""
 
     pair_id: str
-    matter: tuple[object, ...]
+    question_key: str
+    quoted: tuple[tuple[str, str], ...]
     numbers: tuple[str, ...]
 
 
 def contradictions(claims: Sequence[Claim]) -> dict[str, str]:
-    """pair_id -> another pair that states other numbers about the same matter. Both wait for a person."""
-    groups: dict[tuple[object, ...], dict[tuple[str, ...], list[str]]] = {}
+    """pair_id -> another pair that states other numbers about the same question, from the same policy version. Both wait for a person."""
+    groups: dict[str, dict[tuple[tuple[tuple[str, str], ...], tuple[str, ...]], list[str]]] = {}
     for claim in claims:
-        groups.setdefault(claim.matter, {}).setdefault(claim.numbers, []).append(claim.pair_id)
+        groups.setdefault(claim.question_key, {}).setdefault((claim.quoted, claim.numbers), []).append(claim.pair_id)
     found: dict[str, str] = {}
     for stated in groups.values():
-        for numbers, pair_ids in stated.items():
-            rivals = [min(others) for other, others in stated.items() if disagree(other, numbers)]
+        for (quoted, numbers), pair_ids in stated.items():
+            rivals = [min(others) for (rest, other), others in stated.items() if disagree(other, numbers) and _meet(quoted, rest)]
             if rivals:
                 found |= dict.fromkeys(pair_ids, min(rivals))
     return found
+
+
+def _meet(one: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], ...]) -> bool:
+    """Whether two answers may rest on the same text: the best source of one is among the other's, or is not known."""
+    return not one or not other or one[0] in other or other[0] in one
 
 
 @dataclass(frozen=True)

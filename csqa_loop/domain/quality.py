@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from csqa_loop.domain.prompt import language_of
@@ -29,14 +29,18 @@ _INSTRUCTIONS = tuple(
         r"^\s*(?:系统|助手|用户)\s*[:：]",
     )
 )
+TOO_LONG = "too_long"
+"""The one finding that no review overrules: a run with such an example in it stops."""
 _NOT_TEXT = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？\n])\s*")
 _WORD = re.compile(r"[^\W_\u3400-\u9fff]+|[\u3400-\u9fff]")
-_WIDE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\U0010ffff]+")
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _LATIN = re.compile(r"[A-Za-z]")
 _LETTER = re.compile(r"[a-z0-9]")
 _CHARACTERS_A_TOKEN = 3
+_PLAIN = re.compile(r"[A-Za-z\s]+")
+_ONE_EACH = re.compile(r"[!-~\u0080-\u07ff\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]+")
+"""Digits and signs, letters of two bytes, and what Chinese and Japanese are mostly written with."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +77,27 @@ def findings(question: str, prompt: str, chosen: str, rejected: str, policy: Qua
 
 
 def tokens_in(text: str) -> int:
-    """An estimate on the generous side, for no tokenizer in particular: one for each CJK character, one for three of the others."""
-    wide = len(text) - len(_WIDE.sub("", text))
-    return wide + math.ceil((len(text) - wide) / _CHARACTERS_A_TOKEN)
+    """An estimate on the generous side, for no tokenizer in particular: one for three English letters or blanks, one for each digit, sign,
+    letter of two bytes and common Chinese character, and for rarer characters one less than their bytes, as byte-level vocabularies join at
+    least two. What it still takes for too short stops a run, which names it.
+    """
+    others = _PLAIN.sub("", text)
+    rare = _ONE_EACH.sub("", others)
+    return math.ceil((len(text) - len(others)) / _CHARACTERS_A_TOKEN) + len(others) - 2 * len(rare) + len(rare.encode(errors="replace"))
+
+
+def too_long(prompt: str, answers: Sequence[str], policy: QualityPolicy) -> Iterator[str]:
+    """The finding, where the prompt with the longest of these answers has more tokens than training takes."""
+    tokens = tokens_in(prompt) + max(map(tokens_in, answers))
+    if tokens > policy.max_tokens:
+        yield f"{TOO_LONG}: about {tokens} tokens, the limit is {policy.max_tokens}"
 
 
 def _reasons(question: str, prompt: str, chosen: str, rejected: str, policy: QualityPolicy) -> Iterator[str]:
     letters = normalised(chosen)
     if len(letters) < policy.min_characters:
         yield f"too_short: {len(letters)} letters and digits, at least {policy.min_characters} are wanted"
-    tokens = tokens_in(prompt) + tokens_in(chosen)
-    if tokens > policy.max_tokens:
-        yield f"too_long: about {tokens} tokens, the limit is {policy.max_tokens}"
+    yield from too_long(prompt, (chosen, rejected), policy)
     asked, answered = _language(question), _language(chosen)
     if asked and answered and asked != answered:
         yield f"language: the question is {asked}, the answer {answered}"

@@ -93,6 +93,8 @@ class Item:
     state: Literal["open", "decided"]
     imported: bool = False
     """A pair out of a file: there is no chat to which another answer could be given."""
+    too_long: bool = False
+    """A pair that no run could train on."""
     last: Past | None = None
 
 
@@ -117,6 +119,8 @@ def decided(
         raise DecisionRefusedError("corrected_answer", f"belongs to the action 'correct', not to {decision.action!r}; leave it out")
     if decision.action == "approve" and item.kind != "pair":
         raise DecisionRefusedError("action", "only a held pair can be approved; an answer is corrected or rejected")
+    if decision.action == "approve" and item.too_long:
+        raise DecisionRefusedError("action", f"{item.subject} is longer than training takes: correct it to a shorter answer, or reject it")
     if decision.action == "correct":
         _require_trainable(item, decision.corrected_answer, token_limit, tokens_in)
     return ReviewDecided(

@@ -221,7 +221,7 @@ def _step_of_run(run: Run, deployment: DeploymentChanged, state: LoopState, prog
     silent = state.as_of - run.last_sign > progress_timeout
     if run.failed or silent:
         cause = run.failed.reason if run.failed else f"no sign of life for {progress_timeout.total_seconds():g} s"
-        if request.attempt < max_attempts:
+        if request.attempt < max_attempts and not (run.failed and run.failed.final):
             return RetryRun(request, cause)
         if not run.failed:
             return FailRun(request, cause)

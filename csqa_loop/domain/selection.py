@@ -34,8 +34,8 @@ class SelectionPolicy:
     max_pairs: int
     user_share: float = 0.02
     """Largest part of the set from one user, and never less than one pair."""
-    contributor_share: float = 1.0
-    """The same for contributors: 1 caps nobody, as agents are few and have a key."""
+    contributor_share: float = 0.5
+    """The same for reviewers and judges. Where only one of them says what is better, that one is not capped by it: somebody must be."""
     category_share: float = 1.0
     """The same for categories of policies: 1 lets one topic of the week be the whole set."""
     user_per_day: int = 5
@@ -56,6 +56,8 @@ class _Offered(Protocol):
     def user(self) -> str: ...
     @property
     def contributor(self) -> str: ...
+    @property
+    def reviewer(self) -> str: ...
     @property
     def category(self) -> str: ...
 
@@ -177,13 +179,15 @@ def _beyond_size(pairs: Sequence[_Offered], size: int, policy: SelectionPolicy) 
     }
     # 0.29 * 100 is 28.999...: no cap is one less for that.
     caps = {reason: max(1, math.floor(share * size + 1e-9)) for reason, share in shares.items() if share < 1}
+    if len({pair.reviewer for pair in pairs} - {""}) == 1:
+        caps.pop(LeftOutReason.CONTRIBUTOR_SHARE, None)
     counts: Counter[tuple[LeftOutReason, str]] = Counter()
     taken = 0
     left_out = {}
     for pair in pairs:
         names = {
             LeftOutReason.USER_SHARE: pair.user,
-            LeftOutReason.CONTRIBUTOR_SHARE: pair.contributor,
+            LeftOutReason.CONTRIBUTOR_SHARE: pair.reviewer,
             LeftOutReason.CATEGORY_SHARE: pair.category,
         }
         full = next((reason for reason, cap in caps.items() if names[reason] and counts[reason, names[reason]] >= cap), None)

@@ -82,6 +82,8 @@ def data_hash(rows: Iterable[tuple[str, str, str, str]]) -> str:
     return digest.hexdigest()[:16]
 
 
-def run_id(champion: str, pairs_hash: str) -> str:
-    """Deterministic: the same champion and the same pairs are the same run."""
-    return "r-" + hashlib.sha256(f"{champion}\n{pairs_hash}".encode()).hexdigest()[:12]
+def run_id(champion: str, pairs_hash: str, after: str = "") -> str:
+    """Deterministic: the same champion and the same pairs are the same run. `after`: the failed run before it, as pairs of a failed run may
+    come together once more.
+    """
+    return "r-" + hashlib.sha256("\n".join([champion, pairs_hash, *filter(None, [after])]).encode()).hexdigest()[:12]

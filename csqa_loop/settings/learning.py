@@ -44,6 +44,8 @@ class PreferenceSettings(Section):
     """How much a pair counts in training, by where it comes from; a source that is left out keeps its default."""
     user_share: float = Field(default=0.02, gt=0, le=1)
     """Largest part of a training set that comes from one customer's conversations; one pair is always allowed."""
+    contributor_share: float = Field(default=0.5, gt=0, le=1)
+    """Largest part of a training set that rests on one reviewer's or judge's word; one pair is always allowed, and a single one is not capped."""
     category_share: float = Field(default=1.0, gt=0, le=1)
     """Largest part of a training set about one category of policies; 1 lets the topic of the week be all of it."""
     user_per_day: int = Field(default=5, ge=1)

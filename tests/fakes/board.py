@@ -45,6 +45,7 @@ class Board:
         self.holdout: list[Pair] = []
         self.taught: list[Pair] = []
         self.examples: list[Example] = []
+        self.states: dict[str, str] = {}
         self.users = 0
 
     def _last(self, kind: type[e.Event]) -> e.Event | None:
@@ -79,6 +80,9 @@ class Board:
 
     async def pairs_of(self, pair_ids: Sequence[str]) -> list[Pair]:
         return [pair for pair in (*self.pairs, *self.holdout, *self.taught) if pair.pair_id in pair_ids]
+
+    async def pair_states(self, pair_ids: Sequence[str]) -> dict[str, str]:
+        return {name: self.states.get(name, "claimed") for name in pair_ids}
 
     async def totals(self, experiment: Experiment, as_of: object, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
         rated = {"satisfaction": MetricTotals(self.users, *[float(self.users)] * 5)} if self.users else {}

@@ -10,7 +10,7 @@ from csqa_loop.cycle.prefer import AnswerProposer
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.domain.events import AnswerProposed, ChatMessage, DeploymentChanged
 from csqa_loop.domain.judge_prompts import JudgePrompt
-from csqa_loop.domain.judging import Candidate
+from csqa_loop.domain.judging import Candidate, PositionBias
 from csqa_loop.domain.rollout import LoopState
 from csqa_loop.settings import AnswerSettings, JudgeSettings
 from tests.fakes.bus import MemoryBus
@@ -47,6 +47,9 @@ class Says:
         return self._answers[turn % len(self._answers)]
 
 
+KNOWN = PositionBias((("", "agreed"),) * 20)
+
+
 @dataclass
 class Desk:
     """A proposer with its fakes, and a ledger that takes what the bus got unless the log is cut."""
@@ -59,6 +62,8 @@ class Desk:
     prompt: JudgePrompt = field(default_factory=JudgePrompt)
     champion: str = CHAMPION
     cut: bool = False
+    known: bool = True
+    """Whether the judge has shown before that it reads."""
     now: datetime = NOW
 
     def __post_init__(self) -> None:
@@ -66,6 +71,8 @@ class Desk:
         self.server = FakeModelServer(answer=self.says)
         self.server.held[REPLICA].add(CHAMPION)
         contest = Contest(self.server, self.judge, judging=self.settings, answering=self.answering, prompt=self.prompt)
+        if self.known:
+            contest.bias = KNOWN
         self.proposer = AnswerProposer(self, contest, self.bus, self.settings, lambda: self.now)
 
     async def candidates(self, limit: int, skip: Collection[str]) -> list[Candidate]:

@@ -113,7 +113,7 @@ def test_knowledge_faults_say_what_has_to_be_written(analytics: duckdb.DuckDBPyC
 
 def test_pairs_are_in_the_state_that_the_ledger_gives_them(ledger: Ledger, analytics: duckdb.DuckDBPyConnection):
     states = dict(analytics.execute("SELECT message_id, state FROM pairs").fetchall())
-    assert states == {"m3": "quarantined", "m4": "quarantined", "m9": "withdrawn", f"i-{1:016x}": "fresh"}
+    assert states == {"m3": "quarantined", "m4": "quarantined", "m9": "withdrawn", f"i-{1:016x}": "held"}
     assert states == dict(ledger.connection.execute("SELECT message_id, state FROM pair_states").fetchall())
     claimed = analytics.execute("SELECT DISTINCT runs FROM pairs").fetchall()
     assert claimed == [([],)]

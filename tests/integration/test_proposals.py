@@ -16,6 +16,7 @@ from csqa_loop.domain.preferences import held_out
 from csqa_loop.settings import AnswerSettings, JudgeSettings
 from tests import events as make
 from tests.fakes.bus import MemoryBus
+from tests.fakes.desk import KNOWN
 from tests.fakes.judge import FakeJudge, by_merit
 from tests.fakes.model_server import FakeModelServer
 
@@ -58,6 +59,7 @@ def proposer(ledger: LedgerService, *, says: str = GOOD) -> tuple[AnswerProposer
     bus = Taken(ledger)
     server, judge = FakeModelServer(answer=lambda *_: says), FakeJudge(by_merit(lambda answer: answer == GOOD))
     contest = Contest(server, judge, judging=SETTINGS, answering=AnswerSettings())
+    contest.bias = KNOWN
     return AnswerProposer(ledger, contest, bus, SETTINGS, lambda: make.at(100)), bus
 
 

@@ -97,8 +97,11 @@ async def test_thumbs_become_a_run_by_kto(ledger: LedgerService, tmp_path: Path)
     quote = e.Citation(chunk_id="returns#0", policy_id="returns", version=policy_version(POLICY), section="Returns > Footwear", score=0.9)
     system = e.ChatMessage(role="system", content=f"Policy:\n\n{POLICY}")
     given = [
-        asked(n).model_copy(update={"citations": (quote,), "messages": (system, e.ChatMessage(role="user", content=asked(n).question))})
+        asked(n).model_copy(
+            update={"citations": (quote,), "messages": (system, e.ChatMessage(role="user", content=asked(n).question))} | told
+        )
         for n in range(6)
+        for told in [{"answer": f"{MATTERS[n]}: 45 days."} if n % 2 else {}]
     ]
     await ledger.take(make.batch(make.policy(POLICY), *given, *(make.thumb(n, "up" if n % 2 else "down") for n in range(6))))
     request = await planner(ledger, tmp_path / "runs", "auto").claim("base", make.at(10))

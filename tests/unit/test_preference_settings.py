@@ -2,6 +2,7 @@
 
 import pytest
 
+from csqa_loop.bootstrap import selection_policy
 from csqa_loop.domain.errors import ConfigurationError
 from csqa_loop.domain.preferences import WEIGHTS
 from csqa_loop.settings import PreferenceSettings, load_settings
@@ -23,6 +24,7 @@ def test_a_weight_is_changed_alone(monkeypatch: pytest.MonkeyPatch):
         ("CSQA_PREFERENCES__WEIGHTS__JUDGE", "2"),
         ("CSQA_PREFERENCES__GROUNDING", "on"),
         ("CSQA_PREFERENCES__USER_SHARE", "0"),
+        ("CSQA_PREFERENCES__CONTRIBUTOR_SHARE", "2"),
         ("CSQA_PREFERENCES__NEAR_DUPLICATE", "1.5"),
     ],
 )
@@ -30,6 +32,12 @@ def test_a_wrong_value_stops_the_process_and_is_named(variable: str, value: str,
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match="__".join(variable.split("__")[:2])):
         load_settings()
+
+
+def test_the_shares_of_a_set_are_settings(monkeypatch: pytest.MonkeyPatch):
+    assert selection_policy(load_settings()).contributor_share == 0.5
+    monkeypatch.setenv("CSQA_PREFERENCES__CONTRIBUTOR_SHARE", "1")
+    assert selection_policy(load_settings()).contributor_share == 1
 
 
 def test_phrases_are_a_list(monkeypatch: pytest.MonkeyPatch):

@@ -10,9 +10,11 @@ import pyarrow as pa
 
 from csqa_loop.backends.ledger import evidence
 from csqa_loop.backends.ledger.evidence import Complaint, Proposal, Told, utc
+from csqa_loop.backends.ledger.facts import DERIVED_TABLES
 from csqa_loop.backends.ledger.timeline import Timeline
-from csqa_loop.domain.blame import Blame, Case, Fault, blame
+from csqa_loop.domain.blame import Blame, Case, Fault, blame, outvoted, supporting
 from csqa_loop.domain.events import PolicyPublished, PolicyWithdrawn
+from csqa_loop.domain.examples import reservations
 from csqa_loop.domain.preferences import (
     Answer,
     Better,
@@ -27,7 +29,7 @@ from csqa_loop.domain.preferences import (
 )
 from csqa_loop.domain.similarity import signatures
 
-_VERSION = 1
+_VERSION = 2
 """Raised when the same events must make other rows than before."""
 _PART = 5_000
 """Messages that are derived at once when everything is."""
@@ -71,7 +73,7 @@ class Derivation:
 
     def rebuild(self) -> None:
         """Make everything anew from the facts."""
-        for table in ("pairs", "blames", "ratings", "derivation"):
+        for table in (*DERIVED_TABLES, "derivation"):
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
         said = " UNION ".join(f"SELECT {column} FROM {table}" for table, column in _SAID_ABOUT)  # noqa: S608 - our own names
         rows = self._connection.execute(f"{said} ORDER BY 1").fetchall()
@@ -90,7 +92,10 @@ class Derivation:
             touched |= self._waiting(fresh["answers"].select(["message_id"]))
         since = self._timeline.take(_changes(fresh["policies"])) if "policies" in fresh else None
         if since is not None:
-            rows = self._connection.execute("SELECT DISTINCT message_id FROM blames WHERE answered_at >= ?", [since]).fetchall()
+            rows = self._connection.execute(
+                "SELECT message_id FROM blames WHERE answered_at >= $1 UNION SELECT conversation_id FROM examples WHERE occurred_at >= $1",
+                [since],
+            ).fetchall()
             touched |= {name for (name,) in rows}
         if touched:
             self._derive(sorted(touched))
@@ -112,7 +117,7 @@ class Derivation:
 
     def _derive(self, names: list[str]) -> None:
         rated_before, asked_before = self._keys("ratings", "prompt_key", names), self._keys("pairs", "question_key", names)
-        for table in ("ratings", "blames"):
+        for table in ("ratings", "blames", "held_examples"):
             self._connection.execute(f"DELETE FROM {table} WHERE message_id IN (SELECT unnest($1))", [names])  # noqa: S608 - our own names
         self._connection.execute("DELETE FROM pairs WHERE source <> 'rated' AND message_id IN (SELECT unnest($1))", [names])
         self._connection.execute(_RATINGS, [names])
@@ -125,6 +130,8 @@ class Derivation:
         pairs += self._proposed(answers, proposals) + self._imported(names)
         if blames:
             self._append("blames", blames)
+        if held := self._held(names):
+            self._append("held_examples", held)
         if pairs:
             self._append("pairs", _pair_rows(pairs, [None] * len(pairs)))
         asked = asked_before | {pair.question_key for pair in pairs}
@@ -159,8 +166,30 @@ class Derivation:
         made = []
         for example in evidence.examples(self._connection, names):
             pair = pair_from(example.answer, example.better, self._policy, category=example.category)
-            made.append(pair and replace(pair, held_out=example.held_out))
-        return [pair for pair in made if pair is not None]
+            if pair is not None:
+                made.append(self._grounded(replace(pair, held_out=example.held_out)))
+        return made
+
+    def _grounded(self, pair: Pair) -> Pair:
+        """An imported pair with the policy version that it rests on: the best that was current when it was imported. Held where none says it."""
+        corpus = self._timeline.at(pair.occurred_at)
+        if not self._policy.grounding or not corpus.passages:
+            return pair
+        source = supporting(pair.question, pair.chosen, corpus)
+        if source is None:
+            return replace(pair, held=(*pair.held, "unsupported: no policy that was current when it was imported says this"))
+        return replace(pair, quoted=((source.policy_id, source.version),))
+
+    def _held(self, names: list[str]) -> list[_Row]:
+        """Examples that are not trained on. Nobody can review one: an imported one is mended in its file, a liked answer by a correction."""
+        found = []
+        for single in evidence.singles(self._connection, names):
+            held = reservations(
+                single.question, single.prompt, single.answer, self._policy.quality, liked=single.liked, imported=single.imported
+            )
+            if held:
+                found.append({"event_id": single.event_id, "message_id": single.message_id, "held": list(held)})
+        return found
 
     def _rate(self, keys: set[str]) -> set[str]:
         """Pairs of answers to the very same messages; the questions that are touched by them."""
@@ -178,14 +207,19 @@ class Derivation:
         groups: dict[str, list[Rating]] = {}
         for key, message, user, thumb, event_id, moment in rows:
             groups.setdefault(key, []).append(Rating(message, user, thumb, answers[message].answer, event_id, utc(moment)))
-        made = {key: pair for key, group in groups.items() if (pair := self._rated(group)) is not None}
+        made = {key: pair for key, group in groups.items() if (pair := self._rated(group, answers)) is not None}
         if made:
             self._append("pairs", _pair_rows([*made.values()], [*made]))
         return {question for (question,) in gone} | {pair.question_key for pair in made.values()}
 
-    def _rated(self, group: Sequence[Rating]) -> Pair | None:
+    def _rated(self, group: Sequence[Rating], answers: dict[str, Told]) -> Pair | None:
         found = pair_of_rated(group, self._policy)
-        return found and pair_from(*found, self._policy, category=self._category(found[0]))
+        pair = found and pair_from(*found, self._policy, category=self._category(found[0]))
+        if not found or not pair or pair.held or not self._policy.grounding:
+            return pair
+        corpus = self._timeline.at(answers[pair.message_id].occurred_at)
+        disputed = outvoted(pair.question, pair.chosen, pair.rejected, found[0].given, corpus)
+        return replace(pair, held=(disputed,)) if disputed else pair
 
     def _contradict(self, questions: set[str]) -> None:
         """Find anew which pairs for these questions state different numbers. What a review rejected, or what is held anyway, contradicts nobody."""
@@ -196,7 +230,7 @@ class Derivation:
             "SELECT question_key FROM pairs WHERE question_key IN (SELECT unnest($1)) GROUP BY question_key HAVING count(DISTINCT numbers) > 1)",
             [names],
         ).fetchall()
-        claims = [Claim(pair_id, (key, *map(tuple, quoted[:1])), tuple(numbers)) for pair_id, key, quoted, numbers in rows]
+        claims = [Claim(pair_id, key, tuple(map(tuple, quoted)), tuple(numbers)) for pair_id, key, quoted, numbers in rows]
         for pair_id, rival in contradictions(claims).items():
             self._connection.execute("UPDATE pairs SET rival = ? WHERE pair_id = ?", [rival, pair_id])
 

@@ -31,6 +31,16 @@ _EXAMPLES = """
 SELECT event_id::VARCHAR, conversation_id, operator, messages, rejected, answer, category, split = 'holdout', occurred_at FROM examples
 WHERE rejected IS NOT NULL AND conversation_id IN (SELECT unnest($1))
 """
+# What customers liked, and what files hold without a counterpart. Held-out examples train nothing anyway.
+_SINGLES = """
+SELECT r.event_id::VARCHAR, r.message_id, a.question, a.messages, a.answer, true, false FROM ratings r JOIN (
+    SELECT message_id, question, messages, answer FROM answers WHERE message_id IN (SELECT unnest($1))
+    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
+) a USING (message_id) WHERE r.thumb = 'up'
+UNION ALL
+SELECT event_id::VARCHAR, conversation_id, messages -> -1 ->> 'content', messages, answer, liked, true FROM examples
+WHERE rejected IS NULL AND split = 'train' AND conversation_id IN (SELECT unnest($1))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,20 @@ class Example:
     held_out: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Single:
+    """An answer without a counterpart: a customer liked it, or it stands in an imported file."""
+
+    event_id: str
+    message_id: str
+    """The conversation's id of an imported one."""
+    question: str
+    prompt: str
+    answer: str
+    liked: bool | None
+    imported: bool
+
+
 def answers(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str, Told]:
     """Message id -> its first answer."""
     told = {}
@@ -104,6 +128,11 @@ def examples(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[Ex
         answer = Answer(event_id, name, name, "", question, prompt, rejected, "model", BASE, "", "")
         found.append(Example(answer, Better(event_id, chosen, "import", operator, utc(moment)), category, held_out))
     return found
+
+
+def singles(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[Single]:
+    """What may be trained on without pairs, by message or conversation id; `ratings` must be up to date."""
+    return [Single(*row) for row in connection.execute(_SINGLES, [names]).fetchall()]
 
 
 def utc(moment: datetime) -> datetime:

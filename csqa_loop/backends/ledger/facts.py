@@ -125,7 +125,7 @@ _TABLES: tuple[tuple[type[e.Event], str, Layout], ...] = (
 )
 FACT_TABLES = ("events", *dict.fromkeys(table for _, table, _ in _TABLES))
 """One row an event."""
-DERIVED_TABLES = ("pairs", "blames", "ratings")
+DERIVED_TABLES = ("pairs", "blames", "ratings", "held_examples")
 """Functions of the set of events. `csqa ledger hash` covers both."""
 
 

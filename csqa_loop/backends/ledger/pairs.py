@@ -35,6 +35,12 @@ def pairs_by_id(connection: Connection, pair_ids: Sequence[str]) -> list[Pair]:
     return _pairs(connection, "pair_id IN (SELECT unnest($1))", [list(pair_ids)])
 
 
+def states_of(connection: Connection, pair_ids: Sequence[str]) -> dict[str, str]:
+    """The state of each named pair; "gone" where nothing makes it any more."""
+    query = "SELECT pair_id, state FROM pair_states WHERE pair_id IN (SELECT unnest($1))"
+    return dict.fromkeys(pair_ids, "gone") | dict(connection.execute(query, [list(pair_ids)]).fetchall())
+
+
 def taught_pairs(connection: Connection, champion: str) -> list[Pair]:
     """Pairs that `champion` and the adapters it continues were trained on and that may still be trained on, oldest first."""
     return _pairs(
@@ -52,7 +58,7 @@ def taught_pairs(connection: Connection, champion: str) -> list[Pair]:
 
 def fresh_examples(connection: Connection) -> list[Example]:
     """Rated answers and demonstrations that may be trained on and that no run has claimed, oldest first."""
-    return _examples(connection, "example_id NOT IN (SELECT example_id FROM claimed_examples)")
+    return _examples(connection, "example_id NOT IN (FROM taken)")
 
 
 def examples_by_id(connection: Connection, example_ids: Sequence[str]) -> list[Example]:
@@ -77,7 +83,7 @@ def proposal_candidates(connection: Connection, limit: int, skip: Collection[str
             SELECT message_id, min(occurred_at) AS since FROM blames
             WHERE message_id NOT IN (SELECT message_id FROM pairs) AND message_id NOT IN (SELECT message_id FROM proposals)
                 AND message_id NOT IN (SELECT unnest($1)) AND review_id NOT IN (SELECT review_id FROM review_states WHERE action = 'reject')
-            GROUP BY message_id HAVING bool_and(fault = 'generation' AND NOT corrected)
+            GROUP BY message_id HAVING bool_and(fault = 'generation' AND basis <> 'answer' AND NOT corrected)
         ) b JOIN answers a USING (message_id)
         QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY a.occurred_at, a.event_id) = 1 ORDER BY b.since, message_id
         """,

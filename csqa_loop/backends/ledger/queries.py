@@ -54,12 +54,14 @@ def latest_run(connection: Connection, run_id: str | None = None) -> Run | None:
         [request.run_id, request.attempt],
     ).fetchall()
     latest: dict[str, Any] = {name: decode(e.TrainingEvent.topic, body.encode()) for name, body, _ in rows}
+    # Trainer and loop may both say that an attempt failed, by clocks of their own: what is final stays so.
+    failures = [e.TrainingFailed.model_validate_json(body) for name, body, _ in reversed(rows) if name == "TrainingFailed"]
     return Run(
         request=request,
         last_sign=max(moment for _, _, moment in rows).astimezone(UTC),
         progress=latest.get("TrainingProgress"),
         trained=latest.get("AdapterTrained"),
-        failed=latest.get("TrainingFailed"),
+        failed=max(failures, key=lambda failure: failure.final, default=None),
         evaluated=latest.get("AdapterEvaluated"),
     )
 

@@ -62,7 +62,7 @@ SELECT event_id::VARCHAR AS event_id, message_id, fault, basis, detail, policy_i
 FROM blames WHERE message_id IN (SELECT unnest($1)) ORDER BY reason = 'review', occurred_at, event_id
 """
 _PAIRS = """
-SELECT p.pair_id, p.message_id, p.state, p.source, p.contributor, p.prompt, p.chosen, p.rejected, p.held, p.rival, p.evidence_event_id::VARCHAR AS evidence,
+SELECT p.pair_id, p.message_id, p.state, p.source, p.contributor, p.prompt, p.chosen, p.rejected, p.held, p.too_long, p.rival, p.evidence_event_id::VARCHAR AS evidence,
     r.chosen AS rival_chosen
 FROM pair_states p LEFT JOIN pairs r ON r.pair_id = p.rival WHERE p.message_id IN (SELECT unnest($1)) ORDER BY p.occurred_at, p.pair_id
 """
@@ -116,7 +116,7 @@ def whole_items(connection: Connection, review_ids: Sequence[str]) -> list[Row]:
                 "feedback": comments.get(name, []),
                 "bad_cases": bad_cases.get(name, []),
                 "blame": next(iter(sorted(blames.get(name, []), key=lambda blame: blame["event_id"] != item["event_id"])), None),
-                "pair": own_pair and {key: own_pair[key] for key in ("pair_id", "state", "source", "contributor", "chosen", "rejected", "held")}
+                "pair": own_pair and {key: own_pair[key] for key in ("pair_id", "state", "source", "contributor", "chosen", "rejected", "held", "too_long")}
                 | {"rival": own_pair["rival"] and {"pair_id": own_pair["rival"], "chosen": own_pair["rival_chosen"]}},
                 "history": decided,
                 "made": [

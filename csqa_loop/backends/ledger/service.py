@@ -138,6 +138,10 @@ class LedgerService:
         """The named pairs."""
         return await self.ask(pairs.pairs_by_id, pair_ids)
 
+    async def pair_states(self, pair_ids: Sequence[str]) -> dict[str, str]:
+        """The state of each of them now; "gone" where nothing makes the pair any more."""
+        return await self.ask(pairs.states_of, pair_ids)
+
     async def taught_pairs(self, champion: str) -> list[Pair]:
         """Pairs that this adapter and those it continues were trained on, and that may still be trained on, oldest first."""
         return await self.ask(pairs.taught_pairs, champion)

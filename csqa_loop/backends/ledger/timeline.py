@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from csqa_loop.domain.blame import Corpus, PolicyPassage
 from csqa_loop.domain.chunking import chunk_markdown
+from csqa_loop.domain.corpus import Corpus, PolicyPassage
 from csqa_loop.domain.events import PolicyPublished, PolicyWithdrawn
 from csqa_loop.domain.policies import read_document
 

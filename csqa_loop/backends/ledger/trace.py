@@ -32,7 +32,7 @@ WITH claimed AS (
     SELECT run_id, (body ->> 'passed')::BOOLEAN AS gate_passed, event_id::VARCHAR AS evaluated_event_id FROM training_events
     WHERE type = 'AdapterEvaluated' QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC, occurred_at DESC, event_id DESC) = 1
 )
-FROM claimed LEFT JOIN trained USING (run_id) LEFT JOIN gated USING (run_id) ORDER BY occurred_at, run_id
+SELECT *, run_id IN (FROM failed_runs) AS failed FROM claimed LEFT JOIN trained USING (run_id) LEFT JOIN gated USING (run_id) ORDER BY occurred_at, run_id
 """
 
 
@@ -76,16 +76,21 @@ def _because(connection: Connection, pair: Row, runs: list[Row]) -> list[Row]:
             found.append(_reason("withdrawn", detail, review["event_id"], review["occurred_at"]))
     for change in rows(connection, _POLICY_CHANGES, [pair["pair_id"]]):
         now = f"{change['current']} is current" if change["current"] else "it is withdrawn"
-        detail = f"the prompt quoted {change['policy_id']} in version {change['quoted']}; {now}"
+        known = "its answer was in" if pair["source"] == "import" else "the prompt quoted"
+        detail = f"{known} {change['policy_id']} in version {change['quoted']}; {now}"
         found.append(_reason("policy changed", detail, change["event_id"], change["occurred_at"]))
     if pair["unsettled"]:
         found += [_reason("held", reason) for reason in pair["held"]]
+        if pair["too_long"]:
+            found.append(_reason("held", "too_long: no run can train on it, and no review lets it pass"))
         if pair["rival"]:
             found.append(_reason("held", f"contradiction: {pair['rival']} states other numbers"))
     if pair["held_out"]:
         place = f"{pair['policy_id']}, {pair['section']!r}," if pair["policy_id"] else "this example"
         found.append(_reason("held out", f"{place} only ever evaluates"))
-    found += [_reason("claimed", f"{run['run_id']} trained on it", run["event_id"], run["occurred_at"]) for run in runs]
+    for run in runs:
+        rule, told = ("failed run", "took it and failed") if run["failed"] else ("claimed", "trained on it")
+        found.append(_reason(rule, f"{run['run_id']} {told}", run["event_id"], run["occurred_at"]))
     return found or [_reason("fresh", "nothing is against it and no run has claimed it")]
 
 

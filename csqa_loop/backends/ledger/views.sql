@@ -17,6 +17,20 @@ SELECT unnest(from_json(body -> 'pair_ids', '["VARCHAR"]')) AS pair_id, run_id F
 CREATE OR REPLACE VIEW claimed_examples AS
 SELECT unnest(from_json(body -> 'example_ids', '["VARCHAR"]')) AS example_id, run_id FROM training_events WHERE type = 'TrainingRequested';
 
+-- Runs whose newest attempt failed. While another attempt may follow, no other run is planned.
+CREATE OR REPLACE VIEW failed_runs AS
+SELECT run_id FROM training_events GROUP BY run_id HAVING NOT bool_or(type = 'AdapterEvaluated')
+    AND max(attempt) FILTER (type = 'TrainingFailed') = max(attempt) FILTER (type = 'TrainingRequested');
+
+-- What no other run takes: a failed run gives back what it claimed, but what was in three of them may be why.
+CREATE OR REPLACE VIEW taken AS
+SELECT id FROM (SELECT pair_id AS id, run_id FROM claims UNION ALL FROM claimed_examples) GROUP BY id
+HAVING bool_or(run_id NOT IN (FROM failed_runs)) OR count(DISTINCT run_id) >= 3;
+
+-- What a trainer found too long.
+CREATE OR REPLACE VIEW unfit AS
+SELECT DISTINCT unnest(from_json(body -> 'unfit', '["VARCHAR"]')) AS id FROM training_events WHERE type = 'TrainingFailed';
+
 -- What each adapter was trained on beside its parent: new pairs and repeated ones.
 CREATE OR REPLACE VIEW lessons AS
 SELECT DISTINCT t.body ->> 'adapter' AS adapter, t.body ->> 'parent' AS parent, r.pair_id FROM training_events t JOIN (
@@ -31,25 +45,31 @@ FROM (SELECT unnest(CAST(body -> 'sources' AS JSON[])) AS s FROM training_events
 
 -- `outdated`: a policy that the prompt quoted has another version now, or is withdrawn. A policy never published here says nothing.
 -- `withdrawn`: the review that made the pair was undone, or a review of the pair itself replaced or rejected it.
--- `unsettled`: it waits for a review; `approved` lets it pass.
+-- `unsettled`: it waits for a review; `approved` lets it pass, unless it is `too_long`, by the estimate or by a trainer's count.
 CREATE OR REPLACE VIEW pair_states AS
 WITH outdated AS (
     SELECT DISTINCT q.pair_id FROM (SELECT pair_id, unnest(quoted) AS quote FROM pairs) q
     JOIN current_policies c ON c.policy_id = q.quote[1] WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote[2]
 ), judged AS (
-    SELECT p.*, p.pair_id IN (SELECT pair_id FROM claims) AS claimed, p.pair_id IN (FROM outdated) AS outdated,
+    SELECT p.*, p.pair_id IN (FROM taken) AS claimed, p.pair_id IN (FROM outdated) AS outdated,
         p.evidence_event_id IN (FROM undone_reviews) OR coalesce(r.action IN ('reject', 'correct'), false) AS withdrawn,
-        coalesce(r.action = 'approve', false) AS approved, (len(p.held) > 0 OR p.rival IS NOT NULL) AND NOT approved AS unsettled
+        coalesce(r.action = 'approve', false) AS approved,
+        p.pair_id IN (FROM unfit) OR contains(chr(10) || array_to_string(p.held, chr(10)), chr(10) || 'too_long:') AS too_long
     FROM pairs p LEFT JOIN review_states r ON r.review_id = p.review_id
 )
-SELECT *, CASE
+SELECT *, too_long OR (len(held) > 0 OR rival IS NOT NULL) AND NOT approved AS unsettled, CASE
     WHEN withdrawn THEN 'withdrawn' WHEN outdated THEN 'quarantined' WHEN unsettled THEN 'held' WHEN held_out THEN 'held_out'
     WHEN claimed THEN 'claimed' ELSE 'fresh' END AS state
 FROM judged;
 
+CREATE OR REPLACE VIEW untrainable AS
+SELECT message_id FROM held_examples UNION ALL FROM unfit;
+
 -- Thumbs on what the model wrote that no pair uses, and liked or disliked answers of imported files: for training without pairs.
--- A thumb up on an answer that somebody complained about says nothing; a thumb down only counts where the model is to blame. The share of
--- sections that are held out is `domain.preferences.HOLDOUT_SHARE`.
+-- A thumb up on an answer that somebody complained about says nothing; a thumb down only counts where the model is to blame, and not where the
+-- prompt says what the answer says. What a review rejected teaches nothing, whichever pair or answer it was about, and nor does what is held, nor
+-- a vote on a prompt whose votes made a pair that is held. The share of sections that are held out is
+-- `domain.preferences.HOLDOUT_SHARE`.
 CREATE OR REPLACE VIEW unpaired AS
 WITH told AS (
     SELECT message_id, messages, question, answer, citations, "user" FROM answers
@@ -58,22 +78,27 @@ WITH told AS (
     SELECT DISTINCT message_id FROM (
         SELECT message_id, unnest(from_json(citations, '[{"policy_id": "VARCHAR", "version": "VARCHAR"}]')) AS quote FROM told
     ) q JOIN current_policies c ON c.policy_id = q.quote.policy_id WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote.version
+), turned_down AS (
+    SELECT review_id FROM review_states WHERE action IN ('reject', 'correct')
 ), paired AS (
-    SELECT message_id, evidence_event_id FROM pair_states WHERE NOT withdrawn
+    SELECT message_id, evidence_event_id FROM pair_states WHERE NOT withdrawn OR review_id IN (FROM turned_down)
+), disputed AS (
+    SELECT prompt_key FROM pair_states WHERE source = 'rated' AND (unsettled OR review_id IN (FROM turned_down))
 ), blamed AS (
-    SELECT message_id, bool_and(fault = 'generation') AS generation, any_value(category) AS category FROM blames
+    SELECT message_id, bool_and(fault = 'generation' AND basis <> 'answer') AS generation, any_value(category) AS category FROM blames
     WHERE event_id NOT IN (FROM undone_reviews) GROUP BY message_id
 )
 SELECT r.message_id, t.messages AS prompt, t.answer, r.thumb = 'up' AS liked, r.policy_id, r.section, t.citations -> 0 ->> 'version' AS version,
     b.category, t.question, t."user", r.occurred_at, r.answer_event_id, r.event_id AS evidence_event_id
 FROM ratings r JOIN told t USING (message_id) LEFT JOIN blamed b USING (message_id)
 WHERE r.message_id NOT IN (SELECT message_id FROM paired) AND r.event_id NOT IN (SELECT evidence_event_id FROM paired)
-    AND r.message_id NOT IN (FROM outdated)
+    AND r.prompt_key NOT IN (FROM disputed) AND r.message_id NOT IN (FROM outdated) AND r.message_id NOT IN (FROM untrainable)
+    AND r.message_id NOT IN (SELECT message_id FROM reviews JOIN review_states s USING (review_id) WHERE s.action = 'reject')
     AND CASE r.thumb WHEN 'up' THEN b.message_id IS NULL ELSE coalesce(b.generation, false) END
     AND ('0x' || left(sha256(r.policy_id || chr(10) || r.section), 16))::UBIGINT / 18446744073709551616.0 >= 0.15
 UNION ALL
 SELECT conversation_id, messages, answer, liked, '', '', NULL, category, messages -> -1 ->> 'content', '', occurred_at, event_id, event_id FROM examples
-WHERE liked IS NOT NULL AND rejected IS NULL AND split = 'train';
+WHERE liked IS NOT NULL AND rejected IS NULL AND split = 'train' AND conversation_id NOT IN (FROM untrainable);
 
 -- Rated answers and demonstrations, as far as they may be trained on.
 CREATE OR REPLACE VIEW training_examples AS
@@ -82,7 +107,7 @@ SELECT u.message_id AS example_id, u.question, u.prompt, u.answer, u.liked, u.oc
 FROM unpaired u LEFT JOIN examples e ON e.event_id = u.evidence_event_id
 UNION ALL
 SELECT conversation_id, messages -> -1 ->> 'content', messages, answer, NULL, occurred_at, '', operator, category, conversation_id, event_id, event_id
-FROM examples WHERE liked IS NULL AND rejected IS NULL AND split = 'train';
+FROM examples WHERE liked IS NULL AND rejected IS NULL AND split = 'train' AND conversation_id NOT IN (FROM untrainable);
 
 -- What a person decides or has decided: answers known to be bad, and pairs that wait. `open`: there is no better answer yet (one that was
 -- undone is none), or the pair is held. `decided`: somebody decided and nobody undid it. An item that is neither is left out.
@@ -101,7 +126,8 @@ WITH answered AS (
     FROM complaints GROUP BY review_id, message_id
     UNION ALL
     SELECT p.review_id, 'pair', p.pair_id, p.message_id, coalesce(c.conversation_id, p.message_id), p.occurred_at, p.evidence_event_id, 'held', NULL,
-        array_to_string(list_concat(p.held, CASE WHEN p.rival IS NULL THEN [] ELSE ['contradiction: ' || p.rival || ' states other numbers'] END), '; '),
+        concat_ws('; ', nullif(array_to_string(p.held, '; '), ''), 'contradiction: ' || p.rival || ' states other numbers',
+            CASE WHEN p.pair_id IN (FROM unfit) THEN 'too_long: by the count of a trainer' END),
         p.pair_id, p.policy_id, p.question, p.state = 'held'
     FROM pair_states p LEFT JOIN conversations c USING (message_id)
 )

@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.errors import PermanentError, UnfitError
 from csqa_loop.settings import KTO_MIN_BATCH, TrainingSettings
 
 LN2 = math.log(2)
@@ -56,9 +56,9 @@ def fit_the_length(names: Sequence[str], lengths: Sequence[int], limit: int, win
         what = f"training.max_length = {limit}" if limit < window else f"the model's window of {window} tokens"
         msg = (
             f"{len(too_long)} of {len(lengths)} examples are longer than {what}, {name or 'one'} with {length} tokens; "
-            f"{'raise it, or set it to auto; else ' if limit < window else ''}leave them out, or retrieve fewer chunks"
+            f"{'raise it, or set it to auto; else ' if limit < window else ''}the next run leaves them out; shorten them, or retrieve fewer chunks"
         )
-        raise PermanentError(msg)
+        raise UnfitError(msg, tuple(sorted({name for _, name in too_long if name})))
 
 
 def is_a_number(loss: float, step: int, learning_rate: float) -> None:

@@ -68,6 +68,10 @@ class TrainingFailed(TrainingEvent):
     type: Literal["TrainingFailed"] = "TrainingFailed"
     stage: Literal["starting", "training", "evaluating"]
     reason: str
+    final: bool = False
+    """Whether another attempt at the same examples would be in vain."""
+    unfit: tuple[Id, ...] = ()
+    """Pairs and examples that no run can train on, as they are too long: no later run takes them."""
 
 
 class GateCheck(BaseModel):

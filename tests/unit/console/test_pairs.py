@@ -50,8 +50,8 @@ async def test_pages_hold_every_pair_once(tmp_path: Path) -> None:
 
 async def test_pairs_are_chosen_by_state_source_and_category(tmp_path: Path) -> None:
     async with console(tmp_path, *corrected(1), *corrected(2, section=HELD_OUT), example(1, rejected="Nobody knows.")) as client:
-        states = {state: len((await get(client, f"/pairs?state={state}"))["pairs"]) for state in ("fresh", "held_out", "claimed")}
-        assert states == {"fresh": 2, "held_out": 1, "claimed": 0}
+        states = {state: len((await get(client, f"/pairs?state={state}"))["pairs"]) for state in ("fresh", "held", "held_out", "claimed")}
+        assert states == {"fresh": 1, "held": 1, "held_out": 1, "claimed": 0}  # no policy speaks of oars
         (imported,) = (await get(client, "/pairs?source=import"))["pairs"]
         assert (imported["category"], imported["contributor"]) == ("repairs", "opal")
         assert imported["answer_event_id"] == imported["evidence_event_id"] == str(example(1).event_id)
@@ -236,7 +236,11 @@ async def test_the_report_is_of_the_period_asked_for(tmp_path: Path) -> None:
 
 async def test_the_view_holds_out_what_the_domain_does(tmp_path: Path) -> None:
     sections = [f"Section {number}" for number in range(80)]
-    events = [event for number, name in enumerate(sections) for event in (asked(number, section=name), make.thumb(number, "up"))]
+    events = [
+        event
+        for number, name in enumerate(sections)
+        for event in (asked(number, section=name, answer="As you like."), make.thumb(number, "up"))
+    ]
     async with console(tmp_path, *events) as client:
         rows = (await get(client, "/unpaired"))["unpaired"]
     assert {row["message_id"] for row in rows} == {f"m{number}" for number, name in enumerate(sections) if not held_out("returns", name)}

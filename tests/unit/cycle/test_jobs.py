@@ -123,6 +123,16 @@ async def test_a_failed_child_is_told_with_its_last_words(desk: Desk, code: int,
     assert desk.bus.of_type(AdapterTrained) == []
 
 
+async def test_examples_that_are_too_long_are_named_and_end_the_run(desk: Desk) -> None:
+    await desk.trainer.take(requested())
+    child = await desk.launcher.child(0)
+    child.run.write("unfit.json", b'{"names": ["p-1", "m9"]}')
+    child.fail(1, "2 of 9 examples are longer than the model's window")
+    await desk.trainer.idle()
+    (failed,) = desk.bus.of_type(TrainingFailed)
+    assert (failed.final, failed.unfit) == (True, ("p-1", "m9"))
+
+
 async def test_a_failed_gate_keeps_the_adapter_and_names_the_stage(desk: Desk) -> None:
     await desk.trainer.take(requested())
     (await desk.launcher.child(0)).succeed()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 
 import pytest
 
@@ -57,6 +58,14 @@ async def test_a_judge_that_goes_by_place_decides_nothing() -> None:
     assert check.passed
     assert check.n == 0
     assert "prefers what stands first" in check.detail
+
+
+async def test_a_judge_that_throws_dice_decides_nothing() -> None:
+    dice = random.Random(1)
+    judge = FakeJudge(lambda _: json.dumps({"winner": dice.choice("AB")}))
+    check = await judged_check(judge, findings(60, LONG, SHORT), at_once=2)
+    assert (check.passed, check.n) == (True, 0)
+    assert "one that chooses at random" in check.detail
 
 
 class _Remote(FakeJudge):

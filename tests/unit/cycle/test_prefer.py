@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -122,8 +123,28 @@ async def test_a_judge_that_always_says_tie_proposes_nothing() -> None:
     assert (status["tried"], status["ties"], status["position_bias"]["named"]) == (30, 30, None)
 
 
+async def test_nothing_is_proposed_before_the_judge_has_shown_that_it_reads_and_then_nothing_is_lost() -> None:
+    desk = Desk(cases=[case(number) for number in range(8)], known=False)
+    await desk.beats(1)
+    status = desk.proposer.status()
+    assert (desk.proposals, status["withheld"], status["position_bias"]["trusted"]) == ([], 2, False)
+    await desk.beats(6)
+    status = desk.proposer.status()
+    assert {event.message_id for event in desk.proposals} == {f"m{number}" for number in range(8)}
+    assert (status["tried"], status["withheld"], status["position_bias"]["trusted"]) == (8, 0, True)
+
+
+async def test_a_judge_that_throws_dice_proposes_nothing_from_two_hundred_cases() -> None:
+    dice = random.Random(1)
+    judge = FakeJudge(lambda _: json.dumps({"winner": dice.choice("AB"), "answer": GOOD}))
+    desk = Desk(cases=[case(number) for number in range(200)], judge=judge, known=False)
+    await desk.beats(150)
+    assert desk.proposals == []
+    assert desk.proposer.status()["tried"] >= 200
+
+
 async def test_a_judge_that_always_says_a_proposes_nothing_and_is_named() -> None:
-    desk = Desk(cases=[case(number) for number in range(30)], judge=FakeJudge(lambda _: '{"winner": "A", "answer": ""}'))
+    desk = Desk(known=False, cases=[case(number) for number in range(30)], judge=FakeJudge(lambda _: '{"winner": "A", "answer": ""}'))
     errors = await desk.beats(20)
     assert desk.proposals == []
     assert errors[-1].startswith("the judge prefers what stands first: ")
@@ -131,7 +152,8 @@ async def test_a_judge_that_always_says_a_proposes_nothing_and_is_named() -> Non
 
 
 async def test_a_biased_judge_that_agrees_with_itself_now_and_then_is_not_believed() -> None:
-    desk = Desk(cases=[case(number) for number in range(40)], judge=FakeJudge(lambda _: '{"winner": "A", "answer": ""}'))
+    dull = FakeJudge(lambda _: '{"winner": "A", "answer": ""}')
+    desk = Desk(cases=[case(number) for number in range(40)], judge=dull, known=False)
     await desk.beats(10)
     assert desk.proposer.status()["position_bias"]["named"]
     desk.judge.reply = by_merit(merit)

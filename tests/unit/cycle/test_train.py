@@ -12,6 +12,7 @@ from csqa_loop.domain import events as e
 from csqa_loop.domain.examples import Example
 from csqa_loop.domain.preferences import Pair
 from csqa_loop.domain.replay import ReplayPolicy
+from csqa_loop.domain.rollout import Run
 from csqa_loop.domain.selection import Selection, SelectionPolicy, select
 from csqa_loop.domain.trigger import TriggerPolicy
 from tests import events as make
@@ -114,6 +115,7 @@ async def test_a_continued_adapter_repeats_a_share_of_what_its_line_was_taught(b
     first = runs.files
     runs.files = {}
     again = await plan.retry(request, make.at(11))
+    assert isinstance(again, e.TrainingRequested)
     assert (again.run_id, again.attempt, runs.files) == (request.run_id, 2, first)
 
 
@@ -182,3 +184,54 @@ async def test_pairs_that_wait_too_long_are_a_run(board: Board) -> None:
     request = await plan.claim("base", make.at(61))
     assert request is not None
     assert request.reason.startswith("the oldest fresh pair has waited long enough: 2 pairs")
+
+
+def failure(request: e.TrainingRequested) -> Run:
+    name = {"occurred_at": make.at(50), "run_id": request.run_id, "attempt": request.attempt}
+    return Run(request, make.at(50), failed=e.TrainingFailed(stage="training", reason="out of memory", **name))
+
+
+async def test_what_has_just_failed_is_not_a_run_again_until_something_is_added(board: Board) -> None:
+    board.pairs = [pair(1), pair(2)]
+    plan, _ = planner(board)
+    first = await plan.claim(ADAPTER, make.at(10))
+    assert first is not None
+    last = failure(first)
+    assert await plan.claim(ADAPTER, make.at(60), last) is None
+    board.pairs.append(pair(3))
+    second = await plan.claim(ADAPTER, make.at(60), last)
+    assert second is not None
+    board.pairs.pop()
+    third = await plan.claim(ADAPTER, make.at(90), failure(second))
+    assert third is not None
+    assert (third.data_hash, third.pair_ids) == (first.data_hash, first.pair_ids)
+    assert len({first.run_id, second.run_id, third.run_id}) == 3  # an id that is known already would be no request
+
+
+@pytest.mark.parametrize("state", ["quarantined", "withdrawn", "held", "gone"])
+@pytest.mark.parametrize("name", ["p-2", "p-20"])
+async def test_a_run_ends_when_a_pair_that_it_pins_may_not_be_trained_on_any_more(board: Board, name: str, state: str) -> None:
+    board.pairs, board.taught = [pair(n) for n in range(1, 8)], [pair(20), pair(21)]
+    plan, runs = planner(board)
+    request = await plan.claim(ADAPTER, make.at(10))
+    assert request is not None
+    assert name in (*request.pair_ids, *request.replay_pair_ids)
+    board.states = {name: state}
+    runs.files = {}
+    ended = await plan.retry(request, make.at(11))
+    assert isinstance(ended, e.TrainingFailed)
+    assert (ended.run_id, ended.attempt, ended.final, ended.unfit) == (request.run_id, 1, True, ())
+    assert ended.reason.startswith(f"1 of its examples may not be trained on any more, {name} for one, which is {state}")
+    assert runs.files == {}
+
+
+async def test_a_run_ends_when_a_rated_answer_that_it_pins_is_gone(board: Board) -> None:
+    board.examples = [example(n, liked=bool(n % 2)) for n in range(8)]
+    plan, _ = planner(board, method="kto", min_rated=4)
+    request = await plan.claim("base", make.at(10))
+    assert request is not None
+    assert isinstance(await plan.retry(request, make.at(11)), e.TrainingRequested)
+    board.examples.pop(3)
+    ended = await plan.retry(request, make.at(12))
+    assert isinstance(ended, e.TrainingFailed)
+    assert "m3 for one" in ended.reason

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csqa_loop.demo.sabotage import wrong_correction
-from csqa_loop.domain.blame import Case, Corpus, Fault, PolicyPassage, blame
+from csqa_loop.domain.blame import Case, Fault, blame
 from csqa_loop.domain.chunking import chunk_markdown
+from csqa_loop.domain.corpus import Corpus, PolicyPassage
 from csqa_loop.domain.events import ChatMessage
 from csqa_loop.domain.policies import policy_version
 from csqa_loop.domain.prompt import build_messages

@@ -1,6 +1,7 @@
 """What a judge is asked, and what its replies are worth."""
 
 import json
+import random
 from itertools import product
 
 import pytest
@@ -166,6 +167,37 @@ def test_a_judge_that_reads_is_not_named():
     assert _after(*[("tie", "tie")] * 50).named is None
     assert _after(*[("tie", "tie")] * 50).changed == 0
     assert PositionBias().changed is None
+
+
+def test_a_judge_is_trusted_when_chance_would_hardly_agree_as_often():
+    assert _after(*[("A", "B")] * 13).trusted is False
+    assert _after(*[("A", "B")] * 14).trusted is True
+    assert _after(*[("A", "B")] * 13, *[("A", "A")] * 7).trusted is False
+    assert _after(*[("A", "B")] * 70, *[("A", "A"), ("B", "B")] * 15).trusted is True
+    assert PositionBias().by_chance == _after(*[("tie", "tie")] * 50).by_chance == 1.0
+    assert _after(("A", "B"), ("A", "A")).by_chance == pytest.approx(0.75)
+
+
+def test_a_comparison_that_is_asked_again_counts_once():
+    bias = PositionBias()
+    for _ in range(30):
+        bias = bias.after("A", "B", of="m1: x or y")
+    assert (bias.outcomes, bias.trusted) == (("agreed",), False)
+    assert bias.after("A", "A", of="m1: x or y").outcomes == ("first",)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_judge_that_throws_dice_is_never_trusted_over_two_hundred_cases(seed: int):
+    dice, bias = random.Random(seed), PositionBias()
+    for _ in range(600):
+        bias = bias.after(dice.choice(["A", "B"]), dice.choice(["A", "B"]))
+        assert not bias.trusted
+
+
+def test_a_series_of_dice_is_doubted_at_its_end():
+    assert "no more than one that chooses at random would" in (_after(*[("A", "B")] * 13, *[("A", "A")] * 12).doubted or "")
+    assert _after(*[("A", "B")] * 5, *[("A", "A")] * 4).doubted is None  # too few to tell
+    assert _after(*[("A", "B")] * 20, *[("A", "A")] * 5).doubted is None
 
 
 def test_a_judge_that_was_replaced_is_soon_known_for_what_it_is():

@@ -43,7 +43,7 @@ def caught(selection: Selection, reason: LeftOutReason) -> int:
 
 
 def claims(pairs: list[Pair]) -> list[Claim]:
-    return [Claim(each.pair_id, (each.question_key, each.quoted[:1]), each.numbers) for each in pairs]
+    return [Claim(each.pair_id, each.question_key, each.quoted, each.numbers) for each in pairs]
 
 
 HONEST = [pair(number) for number in range(100)]
@@ -124,6 +124,15 @@ def test_two_answers_that_disagree_on_a_number_are_caught_as_a_contradiction():
     found = contradictions(claims([right, wrong, third]))
     assert set(found) == {right.pair_id, wrong.pair_id, third.pair_id}
     assert contradictions(claims([right, third])) == {}
+
+
+def test_a_pair_whose_source_nobody_knows_contradicts_any_other_and_one_of_another_version_none():
+    question = "How long may I return boots?"
+    known, other = pair(1, question=question, chosen="You have 45 days."), pair(2, question=question, chosen="You have 90 days.")
+    assert set(contradictions(claims([known, replace(other, quoted=())]))) == {known.pair_id, other.pair_id}
+    assert contradictions(claims([known, replace(other, quoted=(("returns", "another version"),))])) == {}
+    beside = replace(other, quoted=(("shipping", "0123456789ab"), *known.quoted))
+    assert set(contradictions(claims([known, beside]))) == {known.pair_id, other.pair_id}
 
 
 def test_honest_pairs_pass_every_defence():

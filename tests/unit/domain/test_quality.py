@@ -112,6 +112,14 @@ def test_tokens_are_estimated_generously():
     assert tokens_in("abc") == 1
     assert tokens_in("abcd") == 2
     assert tokens_in("四十五天") == 4
+    assert tokens_in("45 days") == 4  # digit by digit
+    thai = "".join(chr(0x0E01 + number * 7 % 0x3A) for number in range(5000))
+    assert tokens_in(thai) >= 9177  # as many as a byte-level tokenizer of a small model makes of such letters
+    assert tokens_in("You may return boots within 45 days if the soles are clean, else within 14. " * 50) < 1600  # really about 1000
+
+
+def test_a_rejected_answer_counts_as_much_as_the_chosen_one():
+    assert findings("How?", "", "Yes.", "y" * 400, QualityPolicy(max_tokens=100)) == ("too_long: about 134 tokens, the limit is 100",)
 
 
 def test_long_blanks_cost_no_more_than_other_text():

@@ -82,6 +82,10 @@ def test_a_failed_run_is_tried_again_then_given_up():
     assert (cleared.champion, cleared.candidate) == (OLD, None)
 
 
+def test_a_failure_that_is_final_is_not_tried_again():
+    assert step(deployed(), replace(RUN, failed=FAILED.model_copy(update={"final": True})), max_attempts=3) == LookForWork()
+
+
 def test_the_gate_opens_an_experiment_or_clears_the_candidate():
     assert step(deployed(candidate=NEW), replace(RUN, trained=TRAINED, evaluated=PASSED)) == OpenExperiment("r-1", OLD, NEW)
     cleared = step(deployed(candidate=NEW), replace(RUN, trained=TRAINED, evaluated=REFUSED))

@@ -97,6 +97,22 @@ def test_a_pair_that_names_nobody_is_bounded_by_its_contributor_alone():
     assert [each.contributor for each in half.taken] == ["operator", "a"]
 
 
+def test_a_reviewer_who_floods_is_at_most_half_of_a_set_unless_there_is_no_other():
+    flood = [pair(number, contributor="mallory") for number in range(60)]
+    assert len(select(flood, (), POLICY).taken) == 60
+    honest = [pair(number, contributor="ann" if number % 2 else "bob") for number in range(100, 120)]
+    taken = select([*flood, *honest], (), POLICY).taken
+    assert Counter(each.contributor for each in taken) == {"mallory": 20, "ann": 10, "bob": 10}
+    assert len(select([*flood, honest[0]], (), SelectionPolicy(max_pairs=100, contributor_share=1)).taken) == 61
+
+
+def test_what_customers_voted_for_and_what_a_file_held_is_no_reviewers_word():
+    said = [replace(pair(number, contributor="customers"), source="rated") for number in range(20)]
+    shown = [replace(pair(number, contributor="ops"), source="import") for number in range(20, 40)]
+    reviewed = [pair(number, contributor=f"agent {number % 2}") for number in range(40, 44)]
+    assert len(select([*said, *shown, *reviewed], (), POLICY).taken) == 44
+
+
 _OFFERS = st.lists(
     st.builds(
         lambda number, user, contributor, minutes, subject: pair(number, f"u-{user}", f"c-{contributor}", minutes, SUBJECTS[subject]),
@@ -134,7 +150,8 @@ def test_no_cap_is_exceeded(pairs: list[Pair], policy: SelectionPolicy, held_out
     taken = select(pairs, protected, policy).taken
     assert len(taken) <= policy.max_pairs
     assert all(count <= max(1, policy.user_share * len(taken)) for count in Counter(each.user for each in taken).values())
-    assert all(count <= max(1, policy.contributor_share * len(taken)) for count in Counter(each.contributor for each in taken).values())
+    reviewers = Counter(each.reviewer for each in taken)
+    assert len(reviewers) == 1 or all(count <= max(1, policy.contributor_share * len(taken)) for count in reviewers.values())
     days = Counter((each.user, each.occurred_at.date()) for each in taken)
     assert all(count <= policy.user_per_day for count in days.values())
     assert all(
@@ -149,7 +166,7 @@ def test_no_cap_is_exceeded(pairs: list[Pair], policy: SelectionPolicy, held_out
 def test_no_larger_set_would_keep_the_share(pairs: list[Pair], share: float):
     """Counted by hand: of every size, the pairs that all users together may give to a set of that size."""
     distinct = list({each.question: each for each in pairs}.values())
-    taken = select(distinct, (), SelectionPolicy(max_pairs=1000, user_share=share, user_per_day=1000)).taken
+    taken = select(distinct, (), SelectionPolicy(max_pairs=1000, user_share=share, user_per_day=1000, contributor_share=1)).taken
     counts = Counter(each.user for each in distinct)
     possible = [size for size in range(len(distinct) + 1) if sum(min(n, max(1, int(share * size + 1e-9))) for n in counts.values()) >= size]
     assert len(taken) == max(possible)

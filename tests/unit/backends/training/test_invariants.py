@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from csqa_loop.backends.training import base as bases
 from csqa_loop.backends.training import dpo, examples, lora
 from csqa_loop.backends.training.watch import Watch
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.errors import PermanentError, UnfitError
 from tests import tiny_model
 from tests.tiny_model import asked
 
@@ -88,8 +88,11 @@ def test_a_collapse_is_judged_over_some_steps() -> None:
 
 def test_an_example_that_is_too_long(train, tmp_path: Path) -> None:
     long = examples.Preference(asked("14 " * 40), "yes .", "no .", name="p-long")
-    with pytest.raises(PermanentError, match=r"1 of 2 examples are longer than training.max_length = 32, p-long with 49 tokens; raise it"):
+    with pytest.raises(
+        UnfitError, match=r"1 of 2 examples are longer than training.max_length = 32, p-long with 49 tokens; raise it"
+    ) as unfit:
         train(tmp_path / "never", pairs=[long, examples.Preference(asked("?"), "yes .", "no .")], changes={"max_length": 32})
+    assert unfit.value.names == ("p-long",)
     assert train(tmp_path / "fits", pairs=[long]).chosen["max_length"] == 64
     longer = examples.Preference(asked("14 " * 70), "yes .", "no .", name="p-longer")
     with pytest.raises(PermanentError, match="longer than the model's window of 64 tokens, p-longer"):
