@@ -61,6 +61,7 @@ def latest_run(connection: Connection, run_id: str | None = None) -> Run | None:
         trained=latest.get("AdapterTrained"),
         failed=latest.get("TrainingFailed"),
         evaluated=latest.get("AdapterEvaluated"),
+        unservable=latest.get("AdapterUnservable"),
     )
 
 
