@@ -152,7 +152,11 @@ class VllmServer:
         if response.status_code != httpx.codes.OK:
             msg = f"model server {replica} answers nothing with {adapter}: {response.status_code}: {detail_of(response.content)}"
             raise PermanentError(msg)
-        return _generation(adapter, orjson.loads(response.content))
+        try:
+            return _generation(adapter, orjson.loads(response.content))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            msg = f"model server {replica} answers with {adapter} what is no completion: {detail_of(response.content)}"
+            raise PermanentError(msg) from error
 
     @property
     def live(self) -> tuple[str, ...]:

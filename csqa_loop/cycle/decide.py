@@ -10,6 +10,7 @@ from csqa_loop.cycle.experiment import Examiner, opened
 from csqa_loop.cycle.ports import Bus, LedgerReader
 from csqa_loop.cycle.promote import Reconciler, deployment_after
 from csqa_loop.cycle.train import RunPlanner
+from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import (
     AdapterUnservable,
     DeploymentChanged,
@@ -169,7 +170,11 @@ class Decider:
 
     async def _ended(self, step: EndExperiment, as_of: datetime, now: datetime) -> VerdictReached:
         # Whatever this look would have decided: a person has decided, and the record shows the numbers of that moment.
-        await self._examiner.look(step.experiment, as_of=as_of, now=now)
+        try:
+            await self._examiner.look(step.experiment, as_of=as_of, now=now)
+        except PermanentError as error:
+            # Numbers that cannot be had hold up nobody who wants the experiment to end.
+            _log.warning("experiment %s ends without the numbers of this moment: %s", step.experiment.opened.experiment_id, error)
         *_, estimates = self._examiner.seen(step.experiment)
         name = step.experiment.opened.experiment_id
         return VerdictReached(

@@ -47,6 +47,7 @@ class Reconciler:
 
     def __init__(self, server: ModelServer) -> None:
         self._server = server
+        self._revision = 0
         self._wanted: frozenset[str] = frozenset()
         self._now = datetime.min.replace(tzinfo=UTC)
         self._passes: dict[str, tuple[asyncio.Task[None], float]] = {}
@@ -56,6 +57,7 @@ class Reconciler:
         self._answering: set[tuple[str, str]] = set()
         """(replica, adapter) that answered a probe since the adapter was loaded there."""
         self._troubles: dict[tuple[str, str], Trouble] = {}
+        self._gained = asyncio.Event()
 
     @property
     def resident(self) -> dict[str, frozenset[str]]:
@@ -67,10 +69,14 @@ class Reconciler:
         """What replicas that answer cannot serve although the deployment needs it."""
         return [self._troubles[key] for key in sorted(self._troubles)]
 
-    async def reconcile(self, deployment: DeploymentChanged, now: datetime) -> None:
-        """Begin a pass and wait for it, though not for replicas that take their time."""
+    async def gained(self) -> None:
+        """Return once a replica has come to serve an adapter since the last `begin`: what waits for it may be decided."""
+        await self._gained.wait()
+
+    async def reconcile(self, deployment: DeploymentChanged, now: datetime, *, patience: float = _PATIENCE_SECONDS) -> None:
+        """Begin a pass and wait for it, though not for replicas that take longer than `patience` (seconds)."""
         self.begin(deployment, now)
-        await self.settle()
+        await self.settle(patience)
 
     def begin(self, deployment: DeploymentChanged, now: datetime) -> None:
         """Start a pass on every replica that has none under way; nobody waits for it here.
@@ -79,7 +85,10 @@ class Reconciler:
             Exception: what nobody foresaw in an earlier pass.
         """
         self._collect()
-        self._wanted, self._now = resident_adapters(deployment, now), now
+        self._gained.clear()
+        if deployment.revision >= self._revision:  # the console may ask with what was in force a moment ago
+            self._revision, self._wanted = deployment.revision, resident_adapters(deployment, now)
+        self._now = now
         for key in [key for key in self._troubles if key[1] not in self._wanted]:
             del self._troubles[key]
         live = self._server.live
@@ -90,16 +99,16 @@ class Reconciler:
                 task = asyncio.create_task(self._pass(replica), name=f"reconcile {replica}")
                 self._passes[replica] = task, asyncio.get_running_loop().time()
 
-    async def settle(self) -> None:
-        """Wait until the passes under way have ended, or for as long as a replica that is well needs for one.
+    async def settle(self, patience: float = _PATIENCE_SECONDS) -> None:
+        """Wait until the passes under way have ended, but for none that has taken `patience` (seconds).
 
         Raises:
             Exception: as `begin`.
         """
         now = asyncio.get_running_loop().time()
-        young = {task: began for task, began in self._passes.values() if now - began < _PATIENCE_SECONDS}
+        young = {task: began for task, began in self._passes.values() if now - began < patience}
         if young:
-            await asyncio.wait(young, timeout=max(young.values()) + _PATIENCE_SECONDS - now)
+            await asyncio.wait(young, timeout=max(young.values()) + patience - now)
         self._collect()
 
     def _collect(self) -> None:
@@ -179,6 +188,7 @@ class Reconciler:
             return
         if said.text.strip() and all(map(math.isfinite, said.logprobs)):
             self._answering.add((replica, adapter))
+            self._gained.set()
             self._troubles.pop((replica, adapter), None)
         else:
             self._note(replica, adapter, f"answered a probe with {said.text!r}")
