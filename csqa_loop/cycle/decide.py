@@ -10,7 +10,7 @@ from csqa_loop.cycle.experiment import Examiner, opened
 from csqa_loop.cycle.ports import Bus, LedgerReader
 from csqa_loop.cycle.promote import Reconciler, deployment_after
 from csqa_loop.cycle.train import RunPlanner
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.errors import PermanentError, TransientError
 from csqa_loop.domain.events import (
     AdapterUnservable,
     DeploymentChanged,
@@ -118,7 +118,11 @@ class Decider:
         if isinstance(step, Deploy) and step.order is None and deployment and step.candidate != deployment.candidate:
             asked.append(step.candidate)
         for adapter in filter(None, asked):
-            if fault := await asyncio.to_thread(self._folders.fault, adapter):
+            try:
+                fault = await asyncio.to_thread(self._folders.fault, adapter)
+            except TransientError as error:
+                return Obstacle(adapter, str(error))
+            if fault:
                 return Obstacle(adapter, fault, final=True)
         if gains is None:
             return None

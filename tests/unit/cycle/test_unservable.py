@@ -8,7 +8,7 @@ import pytest
 
 from csqa_loop.cycle.decide import Decider
 from csqa_loop.domain import events as e
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.errors import PermanentError, TransientError
 from csqa_loop.domain.rollout import in_flight
 from tests import events as make
 from tests.fakes.board import ADAPTER, CONTRACT, Board, SoundFolders, act, build, gated, kinds
@@ -210,6 +210,20 @@ async def test_an_experiment_whose_share_waits_promotes_nobody_and_ends_in_time(
     assert isinstance(verdict, e.VerdictReached)
     assert verdict.verdict == "INCONCLUSIVE"
     assert "max_seconds" in verdict.stopped_by
+    assert deployed(board).challenger is None
+
+
+async def test_harm_is_judged_while_the_disk_does_not_tell_of_the_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
+    decider, board, bus = await ramped(Refusing(replicas=(ONE, TWO)))
+
+    def broken(self: SoundFolders, name: str) -> str:
+        raise TransientError("stale file handle")
+
+    monkeypatch.setattr(SoundFolders, "fault", broken)
+    await beats(decider, board, 3)
+    assert "VerdictReached" not in kinds(bus)
+    board.users, board.rates = 600, (0.1, 0.8)
+    await decider.beat()
     assert deployed(board).challenger is None
 
 
