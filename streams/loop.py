@@ -32,7 +32,7 @@ from streams.serving import serve as serve_http
 _log = logging.getLogger(__name__)
 GROUP = "csqa-loop"
 R = TypeVar("R")
-_BEAT_SECONDS = 1.0
+_BEAT_SECONDS = 0.5
 _STOP_SECONDS = 10.0
 _SHORTEST_BEAT_SECONDS = 0.5
 _GARBAGE_THRESHOLD = 500_000
