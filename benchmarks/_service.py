@@ -20,6 +20,7 @@ import httpx
 from _bench import OPERATOR_KEY, child, console, free_port
 
 from csqa_loop.backends.local.base_model import prepare
+from csqa_loop.backends.local.vllm import vllm_command, vllm_environment, vllm_python
 from csqa_loop.bootstrap import build_bus
 from csqa_loop.cycle.adapters import install
 from csqa_loop.domain import events as e
@@ -54,6 +55,7 @@ class Machine:
     """The first one is that of `csqa up`."""
     adapters: tuple[str, str]
     """Both answer like the base. The gate has refused them, so that nothing happens to them but what operators order."""
+    settings: Settings
 
     def order(self, action: str, *, target: str = "") -> dict[str, Any]:
         """The recorded event, as soon as the loop has acknowledged it."""
@@ -83,13 +85,19 @@ class Machine:
 
 
 @contextmanager
-def machine(*, gateways: int = 1) -> Iterator[Machine]:
-    """All processes while the block runs; broker, ledger and adapters are the block's own, the converted base model is the one in `var`."""
+def machine(*, gateways: int = 1, model_servers: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> Iterator[Machine]:
+    """All processes while the block runs; broker, ledger and adapters are the block's own, the converted base model is the one in `var`.
+
+    Args:
+        gateways: how many.
+        model_servers: URLs of those that run already; none: `csqa up` starts a vLLM.
+        variables: more settings, as CSQA_ variables.
+    """
     with tempfile.TemporaryDirectory(prefix="csqa-bench-machine-") as folder, ExitStack() as stack:
-        settings = _settings(Path(folder) / "var")
+        settings = _settings(Path(folder) / "var", ",".join(model_servers) or os.environ.get("CSQA_TEST_VLLM", ""))
         adapters = _placebos(settings, prepare(settings))
         stack.enter_context(_telling(settings.var / "logs"))
-        environment = _environment(settings)
+        environment = _environment(settings) | dict(variables or {})
         stack.enter_context(child((*_CSQA, "up"), Path(folder) / "up.log", environment, stop_seconds=_STOP_SECONDS))
         urls = [settings.gateway_url]
         for number in range(1, gateways):
@@ -108,7 +116,7 @@ def machine(*, gateways: int = 1) -> Iterator[Machine]:
         served = tuple(stack.enter_context(httpx.Client(base_url=url, timeout=10, trust_env=False)) for url in urls)
         for gateway in served:
             until(partial(_get, gateway, "/ready"), f"the gateway at {gateway.base_url}", seconds=_READY_SECONDS)
-        yield Machine(operator, served, adapters)
+        yield Machine(operator, served, adapters, settings)
 
 
 def revision_of(gateway: httpx.Client) -> int:
@@ -130,14 +138,40 @@ def until(found: Callable[[], T], what: str, *, seconds: float = 120.0, poll: fl
     return it
 
 
-def _settings(var: Path) -> Settings:
+@contextmanager
+def vllm() -> Iterator[str]:
+    """The URL of the vLLM that CSQA_TEST_VLLM names, or of one that runs while the block does."""
+    if named := os.environ.get("CSQA_TEST_VLLM"):
+        yield named.rstrip("/")
+        return
+    python = os.environ.get("CSQA_MODEL_SERVER__PYTHON", "")
+    settings = Settings(model_server=ModelServerSettings(embedded_port=free_port(), python=python))
+    prepare(settings)
+    url = f"http://127.0.0.1:{settings.model_server.embedded_port}"
+    command, environment = vllm_command(settings, vllm_python(settings)), vllm_environment(settings, os.environ)
+    with (
+        tempfile.TemporaryDirectory(prefix="csqa-bench-vllm-") as folder,
+        child(command, Path(folder) / "vllm.log", environment, stop_seconds=_STOP_SECONDS) as process,
+        httpx.Client(base_url=url, trust_env=False) as client,
+    ):
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                raise RuntimeError(f"vLLM ended with exit code {process.returncode}")
+            return _get(client, "/v1/models") is not None
+
+        until(answers, "an answer of vLLM", seconds=_READY_SECONDS)
+        yield url
+
+
+def _settings(var: Path, model_servers: str) -> Settings:
     var.mkdir()
     (var / "models").symlink_to(Settings().models.resolve(), target_is_directory=True)
     return Settings(
         var=var,
         kafka=KafkaSettings(embedded_port=free_port()),
         model_server=ModelServerSettings(
-            urls=os.environ.get("CSQA_TEST_VLLM", ""),
+            urls=model_servers,
             embedded_port=free_port(),
             python=os.environ.get("CSQA_MODEL_SERVER__PYTHON", ""),
         ),

@@ -179,6 +179,7 @@ class LoopParts:
         await self.bus.stop()
         if self.judge:
             await self.judge.stop()
+        await self.reconciler.close()
         await self.model_server.stop()
         await self.ledger.close()
 
@@ -190,6 +191,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.backends.ledger.publisher import AnalyticsPublisher
     from csqa_loop.backends.ledger.service import LedgerService
     from csqa_loop.backends.local.base_model import base_model_path
+    from csqa_loop.cycle.adapters import AdapterFolders
     from csqa_loop.cycle.contest import Contest
     from csqa_loop.cycle.decide import Decider
     from csqa_loop.cycle.experiment import Examiner, contract_of
@@ -223,6 +225,8 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         planner,
         examiner,
         reconciler,
+        AdapterFolders(settings.adapters),
+        resident_within=timedelta(seconds=settings.model_server.resident_within_seconds),
         contract=contract_of(settings.experiment),
         progress_timeout=timedelta(seconds=trigger.progress_timeout_seconds),
         max_attempts=trigger.max_attempts,

@@ -33,7 +33,7 @@ from streams.sorting import Sorter
 _log = logging.getLogger(__name__)
 GROUP = "csqa-loop"
 R = TypeVar("R")
-_BEAT_SECONDS = 1.0
+_BEAT_SECONDS = 0.5
 _STOP_SECONDS = 10.0
 _SHORTEST_BEAT_SECONDS = 0.5
 _GARBAGE_THRESHOLD = 500_000
@@ -153,7 +153,7 @@ class LoopStream:
         seen = 0
         while True:
             # What came while the last beat was at work, or slept, is no reason to wait.
-            await self.parts.ledger.next_batch(seen, _BEAT_SECONDS)
+            await first_of(self.parts.ledger.next_batch(seen, _BEAT_SECONDS), self.parts.reconciler.gained())
             seen = self.parts.ledger.batches
             if not self.intake.caught_up or self._recorder.trouble:
                 self._phase = "reading"
@@ -191,6 +191,17 @@ class LoopStream:
         """For people and supervisors. A standby is healthy."""
         trouble = self._recorder.trouble or self._trouble
         return {"ok": self._recorder.trouble is None, "phase": self._phase, "caught_up": self.intake.caught_up, "trouble": trouble}
+
+
+async def first_of(*waits: Coroutine[Any, Any, None]) -> None:
+    """Return as soon as one of them has; the others end."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _quietly(stopping: Coroutine[Any, Any, None]) -> None:

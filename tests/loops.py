@@ -18,9 +18,11 @@ from csqa_loop.domain.wire import decode
 from csqa_loop.settings import ExperimentSettings, KafkaSettings, MetricSettings, PreferenceSettings, Settings, TriggerSettings
 from streams.loop import LoopStream
 from tests import events as make
+from tests.adapter_folders import adapter_in
 from tests.fakes.model_server import FakeModelServer
 
-ADAPTER = "a-0123456789abcdef"
+ADAPTER = "a-baaec1c75c4737e9"
+"""The name of what `finish_training` makes."""
 PATIENCE = 60.0
 TRAINABLE = next(name for name in map(str, range(100)) if not held_out("returns", name))
 
@@ -99,6 +101,8 @@ async def feed_pairs(settings: Settings, first: int, number: int) -> None:
 
 
 async def finish_training(settings: Settings, run_id: str, attempt: int = 1, *, passed: bool = True, adapter: str = ADAPTER) -> None:
+    if not (settings.adapters / adapter).exists():
+        assert adapter_in(settings.adapters, b"tensors") == adapter
     moment = e.now()
     trained = e.AdapterTrained(
         event_id=e.derived_id(run_id, "AdapterTrained", attempt), occurred_at=moment, run_id=run_id, attempt=attempt, adapter=adapter, parent="base",

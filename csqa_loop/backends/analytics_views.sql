@@ -74,10 +74,12 @@ asked AS (SELECT run_id, attempt, occurred_at, body FROM said WHERE type = 'Trai
 trained AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'AdapterTrained' GROUP BY run_id),
 failed AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'TrainingFailed' GROUP BY run_id),
 gated AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'AdapterEvaluated' GROUP BY run_id),
+given_up AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'AdapterUnservable' GROUP BY run_id),
 progress AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'TrainingProgress' GROUP BY run_id),
 ended AS (SELECT run_id, max(occurred_at) AS last_event_at FROM said GROUP BY run_id)
 SELECT asked.run_id, asked.attempt AS attempts, started.requested_at, ended.last_event_at,
-    CASE WHEN gated.body IS NOT NULL THEN CASE WHEN (gated.body ->> 'passed') = 'true' THEN 'passed' ELSE 'refused' END
+    CASE WHEN given_up.body IS NOT NULL THEN 'unservable'
+        WHEN gated.body IS NOT NULL THEN CASE WHEN (gated.body ->> 'passed') = 'true' THEN 'passed' ELSE 'refused' END
         WHEN failed.body IS NOT NULL THEN 'failed' WHEN trained.body IS NOT NULL THEN 'trained'
         WHEN progress.body IS NOT NULL THEN 'training' ELSE 'requested' END AS state,
     asked.body ->> 'reason' AS cause, asked.body ->> 'champion' AS champion, json_array_length(asked.body, 'pair_ids')::BIGINT AS pairs,
@@ -86,9 +88,9 @@ SELECT asked.run_id, asked.attempt AS attempts, started.requested_at, ended.last
     coalesce(json_array_length(asked.body, 'example_ids'), 0)::BIGINT AS examples, trained.body ->> 'adapter' AS adapter,
     (trained.body ->> 'seconds')::DOUBLE AS train_seconds, (trained.body ->> 'first_loss')::DOUBLE AS first_loss,
     (progress.body ->> 'loss')::DOUBLE AS last_loss, (gated.body ->> 'passed')::BOOLEAN AS gate_passed, gated.body -> 'checks' AS gate_checks,
-    failed.body ->> 'stage' AS failed_stage, failed.body ->> 'reason' AS failure, asked.body ->> 'data_hash' AS data_hash
+    failed.body ->> 'stage' AS failed_stage, coalesce(failed.body, given_up.body) ->> 'reason' AS failure, asked.body ->> 'data_hash' AS data_hash
 FROM asked JOIN started USING (run_id) JOIN ended USING (run_id) LEFT JOIN trained USING (run_id) LEFT JOIN failed USING (run_id)
-    LEFT JOIN gated USING (run_id) LEFT JOIN progress USING (run_id);
+    LEFT JOIN gated USING (run_id) LEFT JOIN given_up USING (run_id) LEFT JOIN progress USING (run_id);
 
 -- The last look at an open experiment comes from the loop; a finished one speaks through its verdict alone.
 CREATE VIEW experiment_results AS

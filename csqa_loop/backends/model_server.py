@@ -152,12 +152,26 @@ class VllmServer:
         if response.status_code != httpx.codes.OK:
             msg = f"model server {replica} answers nothing with {adapter}: {response.status_code}: {detail_of(response.content)}"
             raise PermanentError(msg)
-        return _generation(adapter, orjson.loads(response.content))
+        try:
+            return _generation(adapter, orjson.loads(response.content))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            msg = f"model server {replica} answers with {adapter} what is no completion: {detail_of(response.content)}"
+            raise PermanentError(msg) from error
+
+    @property
+    def live(self) -> tuple[str, ...]:
+        """See `ports.ModelServer.live`."""
+        return tuple(replica.url for replica in self._replicas if replica.up)
+
+    async def serves(self, replica: str) -> frozenset[str] | None:
+        """See `ports.ModelServer.serves`."""
+        return await self._named(replica).models()
 
     async def resident(self) -> dict[str, frozenset[str]]:
         """See `ports.ModelServer.resident`."""
-        answers = await asyncio.gather(*(replica.models() for replica in self._replicas))
-        return {replica.url: names for replica, names in zip(self._replicas, answers, strict=True) if names is not None}
+        live = self.live
+        answers = await asyncio.gather(*map(self.serves, live))
+        return {replica: names for replica, names in zip(live, answers, strict=True) if names is not None}
 
     async def load(self, replica: str, adapter: str) -> None:
         """See `ports.ModelServer.load`. The replica reads the folder itself: it must see the same path."""
@@ -190,8 +204,9 @@ class VllmServer:
     async def _admin(self, url: str, path: str, body: bytes) -> httpx.Response:
         replica = self._named(url)
         try:
-            response = await self._client.post(replica.url + path, content=body, headers={"Content-Type": "application/json"})
-        except httpx.HTTPError as error:
+            async with replica.bound(_ADMIN_SECONDS):
+                response = await self._client.post(replica.url + path, content=body, headers={"Content-Type": "application/json"})
+        except (httpx.HTTPError, TimeoutError) as error:
             msg = f"model server {url} does not answer {path}: {error!r}"
             raise TransientError(msg) from error
         if response.status_code in {429, 502, 503, 504}:

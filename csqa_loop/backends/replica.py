@@ -65,9 +65,10 @@ class Replica:
     async def models(self) -> frozenset[str] | None:
         """Names it can serve; None where it does not answer."""
         try:
-            response = await self._client.get(f"{self.url}/v1/models", timeout=_LIST_SECONDS)
+            async with self.bound(_LIST_SECONDS):
+                response = await self._client.get(f"{self.url}/v1/models", timeout=_LIST_SECONDS)
             return frozenset(model["id"] for model in response.raise_for_status().json()["data"])
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        except (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError):
             return None
 
     async def watch(self) -> None:

@@ -88,15 +88,19 @@ def decide(action: Action, reason: str, operator: str, *, target: str = "", over
 
 
 def operators_in_words(settings: Settings) -> list[str]:
-    """A line for the pause in force and one for the order that is not carried out yet; why not, where a loop does not say."""
+    """Lines for the pause in force, the order that is not carried out yet and what model servers cannot serve; why not, where a loop does not say."""
     try:
-        told = ask_console(settings, "GET", "/v1/status")["operators"]
+        status = ask_console(settings, "GET", "/v1/status")
     except CsqaError as error:
         return [str(error)]
+    told = status["operators"]
     since = {name: one["occurred_at"][:19].replace("T", " ") for name, one in told.items() if one}
     lines = [f"paused since {since['paused']} UTC by {told['paused']['operator']}: {told['paused']['reason']}"] if told["paused"] else []
     if order := told["order"]:
         lines.append(f"{order['action']} {order['target']} under way since {since['order']} UTC, by {order['operator']}: {order['reason']}")
+    for one in status["unservable"]:
+        since_when = one["since"][:19].replace("T", " ")
+        lines.append(f"{one['replica']} cannot serve {one['adapter']} since {since_when} UTC: {one['reason']}")
     return lines
 
 
@@ -148,6 +152,10 @@ def _check(check: Mapping[str, Any]) -> str:
     return f"{check['name']}{values} {'ok' if check['passed'] else 'failed'}"
 
 
+def _gate(row: Mapping[str, Any]) -> str:
+    return f"{row['gate']}, given up" if row["given_up"] else row["gate"] or ""
+
+
 def list_adapters(*, as_json: bool) -> None:
     """Print what the loop knows of every adapter."""
     rows = ask_console(load_settings(), "GET", "/v1/adapters")["adapters"]
@@ -158,7 +166,7 @@ def list_adapters(*, as_json: bool) -> None:
     versions = {row["adapter"]: row["version"] for row in rows}
     for row in rows:
         parent = versions.get(row["parent"], row["parent"] or "")
-        cells = (row["version"], row["adapter"], row["state"], parent, row["run_id"], row["pairs"], row["gate"], row["experiment"])
+        cells = (row["version"], row["adapter"], row["state"], parent, row["run_id"], row["pairs"], _gate(row), row["experiment"])
         size = "" if row["adapter"] == "base" else "gone" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
         table.add_row(*("" if cell is None else escape(str(cell)) for cell in cells), row["verdict"] or "", size)
     Console().print(table)

@@ -12,7 +12,7 @@ async def disagreements(parts: LoopParts, deployment: DeploymentChanged | None) 
     """(where, what it lacks) of everything that does not serve what the deployment says."""
     if deployment is None:
         return [("deployment", "none is known")]
-    await parts.reconciler.reconcile(deployment, now())
+    await parts.reconciler.reconcile(deployment, now(), patience=_SECONDS)
     found = parts.reconciler.disagreements(deployment, now())
     for adapter in {deployment.champion, deployment.challenger, deployment.candidate} - {None, BASE}:
         if not (parts.settings.adapters / str(adapter) / "adapter_model.safetensors").is_file():

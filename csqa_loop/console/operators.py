@@ -92,6 +92,7 @@ def _shown(record: AdapterRecord, adapters: Path) -> dict[str, Any]:
         "pairs": trained.pairs if trained else None,
         "gate": None if gate is None else "passed" if gate.passed else "refused",
         "experiment": experiment.experiment_id if experiment else None,
+        "given_up": record.unservable.reason if record.unservable else None,
         "verdict": verdict.verdict if verdict else "CONTINUE" if experiment else None,
         "bytes": None if files is None else sum(file.stat().st_size for file in files),
     }

@@ -24,6 +24,7 @@ async def status(parts: LoopParts, *, caught_up: bool) -> dict[str, Any]:
             mode="json", include={"revision", "champion", "challenger", "candidate", "share", "experiment", "cause", "occurred_at"}
         ),
         "operators": operators_status(state),
+        "unservable": [asdict(trouble) | {"since": trouble.since.isoformat()} for trouble in parts.reconciler.troubles],
         "run": state.run and run_status(state.run),
         "experiment": state.experiment and await experiment_status(parts, state.experiment, settled=not busy),
         "proposals": parts.proposer.status() if parts.proposer else None,
@@ -51,7 +52,7 @@ async def false_promotions(parts: LoopParts) -> dict[str, Any]:
 
 def run_status(run: Run) -> dict[str, Any]:
     """One training run, flat."""
-    progress, trained = run.progress, run.trained
+    progress, trained, ended = run.progress, run.trained, run.failed or run.unservable
     return {
         "run_id": run.request.run_id,
         "attempt": run.request.attempt,
@@ -66,7 +67,7 @@ def run_status(run: Run) -> dict[str, Any]:
         "seconds": trained.seconds if trained else None,
         "first_loss": trained.first_loss if trained else None,
         "metrics": trained.metrics if trained else {},
-        "reason": run.failed.reason if run.failed else run.request.reason,
+        "reason": ended.reason if ended else run.request.reason,
         "gate": run.evaluated.model_dump(mode="json", include={"passed", "checks"}) if run.evaluated else None,
     }
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from csqa_loop.cycle.durable import sync_folder
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.errors import PermanentError, TransientError
 
 CONFIG_FILE = "adapter_config.json"
 TENSORS_FILE = "adapter_model.safetensors"
@@ -72,6 +72,39 @@ def verify(adapters: Path, name: str) -> Path:
         msg = f"{folder} has the content of {actual}; adapters are never changed in place: restore it from its run"
         raise PermanentError(msg)
     return folder
+
+
+class AdapterFolders:
+    """The folders of adapters, checked against their names; one whose files were not touched since is not read again."""
+
+    def __init__(self, adapters: Path) -> None:
+        self._adapters = adapters
+        self._good: dict[str, tuple[tuple[int, int, int], ...]] = {}
+
+    def fault(self, name: str) -> str:
+        """What is wrong with the folder of `name`; empty where it holds what its name says.
+
+        Raises:
+            TransientError: the disk does not tell.
+        """
+        try:
+            marks = self._marks(name)
+            if marks and self._good.get(name) == marks:
+                return ""
+            self._good.pop(name, None)
+            verify(self._adapters, name)
+        except PermanentError as error:
+            return str(error)
+        except OSError as error:
+            msg = f"adapter {name} in {self._adapters} cannot be read: {error}"
+            raise TransientError(msg) from error
+        self._good[name] = marks
+        return ""
+
+    def _marks(self, name: str) -> tuple[tuple[int, int, int], ...]:
+        folder = self._adapters / name
+        found = [file.stat() for file in sorted(folder.iterdir())] if folder.is_dir() else []
+        return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
 
 
 def _move(folder: Path, target: Path) -> None:

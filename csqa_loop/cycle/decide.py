@@ -1,18 +1,31 @@
 """The beat of the loop: look at the ledger, take the one next step, see it recorded, look again."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from csqa_loop.cycle.adapters import AdapterFolders
 from csqa_loop.cycle.experiment import Examiner, opened
 from csqa_loop.cycle.ports import Bus, LedgerReader
 from csqa_loop.cycle.promote import Reconciler, deployment_after
 from csqa_loop.cycle.train import RunPlanner
-from csqa_loop.domain.events import BASE, Event, ExperimentContract, ShareRaised, TrainingFailed, VerdictReached, derived_id
+from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.domain.events import (
+    AdapterUnservable,
+    DeploymentChanged,
+    Event,
+    ExperimentContract,
+    ShareRaised,
+    TrainingFailed,
+    VerdictReached,
+    derived_id,
+)
 from csqa_loop.domain.rollout import (
     Deploy,
     EndExperiment,
     FailRun,
+    GiveUp,
     JudgeExperiment,
     LookForWork,
     LoopState,
@@ -22,6 +35,7 @@ from csqa_loop.domain.rollout import (
     Wait,
     next_step,
 )
+from csqa_loop.domain.unservable import Obstacle, instead, newcomer
 
 _log = logging.getLogger(__name__)
 _RECORDED_WITHIN = 15.0
@@ -44,7 +58,9 @@ class Decider:
         planner: RunPlanner,
         examiner: Examiner,
         reconciler: Reconciler,
+        folders: AdapterFolders,
         *,
+        resident_within: timedelta,
         contract: ExperimentContract,
         progress_timeout: timedelta,
         max_attempts: int,
@@ -56,6 +72,8 @@ class Decider:
         self._planner = planner
         self._examiner = examiner
         self._reconciler = reconciler
+        self._folders = folders
+        self._resident_within = resident_within
         self._contract = contract
         self._progress_timeout = progress_timeout
         self._max_attempts = max_attempts
@@ -75,26 +93,61 @@ class Decider:
             state = await self._ledger.state(self._horizon())
             step = next_step(state, progress_timeout=self._progress_timeout, max_attempts=self._max_attempts)
             if state.deployment:
-                await self._reconciler.reconcile(state.deployment, self._clock())
+                self._reconciler.begin(state.deployment, self._clock())
             decision = await self._decide(step, state)
             if decision is None:
+                # Only now: no decision waits for a model server unless it gives an adapter traffic.
+                await self._reconciler.settle()
                 return state
             if not await self._publish(decision):
                 break
         return await self._ledger.state(self._horizon())
 
     async def _decide(self, step: Step, state: LoopState) -> Event | None:
+        if isinstance(step, Deploy | OpenExperiment) and (found := await self._obstacle(step, state.deployment)):
+            step = instead(step, state, found, self._resident_within)
+        return await self._carried_out(step, state)
+
+    async def _obstacle(self, step: Deploy | OpenExperiment, deployment: DeploymentChanged | None) -> Obstacle | None:
+        """What is in the way of the adapter that the step gives traffic, or makes resident."""
+        gains = newcomer(step, deployment)
+        retreat = isinstance(step, Deploy) and step.retreat
+        if gains and retreat and self._reconciler.holds_somewhere(gains):
+            return None
+        asked = [gains]
+        if isinstance(step, Deploy) and step.order is None and deployment and step.candidate != deployment.candidate:
+            asked.append(step.candidate)
+        for adapter in filter(None, asked):
+            try:
+                fault = await asyncio.to_thread(self._folders.fault, adapter)
+            except TransientError as error:
+                return Obstacle(adapter, str(error))
+            if fault:
+                return Obstacle(adapter, fault, final=True)
+        if gains is None:
+            return None
+        await self._reconciler.settle()
+        ready = self._reconciler.holds_somewhere(gains) if retreat else self._reconciler.holds_everywhere(gains)
+        return None if ready else self._reconciler.obstacle(gains)
+
+    async def _carried_out(self, step: Step, state: LoopState) -> Event | None:
         now = self._clock()
         match step:
             case Deploy():
-                newcomer = step.challenger or (step.champion if step.order else None)
-                if newcomer and newcomer != BASE and not self._reconciler.holds_everywhere(newcomer):
-                    return None  # traffic moves only once every replica can serve it
                 return deployment_after(state.deployment, step, now)
             case OpenExperiment():
-                if not self._reconciler.holds_everywhere(step.challenger) or state.run is None:
+                if state.run is None:
                     return None
                 return opened(step, state.run.request.attempt, await self._examiner.promised(self._contract), now)
+            case GiveUp():
+                return AdapterUnservable(
+                    event_id=derived_id(step.request.run_id, "AdapterUnservable", step.request.attempt),
+                    occurred_at=now,
+                    run_id=step.request.run_id,
+                    attempt=step.request.attempt,
+                    adapter=step.adapter,
+                    reason=step.reason,
+                )
             case JudgeExperiment():
                 seen = await self._examiner.look(step.experiment, as_of=state.as_of, now=now)
                 return seen if step.may_advance or not _advances(seen) else None
@@ -120,7 +173,11 @@ class Decider:
 
     async def _ended(self, step: EndExperiment, as_of: datetime, now: datetime) -> VerdictReached:
         # Whatever this look would have decided: a person has decided, and the record shows the numbers of that moment.
-        await self._examiner.look(step.experiment, as_of=as_of, now=now)
+        try:
+            await self._examiner.look(step.experiment, as_of=as_of, now=now)
+        except PermanentError as error:
+            # Numbers that cannot be had hold up nobody who wants the experiment to end.
+            _log.warning("experiment %s ends without the numbers of this moment: %s", step.experiment.opened.experiment_id, error)
         *_, estimates = self._examiner.seen(step.experiment)
         name = step.experiment.opened.experiment_id
         return VerdictReached(

@@ -94,6 +94,15 @@ class ModelServer(Speaker, Protocol):
         """
         ...
 
+    @property
+    def live(self) -> Sequence[str]:
+        """URLs of all replicas but those that are known not to answer."""
+        ...
+
+    async def serves(self, replica: str) -> frozenset[str] | None:
+        """Names that one replica can serve; None where it does not answer within seconds."""
+        ...
+
     async def resident(self) -> dict[str, frozenset[str]]:
         """Replica URL -> names it can serve (`base` and adapters). A replica that does not answer is absent."""
         ...

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from csqa_loop.domain.events import (
     AdapterEvaluated,
+    AdapterUnservable,
     DeploymentChanged,
     Event,
     ExperimentOpened,
@@ -71,6 +72,8 @@ def _told(event: Event) -> tuple[str, str, str, str, dict[str, Any]]:
             failed = ", ".join(check.name for check in event.checks if not check.passed)
             why = f"failed: {failed}" if failed else f"no check failed against {event.champion}"
             return "gate passed" if event.passed else "gate refused", event.adapter, LOOP, why, checks
+        case AdapterUnservable():
+            return "adapter given up", event.adapter, LOOP, event.reason, {"run_id": event.run_id, "attempt": event.attempt}
         case TrainingRequested():
             asked = {"attempt": event.attempt, "pairs": len(event.pair_ids), "held_out_pairs": len(event.holdout_pair_ids)}
             return "run requested", event.run_id, LOOP, event.reason, asked

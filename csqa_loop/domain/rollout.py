@@ -9,6 +9,7 @@ from csqa_loop.domain.events import (
     BASE,
     AdapterEvaluated,
     AdapterTrained,
+    AdapterUnservable,
     DeploymentChanged,
     ExperimentOpened,
     OperatorActed,
@@ -18,11 +19,9 @@ from csqa_loop.domain.events import (
     VerdictReached,
 )
 from csqa_loop.domain.operators import Interventions, by_hand
+from csqa_loop.domain.residency import resident_adapters
 
-DRAIN = timedelta(minutes=2)
-"""How long a replaced champion stays resident, so that answers in flight finish."""
-
-RunState = Literal["requested", "training", "trained", "evaluating", "passed", "refused", "failed"]
+RunState = Literal["requested", "training", "trained", "evaluating", "passed", "refused", "unservable", "failed"]
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,13 @@ class Run:
     trained: AdapterTrained | None = None
     failed: TrainingFailed | None = None
     evaluated: AdapterEvaluated | None = None
+    unservable: AdapterUnservable | None = None
 
     @property
     def state(self) -> RunState:
         """Where the run stands."""
+        if self.unservable:
+            return "unservable"
         if self.evaluated:
             return "passed" if self.evaluated.passed else "refused"
         if self.failed:
@@ -82,6 +84,8 @@ class Deploy:
     previous_champion: str | None = None
     order: UUID | None = None
     """The operator's order that this carries out."""
+    retreat: bool = False
+    """Away from a champion that a person has had enough of: one replica that holds `champion` is enough, the others are passed over."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,15 @@ class FailRun:
 
 
 @dataclass(frozen=True)
+class GiveUp:
+    """Say in the log that the adapter of this run cannot be served; nothing is tried with it any more."""
+
+    request: TrainingRequested
+    adapter: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class LookForWork:
     """Nothing is in flight: a run may be due."""
 
@@ -137,7 +150,7 @@ class Wait:
     on: str
 
 
-Step = Deploy | OpenExperiment | JudgeExperiment | EndExperiment | RetryRun | FailRun | LookForWork | Wait
+Step = Deploy | OpenExperiment | JudgeExperiment | EndExperiment | RetryRun | FailRun | GiveUp | LookForWork | Wait
 
 
 def next_step(state: LoopState, *, progress_timeout: timedelta, max_attempts: int) -> Step:
@@ -148,7 +161,7 @@ def next_step(state: LoopState, *, progress_timeout: timedelta, max_attempts: in
     if state.experiment and (action := _ended_by(state.experiment, state.operators, deployment)):
         return EndExperiment(state.experiment, by_hand(action))
     if order := state.operators.open_order(deployment.order):
-        return _step_of_order(order, deployment, state.run)
+        return _step_of_order(order, deployment, state)
     if state.experiment and _unsettled(state.experiment, deployment, state.run):
         return _step_of_experiment(state.experiment, deployment, state.operators)
     step = _step_of_run(state.run, deployment, state, progress_timeout, max_attempts) if state.run else None
@@ -180,17 +193,22 @@ def _ended_by(experiment: Experiment, operators: Interventions, deployment: Depl
     return operators.open_order(deployment.order)
 
 
-def _step_of_order(order: OperatorActed, deployment: DeploymentChanged, run: Run | None) -> Deploy:
+def at_the_gate(run: Run | None) -> str | None:
+    """The adapter that the gate is judging, or about to: it asks the model server for it."""
+    return run.trained.adapter if run and run.trained and not run.evaluated and not run.failed else None
+
+
+def _step_of_order(order: OperatorActed, deployment: DeploymentChanged, state: LoopState) -> Deploy:
     cause = by_hand(order)
-    if order.target in {BASE, deployment.champion, deployment.challenger, deployment.candidate}:
-        # The gate may be asking the model server for it just now.
-        gating = run.trained.adapter if run and run.trained and not run.evaluated and not run.failed else None
+    if order.target in {BASE, deployment.champion} | resident_adapters(deployment, state.as_of):
+        gating = at_the_gate(state.run)
         return Deploy(
             champion=order.target,
             previous_champion=deployment.champion if deployment.champion != order.target else None,
             candidate=gating if gating != order.target else None,
             cause=cause,
             order=order.event_id,
+            retreat=order.action == "rollback",
         )
     return Deploy(champion=deployment.champion, candidate=order.target, cause=f"{cause} ({order.target} is made resident first)")
 
@@ -198,6 +216,8 @@ def _step_of_order(order: OperatorActed, deployment: DeploymentChanged, run: Run
 def _step_of_experiment(experiment: Experiment, deployment: DeploymentChanged, operators: Interventions) -> Step:
     opened, verdict = experiment.opened, experiment.verdict
     if verdict is None:
+        if operators.paused:
+            return JudgeExperiment(experiment, may_advance=False)
         if deployment.experiment != opened.experiment_id or deployment.share != experiment.share:
             return Deploy(
                 champion=opened.champion,
@@ -207,11 +227,13 @@ def _step_of_experiment(experiment: Experiment, deployment: DeploymentChanged, o
                 experiment=opened.experiment_id,
                 cause=f"experiment {opened.experiment_id} at share {experiment.share:g}",
             )
-        return JudgeExperiment(experiment, may_advance=operators.paused is None)
+        return JudgeExperiment(experiment)
     cause = f"{verdict.verdict}: {verdict.stopped_by}"
-    if verdict.verdict == "PROMOTE":
-        return Deploy(champion=opened.challenger, previous_champion=opened.champion, cause=cause)
-    return Deploy(champion=opened.champion, cause=cause)
+    if verdict.verdict != "PROMOTE":
+        return Deploy(champion=opened.champion, cause=cause)
+    if operators.paused:
+        return Wait("an operator, who paused the loop")
+    return Deploy(champion=opened.challenger, previous_champion=opened.champion, cause=cause)
 
 
 def _step_of_run(run: Run, deployment: DeploymentChanged, state: LoopState, progress_timeout: timedelta, max_attempts: int) -> Step | None:
@@ -243,22 +265,19 @@ def _step_of_evaluated(run: Run, evaluated: AdapterEvaluated, deployment: Deploy
         return None  # settled: an unsettled one is handled before
     # An order ends an experiment that was about to open too: what was rolled back by hand does not come back by itself.
     overtaken = order is not None and order.occurred_at >= evaluated.occurred_at
-    if evaluated.passed and not overtaken and evaluated.adapter != deployment.champion:
+    if evaluated.passed and not overtaken and not run.unservable and evaluated.adapter != deployment.champion:
         if deployment.candidate != evaluated.adapter:
             return Deploy(champion=deployment.champion, candidate=evaluated.adapter, cause=f"the gate passed {evaluated.adapter}")
         return OpenExperiment(run_id=run.request.run_id, champion=deployment.champion, challenger=evaluated.adapter)
-    if deployment.candidate:
-        cause = f"an operator's order came after {evaluated.adapter}" if overtaken else f"the gate refused {evaluated.adapter}"
-        return Deploy(champion=deployment.champion, cause=cause)
-    return None
-
-
-def resident_adapters(deployment: DeploymentChanged, as_of: datetime) -> frozenset[str]:
-    """What every replica must hold: champion, challenger, candidate, and the previous champion while it drains."""
-    names = {deployment.champion, deployment.challenger, deployment.candidate}
-    if as_of - deployment.occurred_at < DRAIN:
-        names.add(deployment.previous_champion)
-    return frozenset(name for name in names if name and name != BASE)
+    if not deployment.candidate:
+        return None
+    if run.unservable:
+        cause = f"given up: {evaluated.adapter} cannot be served: {run.unservable.reason}"
+    elif overtaken:
+        cause = f"an operator's order came after {evaluated.adapter}"
+    else:
+        cause = f"the gate refused {evaluated.adapter}" if not evaluated.passed else f"{evaluated.adapter} is champion already"
+    return Deploy(champion=deployment.champion, cause=cause)
 
 
 def experiment_id(run_id: str, attempt: int) -> str:

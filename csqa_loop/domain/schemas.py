@@ -18,7 +18,7 @@ _TOPIC_TEXTS = {
     topics.CHATS: "Who saw which arm, and every answer with all that is needed to reproduce and to judge it.",
     topics.FEEDBACK: "Thumbs of customers.",
     topics.BAD_CASES: "Bad answers that agents report, with the right one where it is known.",
-    topics.TRAINING: "Training runs, from the request to the gate's verdict.",
+    topics.TRAINING: "Training runs, from the request to the gate's verdict; and adapters that were given up after it.",
     topics.DECISIONS: "Experiments: opened, widened, decided; and what operators did.",
     topics.DEPLOYMENTS: "What gateways serve. The highest revision is the current one.",
     topics.DEAD_LETTERS: "Records that could not be taken, whole, with the reason.",

@@ -8,6 +8,7 @@ from csqa_loop.domain.events import (
     BASE,
     AdapterEvaluated,
     AdapterTrained,
+    AdapterUnservable,
     DeploymentChanged,
     Event,
     ExperimentOpened,
@@ -30,6 +31,8 @@ class AdapterRecord:
     gate: AdapterEvaluated | None = None
     experiment: ExperimentOpened | None = None
     verdict: VerdictReached | None = None
+    unservable: AdapterUnservable | None = None
+    """The loop gave it up after the gate had passed it last."""
 
 
 def champions(deployments: Iterable[str]) -> tuple[str, ...]:
@@ -48,7 +51,7 @@ def adapter_history(events: Sequence[Event]) -> list[AdapterRecord]:
     """The base, then every adapter in the order in which it was first trained.
 
     Args:
-        events: AdapterTrained, AdapterEvaluated, ExperimentOpened, VerdictReached (each oldest first) and DeploymentChanged (by revision).
+        events: AdapterTrained, AdapterEvaluated, AdapterUnservable, ExperimentOpened, VerdictReached (each oldest first) and DeploymentChanged (by revision).
     """
     deployments = [event for event in events if isinstance(event, DeploymentChanged)]
     way = champions(deployment.champion for deployment in deployments)
@@ -58,6 +61,7 @@ def adapter_history(events: Sequence[Event]) -> list[AdapterRecord]:
         if isinstance(event, AdapterTrained):
             trained.setdefault(event.adapter, event)
     gates = {event.adapter: event for event in events if isinstance(event, AdapterEvaluated)}
+    given_up = {event.adapter: event for event in events if isinstance(event, AdapterUnservable)}
     experiments = {event.challenger: event for event in events if isinstance(event, ExperimentOpened)}
     # The first verdict of an experiment is the one that counts.
     verdicts = {event.experiment_id: event for event in reversed(events) if isinstance(event, VerdictReached)}
@@ -70,11 +74,26 @@ def adapter_history(events: Sequence[Event]) -> list[AdapterRecord]:
         held = deployments and adapter in {BASE, deployments[-1].challenger, deployments[-1].candidate}
         return "resident" if held else "retired"
 
+    def unservable(adapter: str) -> AdapterUnservable | None:
+        last, gate = given_up.get(adapter), gates.get(adapter)
+        # Trained and judged again, it is as good as new.
+        return last if last and gate and (last.run_id, last.attempt) == (gate.run_id, gate.attempt) else None
+
     records = [AdapterRecord("v0", BASE, state(BASE), BASE in served)]
     for number, (adapter, event) in enumerate(trained.items()):
         experiment = experiments.get(adapter)
         verdict = verdicts.get(experiment.experiment_id) if experiment else None
         records.append(
-            AdapterRecord(f"v1.{number}", adapter, state(adapter), adapter in served, event, gates.get(adapter), experiment, verdict)
+            AdapterRecord(
+                f"v1.{number}",
+                adapter,
+                state(adapter),
+                adapter in served,
+                event,
+                gates.get(adapter),
+                experiment,
+                verdict,
+                unservable(adapter),
+            )
         )
     return records

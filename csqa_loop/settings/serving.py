@@ -43,6 +43,8 @@ class ModelServerSettings(Section):
     cpu_kv_cache_gib: int = 1
     timeout_seconds: float = Field(default=60.0, gt=0)
     connections: int = Field(default=256, ge=1)
+    resident_within_seconds: float = Field(default=600.0, gt=0)
+    """How long a replica that answers may refuse an adapter, or say nothing with it, before the loop gives the adapter up."""
 
     @field_validator("urls", mode="before")
     @classmethod

@@ -118,6 +118,8 @@ async def test_loading_and_unloading_twice_is_once(served: Served) -> None:
         await served.server.load(served.replica, ADAPTER)
     await served.server.load(served.replica, "base")
     assert (await served.server.resident())[served.replica] == before | {ADAPTER}
+    assert list(served.server.live) == [served.replica]
+    assert await served.server.serves(served.replica) == before | {ADAPTER}
     for _ in range(2):
         await served.server.unload(served.replica, ADAPTER)
     await served.server.unload(served.replica, "base")

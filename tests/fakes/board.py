@@ -1,9 +1,12 @@
 """A decider on a ledger and a log in memory."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
 from uuid import UUID
 
+from csqa_loop.cycle.adapters import AdapterFolders
 from csqa_loop.cycle.decide import Decider
 from csqa_loop.cycle.experiment import Examiner
 from csqa_loop.cycle.promote import Reconciler
@@ -21,6 +24,19 @@ from tests.fakes.bus import MemoryBus
 from tests.fakes.model_server import FakeModelServer
 
 ADAPTER = "a-0123456789abcdef"
+
+
+class SoundFolders(AdapterFolders):
+    """Every adapter is where it belongs, but for those that are named with what is wrong with them."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("nowhere"))
+        self.faults: dict[str, str] = {}
+
+    def fault(self, name: str) -> str:
+        return self.faults.get(name, "")
+
+
 CONTRACT = e.ExperimentContract(
     primary="satisfaction",
     guardrails=(),
@@ -47,18 +63,35 @@ class Board:
         self.examples: list[Example] = []
         self.states: dict[str, str] = {}
         self.users = 0
+        self.rates = 1.0, 1.0
+        """Satisfaction of the challenger's users and of the control's."""
+        self.now = make.at(10)
+        """Clock and horizon of the deciders on this board."""
 
     def _last(self, kind: type[e.Event]) -> e.Event | None:
         return next((event for event in reversed(self.taken) if isinstance(event, kind)), None)
 
-    async def state(self, as_of: object) -> LoopState:
+    async def state(self, as_of: datetime) -> LoopState:
         request, opened = self._last(e.TrainingRequested), self._last(e.ExperimentOpened)
-        run = request and Run(request, request.occurred_at, trained=self._last(e.AdapterTrained), evaluated=self._last(e.AdapterEvaluated))
+        said = [event for event in self.taken if isinstance(event, e.TrainingEvent) and request and _attempt(event) == _attempt(request)]
+        told = {event.type: event for event in said}
+        kinds = {
+            "trained": "AdapterTrained",
+            "failed": "TrainingFailed",
+            "evaluated": "AdapterEvaluated",
+            "unservable": "AdapterUnservable",
+        }
+        run = request and Run(request, said[-1].occurred_at, **{field: told.get(kind) for field, kind in kinds.items()})
         experiment = opened and Experiment(opened, (self._last(e.ShareRaised) or opened).share, self._last(e.VerdictReached))
         acts = [event for event in self.taken if isinstance(event, e.OperatorActed)]
         last = {{"rollback": "order", "promote": "order", "resume": "pause"}.get(one.action, one.action): one for one in acts}
         pause = last.get("pause")
-        operators = Interventions(pause if pause and pause.action == "pause" else None, last.get("stop"), last.get("order"))
+        operators = Interventions(
+            pause if pause and pause.action == "pause" else None,
+            last.get("stop"),
+            last.get("order"),
+            acts[-1].occurred_at if acts else None,
+        )
         return LoopState(self._last(e.DeploymentChanged), run, experiment, as_of, operators)
 
     async def fresh_pairs(self) -> list[Pair]:
@@ -85,8 +118,13 @@ class Board:
         return {name: self.states.get(name, "claimed") for name in pair_ids}
 
     async def totals(self, experiment: Experiment, as_of: object, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
-        rated = {"satisfaction": MetricTotals(self.users, *[float(self.users)] * 5)} if self.users else {}
-        return ArmTotals("challenger", self.users, rated), ArmTotals("control", self.users, rated)
+        def arm(name: Literal["challenger", "control"], rate: float) -> ArmTotals:
+            ups, thumbs = rate * self.users, float(self.users)
+            return ArmTotals(
+                name, self.users, {"satisfaction": MetricTotals(self.users, ups, thumbs, ups, thumbs, ups)} if self.users else {}
+            )
+
+        return arm("challenger", self.rates[0]), arm("control", self.rates[1])
 
     async def exposed(self, experiment_id: str) -> tuple[int, int]:
         return 0, 0
@@ -112,17 +150,25 @@ class NoRuns:
 
 
 def build(
-    server: FakeModelServer | None = None, *, contract: e.ExperimentContract = CONTRACT, board: Board | None = None
+    server: FakeModelServer | None = None,
+    *,
+    contract: e.ExperimentContract = CONTRACT,
+    board: Board | None = None,
+    folders: SoundFolders | None = None,
 ) -> tuple[Decider, Board, MemoryBus, Reconciler]:
     board = board or Board(MemoryBus())
     bus = board.bus
     reconciler = Reconciler(server or FakeModelServer())
     decider = Decider(
         board, bus, RunPlanner(board, NoRuns(), RunPolicy(TriggerPolicy(min_pairs=2, min_users=2), SelectionPolicy(max_pairs=5))),
-        Examiner(board, 0), reconciler,
-        contract=contract, progress_timeout=timedelta(minutes=5), max_attempts=2, clock=lambda: make.at(10), horizon=lambda: make.at(10),
+        Examiner(board, 0), reconciler, folders or SoundFolders(), resident_within=timedelta(seconds=600),
+        contract=contract, progress_timeout=timedelta(minutes=5), max_attempts=2, clock=lambda: board.now, horizon=lambda: board.now,
     )  # fmt: skip
     return decider, board, bus, reconciler
+
+
+def _attempt(event: e.TrainingEvent) -> tuple[str, int]:
+    return event.run_id, event.attempt
 
 
 def pair(number: int) -> Pair:

@@ -85,6 +85,13 @@ class FakeModelServer:
             raise PermanentError(msg)
         return self._generation(adapter, messages, *self._said(adapter, messages, sampling, ()))
 
+    @property
+    def live(self) -> tuple[str, ...]:
+        return () if self.down else tuple(self.held)
+
+    async def serves(self, replica: str) -> frozenset[str] | None:
+        return None if self.down else frozenset(self._named(replica))
+
     async def resident(self) -> dict[str, frozenset[str]]:
         return {} if self.down else {url: frozenset(held) for url, held in self.held.items()}
 

@@ -15,6 +15,7 @@ class Replica:
         self.healthy = True
         self.status = 200
         self.hang = False
+        self.refuses_adapters = False
         self.pieces: list[bytes] = []
         self.end_early = False
         self.close_idle = False
@@ -42,6 +43,14 @@ class Replica:
             return await send(writer, 200 if self.healthy else 503, b"")
         if path == "/v1/models":
             return await send(writer, 200, orjson.dumps({"data": [{"id": name} for name in sorted(self.held)]}))
+        if path == "/v1/load_lora_adapter":
+            if self.refuses_adapters:
+                return await send(writer, 400, b'{"error":{"message":"no room"}}')
+            self.held.add(body["lora_name"])
+            return await send(writer, 200, b"")
+        if path == "/v1/unload_lora_adapter":
+            self.held.discard(body["lora_name"])
+            return await send(writer, 200, b"")
         name = body.get("model", "base")
         self.asked.append(name)
         if name not in self.held:

@@ -142,6 +142,18 @@ def test_runs_speak_for_their_last_attempt(analytics: duckdb.DuckDBPyConnection)
     assert (second["state"], second["failure"], second["adapter"]) == ("failed", "out of memory", None)
 
 
+def test_a_run_whose_adapter_was_given_up_says_why(tmp_path: Path):
+    given_up = e.AdapterUnservable(occurred_at=at(700), run_id="r1", attempt=2, adapter=ADAPTER, reason="http://one refuses it")
+    found = Ledger(tmp_path / "var" / "ledger.duckdb")
+    found.open()
+    found.take(Batch(facts=[(event, RECORD) for event in (*history(), given_up)], letters=[], marks=[]))
+    publish_analytics(found.connection, tmp_path / "analytics.duckdb", at(9999))
+    found.close()
+    with duckdb.connect(str(tmp_path / "analytics.duckdb"), read_only=True) as analytics:
+        (run,) = rows(analytics, "SELECT * FROM runs WHERE run_id = 'r1'")
+    assert (run["state"], run["failure"], run["gate_passed"]) == ("unservable", "http://one refuses it", True)
+
+
 def test_operators_actions_tell_when_they_were_carried_out(tmp_path: Path):
     said = {"occurred_at": at(0), "operator": "ann", "reason": "it is rude"}
     order = e.OperatorActed(action="rollback", target=ADAPTER, experiment_id="x1", overridden="the gate refused it", **said)

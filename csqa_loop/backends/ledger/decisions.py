@@ -18,7 +18,7 @@ def audit_entries(connection: Connection, limit: int) -> list[AuditEntry]:
     rows = connection.execute(
         """
         SELECT topic, body FROM (
-            SELECT $training AS topic, body, occurred_at, event_id FROM training_events WHERE type IN ('TrainingRequested', 'AdapterEvaluated')
+            SELECT $training AS topic, body, occurred_at, event_id FROM training_events WHERE type IN ('TrainingRequested', 'AdapterEvaluated', 'AdapterUnservable')
             UNION ALL SELECT $decisions, body, occurred_at, event_id FROM decisions
             UNION ALL SELECT $deployments, body, occurred_at, event_id FROM deployments
         ) ORDER BY occurred_at DESC, event_id DESC LIMIT $limit
@@ -33,7 +33,7 @@ def audit_entries(connection: Connection, limit: int) -> list[AuditEntry]:
 def adapter_records(connection: Connection) -> tuple[list[AdapterRecord], Sequence[str]]:
     """(every adapter, the champion of every deployment by revision)."""
     training = connection.execute(
-        "SELECT body FROM training_events WHERE type IN ('AdapterTrained', 'AdapterEvaluated') ORDER BY occurred_at, event_id"
+        "SELECT body FROM training_events WHERE type IN ('AdapterTrained', 'AdapterEvaluated', 'AdapterUnservable') ORDER BY occurred_at, event_id"
     ).fetchall()
     decided = connection.execute(
         "SELECT body FROM decisions WHERE type IN ('ExperimentOpened', 'VerdictReached') ORDER BY occurred_at, event_id"

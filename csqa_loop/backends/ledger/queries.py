@@ -63,6 +63,7 @@ def latest_run(connection: Connection, run_id: str | None = None) -> Run | None:
         trained=latest.get("AdapterTrained"),
         failed=max(failures, key=lambda failure: failure.final, default=None),
         evaluated=latest.get("AdapterEvaluated"),
+        unservable=latest.get("AdapterUnservable"),
     )
 
 

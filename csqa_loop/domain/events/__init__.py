@@ -27,6 +27,7 @@ from csqa_loop.domain.events.reviews import AnswerProposed, ReviewDecided
 from csqa_loop.domain.events.training import (
     AdapterEvaluated,
     AdapterTrained,
+    AdapterUnservable,
     GateCheck,
     TrainingEvent,
     TrainingFailed,
@@ -37,7 +38,7 @@ from csqa_loop.domain.events.training import (
 EVENTS: tuple[type[Event], ...] = (
     PolicyPublished, PolicyWithdrawn, PolicyIndexed, ChunksWithdrawn, ArmExposed, AnswerGiven, FeedbackGiven, BadCaseReported,
     ReviewDecided, AnswerProposed, ExampleImported,
-    TrainingRequested, TrainingProgress, AdapterTrained, TrainingFailed, AdapterEvaluated,
+    TrainingRequested, TrainingProgress, AdapterTrained, TrainingFailed, AdapterEvaluated, AdapterUnservable,
     ExperimentOpened, ShareRaised, VerdictReached, OperatorActed, DeploymentChanged, DeadLettered,
 )  # fmt: skip
 
@@ -58,6 +59,7 @@ __all__ = [
     "AdapterEvaluated",
     "AdapterName",
     "AdapterTrained",
+    "AdapterUnservable",
     "AnswerGiven",
     "AnswerProposed",
     "Arm",

@@ -100,3 +100,11 @@ class AdapterEvaluated(TrainingEvent):
     champion: AdapterName
     passed: bool
     checks: tuple[GateCheck, ...] = ()
+
+
+class AdapterUnservable(TrainingEvent):
+    """The gate passed the adapter and the loop gave it up before customers met it: it is lost or damaged, or a model server cannot serve it."""
+
+    type: Literal["AdapterUnservable"] = "AdapterUnservable"
+    adapter: AdapterName
+    reason: str

@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 from csqa_loop.commands import exports, operators
 from csqa_loop.commands.experiment import app as experiment_app
 from csqa_loop.cycle.adapters import TENSORS_FILE
+from csqa_loop.cycle.promote import Reconciler
 from csqa_loop.domain import events as e
 from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.domain.unservable import Trouble
 from csqa_loop.settings import Settings
 from tests import events as make
 from tests.adapter_folders import adapter_in
@@ -196,6 +198,28 @@ def test_adapters_are_listed_with_their_versions(desk: Desk, adapters: dict[str,
     shown = run("adapters")
     assert adapters["second"] in shown
     assert "gone" in shown
+
+
+def test_an_adapter_that_was_given_up_is_shown_with_the_reason(
+    desk: Desk, adapters: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"run_id": "r-2", "attempt": 1, "adapter": adapters["second"], "reason": "http://one refuses it"}
+    desk.feed(e.AdapterUnservable(event_id=make.event_id(93_000), occurred_at=make.at(9), **told))
+    row = next(row for row in json.loads(run("adapters", "--json")) if row["adapter"] == adapters["second"])
+    assert (row["gate"], row["given_up"]) == ("passed", "http://one refuses it")
+    assert "passed, given up" in run("adapters")
+    (entry,) = [one for one in json.loads(run("audit", "--json")) if one["what"] == "adapter given up"]
+    assert (entry["about"], entry["who"], entry["why"]) == (adapters["second"], "loop", "http://one refuses it")
+    # Judged again, it counts as new.
+    judged = trained(adapters["second"], 2)[1].model_copy(
+        update={"event_id": make.event_id(93_001), "attempt": 2, "occurred_at": make.at(10)}
+    )
+    desk.feed(judged)
+    row = next(row for row in json.loads(run("adapters", "--json")) if row["adapter"] == adapters["second"])
+    assert row["given_up"] is None
+    trouble = Trouble("http://one", "a-1", make.at(0), "refuses it")
+    monkeypatch.setattr(Reconciler, "troubles", property(lambda _: [trouble]))
+    assert operators.operators_in_words(Settings())[-1] == "http://one cannot serve a-1 since 2026-01-05 09:00:00 UTC: refuses it"
 
 
 def test_the_status_names_who_paused_and_what_is_under_way(desk: Desk, adapters: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

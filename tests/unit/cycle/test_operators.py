@@ -4,9 +4,10 @@ import pytest
 
 from csqa_loop.cycle.experiment import Examiner
 from csqa_loop.domain import events as e
+from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.rollout import Experiment
 from tests import events as make
-from tests.fakes.board import ADAPTER, CONTRACT, act, build, gated, kinds, pair
+from tests.fakes.board import ADAPTER, CONTRACT, SoundFolders, act, build, gated, kinds, pair
 from tests.fakes.model_server import FakeModelServer
 
 
@@ -135,3 +136,33 @@ async def test_a_rollback_to_the_base_waits_for_no_model_server() -> None:
     deployed = board._last(e.DeploymentChanged)
     assert isinstance(deployed, e.DeploymentChanged)
     assert deployed.champion == "base"
+
+
+async def test_an_experiment_whose_numbers_cannot_be_had_can_be_stopped_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    decider, board, _, _ = build()
+    await gated(board, decider)
+    await decider.beat()
+
+    async def broken(self: Examiner, experiment: Experiment, *, as_of: object, now: object) -> None:
+        raise PermanentError("metric 'rating' is not known")
+
+    monkeypatch.setattr(Examiner, "look", broken)
+    await act(board, "rollback", target="base", experiment=board._last(e.ExperimentOpened).experiment_id)
+    await decider.beat()
+    verdict, deployed = board._last(e.VerdictReached), board._last(e.DeploymentChanged)
+    assert isinstance(verdict, e.VerdictReached)
+    assert isinstance(deployed, e.DeploymentChanged)
+    assert (verdict.verdict, deployed.champion, deployed.challenger) == ("INCONCLUSIVE", "base", None)
+
+
+async def test_a_rollback_does_not_wait_for_the_adapter_at_the_gate() -> None:
+    folders = SoundFolders()
+    decider, board, bus, _ = build(folders=folders)
+    await gated(board, decider)
+    board.taken = [event for event in board.taken if not isinstance(event, e.AdapterEvaluated)]
+    bus.records = [record for record in bus.records if b"AdapterEvaluated" not in record.value]
+    folders.faults[ADAPTER] = "it is gone"
+    order = await act(board, "rollback", target="base")
+    await decider.beat()
+    orders = [event.order for event in bus.of_type(e.DeploymentChanged)]
+    assert orders[1] == order.event_id

@@ -1,5 +1,6 @@
 """Which replica may get an adapter's traffic."""
 
+import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -66,3 +67,31 @@ async def test_a_replica_that_restarted_is_probed_again() -> None:
     await reconciler.reconcile(DEPLOYMENT, make.at(3))
     assert reconciler.holds_everywhere(ADAPTER)
     assert len(server.probes) == 2
+
+
+async def test_what_waits_for_a_replica_hears_when_it_serves_the_adapter() -> None:
+    server = Probed(known=set())
+    reconciler = Reconciler(server)
+    await reconciler.reconcile(DEPLOYMENT, make.at(1))
+    waiting = asyncio.create_task(reconciler.gained())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    server.known = None
+    await reconciler.reconcile(DEPLOYMENT, make.at(2))
+    await waiting
+    reconciler.begin(DEPLOYMENT, make.at(3))
+    again = asyncio.create_task(reconciler.gained())
+    await reconciler.settle()
+    assert not again.done()
+    again.cancel()
+
+
+async def test_an_older_deployment_takes_nothing_away() -> None:
+    server = Probed()
+    reconciler = Reconciler(server)
+    newer = DEPLOYMENT.model_copy(update={"revision": 2})
+    await reconciler.reconcile(newer, make.at(1))
+    await reconciler.reconcile(DEPLOYMENT.model_copy(update={"candidate": None}), make.at(2))
+    assert reconciler.holds_everywhere(ADAPTER)
+    await reconciler.reconcile(newer.model_copy(update={"revision": 3, "candidate": None}), make.at(3))
+    assert ADAPTER not in server.held["http://fake-vllm"]

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from csqa_loop.domain.residency import DRAIN, resident_adapters
 from csqa_loop.domain.rollout import (
-    DRAIN,
     Deploy,
     FailRun,
     JudgeExperiment,
@@ -18,7 +18,6 @@ from csqa_loop.domain.rollout import (
     Wait,
     experiment_id,
     in_flight,
-    resident_adapters,
 )
 from tests.loop_states import (
     FAILED,

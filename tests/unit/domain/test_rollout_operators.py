@@ -125,6 +125,21 @@ def test_a_pause_holds_back_runs_experiments_and_shares_and_nothing_else():
     assert isinstance(directed(deployed(), paused=pause, order=by("rollback", target="base")), Deploy)
 
 
+def test_in_a_pause_what_was_decided_before_gives_no_adapter_more_traffic_either():
+    pause, promoted, raised = by("pause"), replace(OPEN, verdict=verdict("PROMOTE")), replace(OPEN, share=1.0)
+    assert isinstance(directed(ON_TRIAL, GATED, promoted, paused=pause), Wait)
+    assert isinstance(directed(ON_TRIAL, GATED, promoted), Deploy)
+    assert directed(ON_TRIAL, GATED, raised, paused=pause) == JudgeExperiment(raised, may_advance=False)
+    assert directed(deployed(candidate=NEW), GATED, OPEN, paused=pause) == JudgeExperiment(OPEN, may_advance=False)
+
+
+def test_a_rollback_to_a_champion_that_still_drains_needs_no_loading():
+    draining = deployed(NEW, previous_champion=OLD)
+    back = directed(draining, order=by("rollback", target=OLD))
+    assert isinstance(back, Deploy)
+    assert (back.champion, back.previous_champion, back.retreat) == (OLD, NEW, True)
+
+
 def test_a_pause_alone_is_no_work():
     state = LoopState(deployed(), None, None, T0, Interventions(paused=by("pause")))
     assert not in_flight(state, max_attempts=3)

@@ -13,7 +13,7 @@ from csqa_loop.backends.ledger.facts import Rows
 from csqa_loop.cycle.record import Recorder
 from csqa_loop.domain.intake import LogRecord
 from csqa_loop.settings import Settings
-from streams.loop import LoopStream
+from streams.loop import LoopStream, first_of
 from tests import events as make
 
 
@@ -158,3 +158,19 @@ async def test_nothing_is_written_after_a_batch_that_was_not(stream: LoopStream,
     assert ids(disk) == [make.thumb(1).event_id]
     assert stream._subscriber.consumer.committed == []
     assert signals == [signal.SIGTERM]
+
+
+async def test_the_first_of_two_reasons_for_a_beat_is_enough_and_the_other_is_left() -> None:
+    one, other = asyncio.Event(), asyncio.Event()
+    left: list[str] = []
+
+    async def wait(event: asyncio.Event, name: str) -> None:
+        try:
+            await event.wait()
+        except asyncio.CancelledError:
+            left.append(name)
+            raise
+
+    other.set()
+    await first_of(wait(one, "one"), wait(other, "other"))
+    assert left == ["one"]
