@@ -4,6 +4,7 @@ import argparse
 import errno
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,8 +14,21 @@ from csqa_loop.domain.errors import CsqaError, PermanentError
 
 BAD_INPUT = 2
 FAILED = 1
-_FULL = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed writing")
-"""What libraries say of a full disk; the last two are how torch ends a checkpoint."""
+_FULL = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed writing", "basic_ios::clear")
+"""What libraries say of a full disk; all but the first are how torch ends a checkpoint."""
+_LITTLE_SPACE = 16 << 20
+"""Bytes on a volume below which whatever went wrong may have gone wrong for that."""
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "Cannot allocate memory",
+    "out of memory",
+    "STATUS_ALLOC_FAILED",
+    "failed to map segment",
+    "Memory allocation still failed",
+)
+"""What torch, CUDA's libraries, the loader and OpenBLAS say when there is too little."""
 
 
 class BadInputError(PermanentError):
@@ -55,15 +69,24 @@ def explain(error: BaseException, run_dir: Path) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}) or any(words in text for words in _FULL):
         return f"the disk is full ({text}); free some space on the volume of {run_dir} and of the adapters"
+    kind = type(error).__name__
     if (
         isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in text
-        or "not enough memory" in text
-        or "bad_alloc" in text
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or kind == "OutOfMemoryError"
+        or any(words in text for words in _NO_MEMORY)
     ):
         return f"out of memory ({text[:300]}); a smaller training.batch_size or training.max_length needs less"
-    return f"{type(error).__name__}: {text[:1000]}"
+    if (free := _free(run_dir)) < _LITTLE_SPACE:
+        return f"the disk may be full: {free >> 10} KiB are free on the volume of {run_dir} ({kind}: {text[:1000]})"
+    return f"{kind}: {text[:1000]}"
+
+
+def _free(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return _LITTLE_SPACE  # nothing is known
 
 
 def _fail(name: str, reason: str, code: int) -> int:

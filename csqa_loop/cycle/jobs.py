@@ -160,7 +160,7 @@ class Trainer:
             await asyncio.shield(child.kill())
         if code < 0:
             # Its last line was written before anybody knew: name the signal first.
-            hint = " (the system's out-of-memory killer uses signal 9)" if code == -9 else ""
+            hint = "; the machine may be out of memory, whose killer uses signal 9" if code == -9 else ""
             msg = f"{job} was killed by signal {-code}{hint}{f'; its last words: {child.last_words}' if child.last_words else ''}"
             raise _JobFailedError(msg)
         if code:
