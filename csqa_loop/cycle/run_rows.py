@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -43,6 +43,8 @@ class Pair(Row):
     rejected: str
     policy_id: str = ""
     section: str = ""
+    split: Literal["question", "time"] = "question"
+    """Why a held-out pair is not trained on: its section never is, or it came too late for this run."""
 
     @property
     def example_id(self) -> str:
@@ -135,6 +137,12 @@ def data_hash_of(*files: Path) -> str:
 def pairs_file(pairs: Sequence[preferences.Pair]) -> bytes:
     """The ledger's pairs as Parquet. The prompt stays the JSON text that it was."""
     return _parquet([{name: asdict(pair)[name] for name in _PAIR_COLUMNS} for pair in pairs], _PAIR_COLUMNS)
+
+
+def holdout_file(pairs: Sequence[preferences.Pair]) -> bytes:
+    """Held-out pairs as Parquet: what is not held out for good is held back for its time."""
+    rows = [{name: asdict(pair)[name] for name in _PAIR_COLUMNS} | {"split": "question" if pair.held_out else "time"} for pair in pairs]
+    return _parquet(rows, (*_PAIR_COLUMNS, "split"))
 
 
 def rows_file(rows: Sequence[Unpaired] | Sequence[Demonstration], kind: type[Row]) -> bytes:
