@@ -11,24 +11,12 @@ from pathlib import Path
 
 from csqa_loop.cycle.run_directory import RunDirectory
 from csqa_loop.domain.errors import CsqaError, PermanentError
+from csqa_loop.domain.shortage import shortage
 
 BAD_INPUT = 2
 FAILED = 1
-_FULL = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed writing", "basic_ios::clear")
-"""What libraries say of a full disk; all but the first are how torch ends a checkpoint."""
 _LITTLE_SPACE = 16 << 20
 """Bytes on a volume below which whatever went wrong may have gone wrong for that."""
-_NO_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "bad_alloc",
-    "Cannot allocate memory",
-    "out of memory",
-    "STATUS_ALLOC_FAILED",
-    "failed to map segment",
-    "Memory allocation still failed",
-)
-"""What torch, CUDA's libraries, the loader and OpenBLAS say when there is too little."""
 
 
 class BadInputError(PermanentError):
@@ -67,15 +55,11 @@ def run(name: str, run_dir: Path, work: Callable[[RunDirectory], None]) -> int:
 def explain(error: BaseException, run_dir: Path) -> str:
     """One line that says what a person can do about it."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}) or any(words in text for words in _FULL):
+    kind, number = type(error).__name__, error.errno if isinstance(error, OSError) else None
+    lacking = shortage(text)
+    if number in {errno.ENOSPC, errno.EDQUOT} or lacking == "disk":
         return f"the disk is full ({text}); free some space on the volume of {run_dir} and of the adapters"
-    kind = type(error).__name__
-    if (
-        isinstance(error, MemoryError)
-        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-        or kind == "OutOfMemoryError"
-        or any(words in text for words in _NO_MEMORY)
-    ):
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or kind == "OutOfMemoryError" or lacking == "memory":
         return f"out of memory ({text[:300]}); a smaller training.batch_size or training.max_length needs less"
     if (free := _free(run_dir)) < _LITTLE_SPACE:
         return f"the disk may be full: {free >> 10} KiB are free on the volume of {run_dir} ({kind}: {text[:1000]})"
