@@ -113,7 +113,7 @@ def ours(base: str, data: list[Preference], settings: TrainingSettings, scratch:
 
     with contextlib.nullcontext() if share else patch.object(dpo.shared_prompt, "applies_to", return_value=False):
         trainer = dpo.build(
-            bases.load_policy(base, None, settings),
+            bases.load(base, settings),
             bases.load_tokenizer(base),
             data,
             (),

@@ -134,6 +134,7 @@ def selection_policy(settings: Settings) -> SelectionPolicy:
         user_per_day=preferences.user_per_day,
         contributor_per_day=preferences.contributor_per_day,
         near_duplicate=preferences.near_duplicate,
+        newest_share=settings.trigger.newest_share,
     )
 
 
@@ -155,6 +156,7 @@ def run_policy(settings: Settings) -> "RunPolicy":
         training.method,
         trigger.min_rated,
         trigger.min_demonstrations,
+        training.sft_mix,
     )
 
 
@@ -187,6 +189,7 @@ class LoopParts:
 def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopParts:
     """The loop; nothing is open yet."""
     from csqa_loop.backends.analytics import LiveEstimate
+    from csqa_loop.backends.base_files import fingerprint_here
     from csqa_loop.backends.ledger import Ledger
     from csqa_loop.backends.ledger.publisher import AnalyticsPublisher
     from csqa_loop.backends.ledger.service import LedgerService
@@ -217,7 +220,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         model_server_urls=settings.model_server_urls,
     )
     trigger = settings.trigger
-    planner = RunPlanner(ledger, RunWriter(settings.runs, config, regression_hash=suite_hash), run_policy(settings))
+    planner = RunPlanner(ledger, RunWriter(settings.runs, config, fingerprint_here, suite_hash), run_policy(settings))
     examiner, reconciler = Examiner(ledger, settings.experiment.grace_seconds), Reconciler(model_server)
     decider = Decider(
         ledger,

@@ -4,17 +4,19 @@ import argparse
 import errno
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from csqa_loop.cycle.run_directory import RunDirectory
 from csqa_loop.domain.errors import CsqaError, PermanentError
+from csqa_loop.domain.shortage import shortage
 
 BAD_INPUT = 2
 FAILED = 1
-_FULL = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed writing")
-"""What libraries say of a full disk; the last two are how torch ends a checkpoint."""
+_LITTLE_SPACE = 16 << 20
+"""Bytes on a volume below which whatever went wrong may have gone wrong for that."""
 
 
 class BadInputError(PermanentError):
@@ -53,17 +55,22 @@ def run(name: str, run_dir: Path, work: Callable[[RunDirectory], None]) -> int:
 def explain(error: BaseException, run_dir: Path) -> str:
     """One line that says what a person can do about it."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}) or any(words in text for words in _FULL):
+    kind, number = type(error).__name__, error.errno if isinstance(error, OSError) else None
+    lacking = shortage(text)
+    if number in {errno.ENOSPC, errno.EDQUOT} or lacking == "disk":
         return f"the disk is full ({text}); free some space on the volume of {run_dir} and of the adapters"
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in text
-        or "not enough memory" in text
-        or "bad_alloc" in text
-    ):
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or kind == "OutOfMemoryError" or lacking == "memory":
         return f"out of memory ({text[:300]}); a smaller training.batch_size or training.max_length needs less"
-    return f"{type(error).__name__}: {text[:1000]}"
+    if (free := _free(run_dir)) < _LITTLE_SPACE:
+        return f"the disk may be full: {free >> 10} KiB are free on the volume of {run_dir} ({kind}: {text[:1000]})"
+    return f"{kind}: {text[:1000]}"
+
+
+def _free(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return _LITTLE_SPACE  # nothing is known
 
 
 def _fail(name: str, reason: str, code: int) -> int:

@@ -47,7 +47,7 @@ def judge(run: RunDirectory, residency_seconds: float) -> None:
     """
     try:
         request, config = run.check()
-        manifest, known = run.manifest(), run.evaluation()
+        manifest, known = run.made(request, config), run.evaluation()
         if manifest is None:
             msg = f"{run.path / 'manifest.json'} is missing: train first (python -m jobs.train_adapter {run.path})"
             raise PermanentError(msg)
@@ -66,6 +66,7 @@ def judge(run: RunDirectory, residency_seconds: float) -> None:
     except PermanentError as error:
         raise entry.BadInputError(str(error)) from error
     evaluation, findings = asyncio.run(_judge(run, request, config, manifest, suite, residency_seconds, settings))
+    run.require_attempt(request.attempt)
     run.write("evaluation.html", render(evaluation_report(evaluation, findings)))
     run.write("evaluation.json", evaluation.model_dump_json(indent=1).encode())
     print(f"{evaluation.adapter} {'passed' if evaluation.passed else 'did not pass'}", flush=True)

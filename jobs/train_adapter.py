@@ -4,6 +4,7 @@ On several GPUs: `accelerate launch --config_file deploy/accelerate-zero2.yaml -
 """
 
 import json
+import logging
 import os
 import sys
 import time
@@ -19,12 +20,13 @@ from csqa_loop.cycle.run_directory import UNFIT, RunConfig, RunDirectory, RunReq
 from csqa_loop.cycle.run_rows import Demonstration, Pair, Unpaired
 from csqa_loop.domain.errors import PermanentError, UnfitError
 from csqa_loop.domain.events import BASE
-from csqa_loop.domain.plan import Plan, PlanPolicy, Supply, mixed, plan
+from csqa_loop.domain.plan import Plan, PlanPolicy, Supply, plan
 from jobs import entry
 
 if TYPE_CHECKING:
     from csqa_loop.backends.training.examples import Examples, Trained
 
+_log = logging.getLogger(__name__)
 _MAIN = os.environ.get("RANK", "0") == "0"
 """Whether this process writes; with `accelerate launch` there is one a GPU."""
 
@@ -44,12 +46,10 @@ def train(run: RunDirectory) -> None:
     """
     try:
         request, config = run.check()
-        manifest = run.manifest()
     except PermanentError as error:
         raise entry.BadInputError(str(error)) from error
-    adapters = Path(config.adapters)
-    if manifest is not None and (adapters / manifest.adapter).is_dir():
-        print(f"{manifest.adapter} is trained already", flush=True)
+    if made := _made(run, request, config):
+        print(f"{made} is trained already", flush=True)
         return
     if _MAIN:
         run.discard("adapter", "progress.jsonl", "manifest.json", UNFIT)  # checkpoints stay: a killed training continues
@@ -59,10 +59,20 @@ def train(run: RunDirectory) -> None:
     print(f"{name} is trained", flush=True)
 
 
+def _made(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
+    """The adapter of a run that is finished, else an empty text: what is another run's or damaged is made again."""
+    try:
+        manifest = run.made(request, config)
+    except PermanentError as error:
+        _log.warning("trained again: %s", error)
+        return ""
+    return manifest.adapter if manifest else ""
+
+
 def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
     started = time.monotonic()
     adapters = Path(config.adapters)
-    rows = _Rows(run, config)
+    rows = _Rows(run)
     try:
         parent = None if config.parent == BASE else verify(adapters, config.parent)
         planned = rows.plan(config)
@@ -81,11 +91,19 @@ def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
     folder = run.path / "adapter"
 
     def on_step(step: int, steps: int, loss: float | None) -> None:
+        run.require_attempt(request.attempt)
         if _MAIN:
             run.append_progress(step=step, steps=steps, loss=loss)
 
     if planned is None:
-        trained = training.placebo(folder, base_model=config.base_model, parent=parent, settings=config.training, label=request.run_id)
+        trained = training.placebo(
+            folder,
+            base_model=config.base_model,
+            parent=parent,
+            settings=config.training,
+            label=request.run_id,
+            fingerprint=config.base_fingerprint,
+        )
     else:
         try:
             trained = training.train(
@@ -97,6 +115,7 @@ def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
                 settings=config.training,
                 scratch=run.path / "checkpoints",
                 on_step=on_step,
+                fingerprint=config.base_fingerprint,
             )
         except UnfitError as error:
             if _MAIN:
@@ -131,6 +150,7 @@ def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
         curves=curves,
         seconds=round(time.monotonic() - started, 3),
     )
+    run.require_attempt(request.attempt)
     run.write("manifest.json", manifest.model_dump_json(indent=1).encode())
     return name
 
@@ -138,15 +158,11 @@ def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
 class _Rows:
     """What the chosen method sees of a run directory; the rest is left out of training and manifest."""
 
-    def __init__(self, run: RunDirectory, config: RunConfig) -> None:
+    def __init__(self, run: RunDirectory) -> None:
         self.pairs: tuple[Pair, ...] = run.pairs()
         self.replay: tuple[Pair, ...] = run.replay()
         self.unpaired: tuple[Unpaired, ...] = run.unpaired()
-        shown = run.demonstrations()
-        training = config.training
-        self.demonstrations: tuple[Demonstration, ...] = tuple(
-            mixed(shown, [row.category for row in shown], training.sft_mix, training.seed)
-        )
+        self.demonstrations: tuple[Demonstration, ...] = run.demonstrations()
 
     def plan(self, config: RunConfig) -> Plan | None:
         """The method, and only its rows are kept; None for a placebo.

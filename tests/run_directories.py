@@ -1,6 +1,7 @@
 """Run directories as the loop writes them."""
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -77,6 +78,7 @@ def write_run(
         "adapters": str(runs.parent / "adapters"),
         "model_server_urls": ("http://127.0.0.1:9",),
     }
+    holdout = [dataclasses.replace(one, held_out=True) for one in holdout]
     pairs = pairs or ([] if unpaired or demonstrations else [pair(1), pair(2)])
     writer = RunWriter(runs, RunConfig(**(defaults | config)), regression_hash=suite_hash)
     request = requested(run_id, champion=champion, pairs=pairs, holdout=holdout)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from csqa_loop.backends.ledger.pair_pages import pairs_page, unpaired_page
 from csqa_loop.backends.ledger.trace import pair_trace
 from csqa_loop.bootstrap import LoopParts, selection_policy
+from csqa_loop.cycle.regression_file import regression_phrasings
 from csqa_loop.domain.preferences import Source
 from csqa_loop.domain.selection import Selection, select
 from csqa_loop.problems import Problem
@@ -33,8 +34,9 @@ def pairs_router(parts: LoopParts) -> APIRouter:
     @router.get("/pairs/next-run")
     async def show_next_run() -> dict[str, Any]:
         fresh, holdout = await parts.ledger.fresh_pairs(), await parts.ledger.holdout_pairs()
+        protected = [*(pair.question for pair in holdout), *regression_phrasings(parts.settings.gate.regression_file)]
         # Seconds for 100,000 pairs: not on the loop's thread.
-        selection = await asyncio.to_thread(select, fresh, [pair.question for pair in holdout], selection_policy(parts.settings))
+        selection = await asyncio.to_thread(select, fresh, protected, selection_policy(parts.settings))
         trigger = parts.settings.trigger.model_dump(include={"min_pairs", "fewest_pairs", "max_age_hours", "schedule"})
         needed = {"min_users": parts.settings.preferences.min_users, "method": parts.settings.training.method}
         return _next_run(selection) | trigger | needed | {"holdout_pairs": len(holdout)}
@@ -61,5 +63,6 @@ def _next_run(selection: Selection) -> dict[str, Any]:
         "users": selection.users,
         "by_source": Counter(pair.source for pair in selection.taken),
         "by_category": Counter(pair.category for pair in selection.taken),
+        "held_back": [pair.pair_id for pair in selection.held_back],
         "left_out": [asdict(entry) for entry in selection.left_out],
     }

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from csqa_loop.cycle.durable import sync_folder
 from csqa_loop.domain.errors import PermanentError, TransientError
 
+_log = logging.getLogger(__name__)
 CONFIG_FILE = "adapter_config.json"
 TENSORS_FILE = "adapter_model.safetensors"
 
@@ -34,10 +36,11 @@ def adapter_name(folder: Path) -> str:
 
 
 def install(folder: Path, adapters: Path) -> str:
-    """Move a finished adapter to `adapters/<its name>` and return the name. One that is already there stays: same name, same bytes.
+    """Move a finished adapter to `adapters/<its name>` and return the name. One that is already there stays: same name, same bytes; what
+    lies under the name with other bytes is damaged, and replaced.
 
     Raises:
-        PermanentError: `folder` is no adapter, or what lies under its name has other content.
+        PermanentError: `folder` is no adapter.
     """
     name = adapter_name(folder)
     adapters.mkdir(parents=True, exist_ok=True)
@@ -46,6 +49,9 @@ def install(folder: Path, adapters: Path) -> str:
             os.fsync(handle.fileno())
     sync_folder(folder)
     target = adapters / name
+    if target.exists() and not _is_sound(target):
+        _log.warning("%s does not have the bytes that its name says; it is replaced", target)
+        shutil.rmtree(target)
     if not target.exists():
         try:
             _move(folder, target)
@@ -105,6 +111,13 @@ class AdapterFolders:
         folder = self._adapters / name
         found = [file.stat() for file in sorted(folder.iterdir())] if folder.is_dir() else []
         return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
+
+
+def _is_sound(folder: Path) -> bool:
+    try:
+        return adapter_name(folder) == folder.name
+    except PermanentError:
+        return False
 
 
 def _move(folder: Path, target: Path) -> None:

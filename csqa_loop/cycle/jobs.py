@@ -6,6 +6,7 @@ Results are written to the run directory before they are published, so that publ
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ from csqa_loop.cycle.run_directory import RunDirectory
 from csqa_loop.cycle.run_results import Stage, evaluated, failed, keep, kept, trained
 from csqa_loop.domain.errors import CsqaError, PermanentError, TransientError
 from csqa_loop.domain.events import AdapterEvaluated, AdapterTrained, Event, TrainingFailed, TrainingProgress, TrainingRequested
+from csqa_loop.domain.shortage import shortage
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
@@ -158,13 +160,8 @@ class Trainer:
             code = await self._watch(child, request, run)
         finally:
             await asyncio.shield(child.kill())
-        if code < 0:
-            # Its last line was written before anybody knew: name the signal first.
-            hint = " (the system's out-of-memory killer uses signal 9)" if code == -9 else ""
-            msg = f"{job} was killed by signal {-code}{hint}{f'; its last words: {child.last_words}' if child.last_words else ''}"
-            raise _JobFailedError(msg)
         if code:
-            raise _JobFailedError(child.last_words or f"{job} ended with exit code {code} without a word")
+            raise _JobFailedError(_told(job, code, child.last_words))
 
     async def _watch(self, child: Child, request: TrainingRequested, run: RunDirectory) -> int:
         loop = asyncio.get_running_loop()
@@ -222,3 +219,16 @@ class Trainer:
             await self._bus.publish(event)
         except CsqaError as error:
             _log.warning("%s was not published: %s", event.type, error)
+
+
+def _told(job: Job, code: int, words: str) -> str:
+    """Why a child ended. What a job foresaw it says itself; a library that ends the process has words of its own."""
+    if words.startswith(f"{job}: ") and code > 0:
+        return words
+    lacking = "memory" if code == -signal.SIGKILL else shortage(words)
+    hint = {"memory": "; the machine may be out of memory", "disk": "; the disk may be full", None: ""}[lacking]
+    if code > 0:
+        return f"{words}{hint}" if words else f"{job} ended with exit code {code} without a word"
+    # Its last line was written before anybody knew: name the signal first.
+    killer = ", whose killer uses signal 9" if code == -signal.SIGKILL else ""
+    return f"{job} was killed by signal {-code}{hint}{killer}{f'; its last words: {words}' if words else ''}"

@@ -37,17 +37,16 @@ def lineage(runs: Path, adapter: str) -> list[Ancestor]:
     """The adapter's run, its parent's, and so on to the base.
 
     Raises:
-        PermanentError: no run under `runs` made one of them.
+        PermanentError: it is `base`, or no run under `runs` made one of them.
     """
     known = manifests(runs)
-    found: list[Ancestor] = []
-    while adapter != BASE:
+    found = [_origin(runs, known, adapter)]
+    while (adapter := found[-1].manifest.parent) != BASE:
         ancestor = _maker(runs, known, adapter)
         if any(other.manifest.adapter == adapter for other in found):
             msg = f"{ancestor.run.path / 'manifest.json'} makes {adapter} its own ancestor; restore it"
             raise PermanentError(msg)
         found.append(ancestor)
-        adapter = ancestor.manifest.parent
     return found
 
 
@@ -57,7 +56,10 @@ def origin(runs: Path, adapter: str) -> Ancestor:
     Raises:
         PermanentError: it is `base`, or no run under `runs` made it.
     """
-    known = manifests(runs)
+    return _origin(runs, manifests(runs), adapter)
+
+
+def _origin(runs: Path, known: Mapping[str, Path], adapter: str) -> Ancestor:
     if adapter == BASE:
         msg = f"{BASE} is the bare model and no adapter; adapters made in {runs}: {_listed(known)}"
         raise PermanentError(msg)

@@ -174,10 +174,18 @@ class RunDirectories(Protocol):
         unpaired: Sequence[Unpaired] = (),
         demonstrations: Sequence[Demonstration] = (),
     ) -> None:
-        """Write `runs/<run_id>/` whole: request.json last, by rename. Idempotent.
+        """Write `runs/<run_id>/` whole: request.json last, by rename. Idempotent; a newer attempt repairs what is not whole.
 
         Raises:
             TransientError: the disk refuses.
+        """
+        ...
+
+    async def examined(self) -> tuple[str, ...]:
+        """Questions beside held-out pairs that the gate asks: never to be trained on.
+
+        Raises:
+            PermanentError: they cannot be read.
         """
         ...
 

@@ -12,21 +12,21 @@ events/                                                          results as publ
 import json
 import re
 import shutil
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from csqa_loop.cycle import run_checks
+from csqa_loop.cycle.adapters import verify
 from csqa_loop.cycle.durable import sha256_of, write_atomically
 from csqa_loop.cycle.manifest import Manifest
+from csqa_loop.cycle.regression_file import regression_phrasings
 from csqa_loop.cycle.run_rows import Demonstration, Pair, Row, Unpaired, first_problem, read
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import BASE, AdapterName, GateCheck
 from csqa_loop.domain.regression import Category
-from csqa_loop.domain.similarity import Protected
 from csqa_loop.settings import AnswerSettings, GateSettings, RetrievalSettings, TrainingSettings
 
 PAIRS, HOLDOUT, REPLAY = "pairs.parquet", "holdout.parquet", "replay.parquet"
@@ -47,6 +47,8 @@ class RunRequest(_File):
     """`request.json`: what was asked for."""
 
     run_id: str = Field(min_length=1)
+    attempt: int = Field(default=1, ge=1)
+    """Whose the folder is: an older attempt that still works records nothing more."""
     champion: AdapterName
     reason: str = ""
     """Why there is such a run."""
@@ -66,6 +68,8 @@ class RunConfig(_File):
     """Folder or hub name of the base model, exactly as vLLM was given it."""
     parent: AdapterName = BASE
     """The adapter to continue: the champion, or the bare base for a run that starts afresh."""
+    base_fingerprint: str = ""
+    """SHA-256 over the base's files when the run was requested. Empty where the loop has no base: the first checkpoint pins it then."""
     adapters: str = Field(min_length=1)
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
@@ -81,6 +85,11 @@ class RunConfig(_File):
     def answer_tokens(self) -> int:
         """The longest answer that the gate asks for."""
         return min(self.answer.max_tokens, self.gate.max_tokens or self.answer.max_tokens)
+
+
+def parent_of(champion: str, training: TrainingSettings) -> str:
+    """What a run continues. A placebo answers like the champion in any mode."""
+    return champion if training.mode == "incremental" or training.method == "placebo" else BASE
 
 
 class Evaluation(_File):
@@ -140,6 +149,30 @@ class RunDirectory:
         """What was made; none before the run is trained."""
         return self._load("manifest.json", Manifest) if (self.path / "manifest.json").exists() else None
 
+    def made(self, request: RunRequest, config: RunConfig) -> Manifest | None:
+        """What was made of this very request, every byte of the adapter included; none before the run is trained.
+
+        Raises:
+            PermanentError: manifest.json is another run's or of other inputs, or its adapter is missing or damaged.
+        """
+        manifest = self.manifest()
+        if manifest is None:
+            return None
+        asked = {"run_id": request.run_id, "data_hash": request.data_hash, "recipe_hash": request.recipe_hash, "parent": config.parent}
+        for name, wanted in asked.items():
+            if (found := getattr(manifest, name)) != wanted:
+                msg = f"{self.path / 'manifest.json'}: {name} is {found!r}, and the run asks for {wanted!r}: it was made of something else"
+                raise PermanentError(msg)
+        verify(Path(config.adapters), manifest.adapter)
+        return manifest
+
+    def require_attempt(self, attempt: int) -> None:
+        """Raises PermanentError where a newer attempt has taken the folder over: two must not write in it."""
+        current = self.request().attempt
+        if current > attempt:
+            msg = f"attempt {current} has taken {self.path} over; attempt {attempt} ends here"
+            raise PermanentError(msg)
+
     def evaluation(self) -> Evaluation | None:
         """The gate's verdict; none before it has spoken."""
         return self._load("evaluation.json", Evaluation) if (self.path / "evaluation.json").exists() else None
@@ -178,46 +211,40 @@ class RunDirectory:
         if request.run_id != self.path.name:
             msg = f"{self.path / 'request.json'} is for run {request.run_id!r}; it must be for {self.path.name!r}, the folder's name"
             raise PermanentError(msg)
-        parent = request.champion if config.training.mode == "incremental" else BASE
+        parent = parent_of(request.champion, config.training)
         if config.parent != parent:
-            why = "the champion of request.json" if config.training.mode == "incremental" else "as an anchored run starts afresh"
+            why = "the champion of request.json" if parent == request.champion else "as an anchored run starts afresh"
             msg = f"{self.path / CONFIG}: parent is {config.parent!r}; it must be {parent!r}, {why}"
             raise PermanentError(msg)
         self._check_examples(request, config)
-        self._check_hashes(request)
+        if damage := self.damage(request):
+            msg = f"{damage}; a run is trained on what request.json names, or not at all: let the loop write it again"
+            raise PermanentError(msg)
         return request, config
 
     def _check_examples(self, request: RunRequest, config: RunConfig) -> None:
         pairs, replay, holdout = self.pairs(), self.replay(), self.holdout()
         trained, repeated, held_out = ([pair.pair_id for pair in part] for part in (pairs, replay, holdout))
-        self._require_same(PAIRS, trained, request.pair_ids)
-        self._require_same(REPLAY, repeated, request.replay_pair_ids)
-        self._require_same(HOLDOUT, held_out, request.holdout_pair_ids)
-        self._require_apart((PAIRS, trained), (REPLAY, repeated), "it would count twice")
+        run_checks.require_same(self.path / PAIRS, trained, request.pair_ids)
+        run_checks.require_same(self.path / REPLAY, repeated, request.replay_pair_ids)
+        run_checks.require_same(self.path / HOLDOUT, held_out, request.holdout_pair_ids)
+        run_checks.require_apart(self.path, (PAIRS, trained), (REPLAY, repeated), "it would count twice")
         for name, found in ((PAIRS, trained), (REPLAY, repeated)):
-            self._require_apart((name, found), (HOLDOUT, held_out), "what is held out must not be trained on")
+            run_checks.require_apart(self.path, (name, found), (HOLDOUT, held_out), "what is held out must not be trained on")
         if config.training.method == "placebo":
             return
         unpaired, demonstrations = self.unpaired(), self.demonstrations()
         if not (trained or unpaired or demonstrations):
             msg = f"{self.path / PAIRS} has no rows; at least one preference pair is needed to train"
             raise PermanentError(msg)
-        protected = Protected(pair.question for pair in holdout)
-        parts: tuple[tuple[str, tuple[Row, ...]], ...] = (
-            (PAIRS, pairs),
-            (REPLAY, replay),
-            (UNPAIRED, unpaired),
-            (DEMONSTRATIONS, demonstrations),
-        )
-        for name, rows in parts:
-            for question, other in protected.repeated_by(row.question for row in rows).items():
-                msg = (
-                    f"{self.path / name}: the question {question[:80]!r} nearly repeats {other[:80]!r} of {HOLDOUT}; "
-                    "what is held out must not be trained on: leave it out"
-                )
-                raise PermanentError(msg)
+        parts = {PAIRS: pairs, REPLAY: replay, UNPAIRED: unpaired, DEMONSTRATIONS: demonstrations}
+        examined = {HOLDOUT: [pair.question for pair in holdout]}
+        if file := config.gate.regression_file:
+            examined[f"the regression questions in {file}"] = list(regression_phrasings(file))
+        run_checks.require_unexamined(self.path, parts, examined)
 
-    def _check_hashes(self, request: RunRequest) -> None:
+    def damage(self, request: RunRequest) -> str:
+        """The first file that is not the one that was requested, and why; empty where all are."""
         present = [name for name in (PAIRS, HOLDOUT, REPLAY, UNPAIRED, DEMONSTRATIONS, CONFIG) if (self.path / name).exists()]
         for name in sorted({*present, *request.files}):
             asked = request.files.get(name)
@@ -226,8 +253,8 @@ class RunDirectory:
                 what = (
                     "is missing" if found is None else "was not requested" if asked is None else "was changed after the run was requested"
                 )
-                msg = f"{self.path / name} {what}; a run is trained on what request.json names, or not at all: let the loop write it again"
-                raise PermanentError(msg)
+                return f"{self.path / name} {what}"
+        return ""
 
     def unfit(self) -> tuple[str, ...]:
         """Examples that the last attempt found too long to train on."""
@@ -277,20 +304,3 @@ class RunDirectory:
 
     def _read_if_there(self, name: str, kind: type[_R]) -> tuple[_R, ...]:
         return read(self.path / name, kind) if (self.path / name).exists() else ()
-
-    def _require_same(self, name: str, found: list[str], asked: Iterable[str]) -> None:
-        twice = sorted(pair_id for pair_id, times in Counter(found).items() if times > 1)
-        if twice:
-            msg = f"{self.path / name}: pair {twice[0]!r} is there more than once"
-            raise PermanentError(msg)
-        differing = sorted(set(found) ^ set(asked))
-        if differing:
-            side = "is not in request.json" if differing[0] in found else "of request.json is missing"
-            msg = f"{self.path / name}: pair {differing[0]!r} {side} ({len(differing)} differ in all)"
-            raise PermanentError(msg)
-
-    def _require_apart(self, first: tuple[str, list[str]], second: tuple[str, list[str]], why: str) -> None:
-        both = sorted(set(first[1]) & set(second[1]))
-        if both:
-            msg = f"{self.path}: pair {both[0]!r} is in {first[0]} and in {second[0]}; {why}"
-            raise PermanentError(msg)

@@ -142,6 +142,12 @@ def pairs_file(pairs: Sequence[preferences.Pair]) -> bytes:
     return _parquet([{name: asdict(pair)[name] for name in _PAIR_COLUMNS} for pair in pairs], _PAIR_COLUMNS)
 
 
+def holdout_file(pairs: Sequence[preferences.Pair]) -> bytes:
+    """Held-out pairs as Parquet: what is not held out for good is held back for its time."""
+    rows = [{name: asdict(pair)[name] for name in _PAIR_COLUMNS} | {"split": "question" if pair.held_out else "time"} for pair in pairs]
+    return _parquet(rows, (*_PAIR_COLUMNS, "split"))
+
+
 def rows_file(rows: Sequence[Unpaired] | Sequence[Demonstration], kind: type[Row]) -> bytes:
     """Examples as Parquet."""
     return _parquet([row.model_dump(mode="json") | {"prompt": _prompt_text(row)} for row in rows], tuple(kind.model_fields))

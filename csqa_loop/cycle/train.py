@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -11,7 +11,7 @@ from csqa_loop.cycle.ports import LedgerReader, RunDirectories
 from csqa_loop.cycle.run_rows import Demonstration, Unpaired, examples_hash
 from csqa_loop.domain.events import BASE, TrainingFailed, TrainingRequested, derived_id
 from csqa_loop.domain.examples import Example
-from csqa_loop.domain.plan import Asked, Plan, PlanPolicy, RunMethod, Supply, plan
+from csqa_loop.domain.plan import Asked, Plan, PlanPolicy, RunMethod, Supply, mixed, plan, unmet
 from csqa_loop.domain.preferences import Pair
 from csqa_loop.domain.replay import Earlier, ReplayPolicy, repeated
 from csqa_loop.domain.rollout import Run
@@ -36,6 +36,24 @@ class RunPolicy:
     """Liked and disliked answers, of each, that make a run without pairs."""
     min_demonstrations: int = 100
     """Answers as they should be that make a first SFT."""
+    sft_mix: Mapping[str, float] = field(default_factory=dict)
+    """Category -> share of those answers."""
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """What a run is measured by, and so not trained on."""
+
+    pairs: tuple[Pair, ...] = ()
+    """Held out for good, or held back for this run as the newest; oldest first."""
+    regression: tuple[str, ...] = ()
+
+    @property
+    def questions(self) -> list[str]:
+        return [*(pair.question for pair in self.pairs), *self.regression]
+
+    def and_also(self, newest: Sequence[Pair]) -> "_Examined":
+        return _Examined(tuple(sorted((*self.pairs, *newest), key=lambda pair: (pair.occurred_at, pair.pair_id))), self.regression)
 
 
 @dataclass(frozen=True)
@@ -62,22 +80,24 @@ class RunPlanner:
         """A request whose run directory is complete, or None while no run is due. `last` is the run before."""
         fresh, method = await self._ledger.fresh_pairs(), self._policy.method
         last_run = last.request.occurred_at if last else None
-        holdout: list[Pair] | None = None
+        examined: _Examined | None = None
         selection, reason = None, None
         # A selection is never more than what is fresh, and this is asked every second.
         if self._due(fresh, now, last_run) is not None:
-            holdout = await self._ledger.holdout_pairs()
-            selection = await self._select(fresh, holdout)
+            examined = await self._examined()
+            selection = await self._select(fresh, examined)
             reason = self._due(selection.taken, now, last_run)
+            examined = examined.and_also(selection.held_back) if reason else examined
         draft = None
         if method == "dpo" or method == "placebo":  # noqa: PLR1714 - the type checker narrows by this alone
             if selection and reason:
                 draft = _Draft(method, f"{reason}: {selection}", selection.taken)
         elif self._examples_next is None or now >= self._examples_next or (reason and method != "sft"):
             self._examples_next = now + _EXAMPLES_EVERY
-            holdout = await self._ledger.holdout_pairs() if holdout is None else holdout
-            draft = await self._planned(method, champion, holdout, selection if reason else None)
-        return await self._request(draft, champion, holdout or [], now, last.request if last and last.failed else None) if draft else None
+            examined = await self._examined() if examined is None else examined
+            draft = await self._planned(method, champion, examined, selection if reason else None)
+        failed = last.request if last and last.failed else None
+        return await self._request(draft, champion, examined or _Examined(), now, failed) if draft else None
 
     async def retry(self, request: TrainingRequested, now: datetime) -> TrainingRequested | TrainingFailed:
         """The same run with the next attempt; its directory is written again where it went missing. Its end, where what it would train on may
@@ -121,28 +141,38 @@ class RunPlanner:
         oldest = min((pair.occurred_at for pair in pairs), default=None)
         return due(Backlog(len(pairs), len(users), oldest, last_run), self._policy.trigger, now)
 
-    async def _select(self, fresh: Sequence[Pair], holdout: Sequence[Pair]) -> Selection:
-        offered = tuple(pair.pair_id for pair in (*fresh, *holdout))
+    async def _examined(self) -> _Examined:
+        return _Examined(tuple(await self._ledger.holdout_pairs()), await self._runs.examined())
+
+    async def _select(self, fresh: Sequence[Pair], examined: _Examined) -> Selection:
+        offered = (*(pair.pair_id for pair in (*fresh, *examined.pairs)), *examined.regression)
         if self._selected is None or self._selected[0] != offered:
             # Seconds for 100,000 pairs: not on the loop's thread.
-            selection = await asyncio.to_thread(select, fresh, [pair.question for pair in holdout], self._policy.selection)
+            selection = await asyncio.to_thread(select, fresh, examined.questions, self._policy.selection)
             self._selected = (offered, selection)
             _log.info("of %d fresh pairs a training set may hold %s", len(fresh), selection)
         return self._selected[1]
 
-    async def _planned(self, asked: Asked, champion: str, holdout: Sequence[Pair], pairs: Selection | None) -> _Draft | None:
+    async def _planned(self, asked: Asked, champion: str, examined: _Examined, pairs: Selection | None) -> _Draft | None:
         """What to run where rated answers and demonstrations count too; `pairs` are due, or None.
 
         Thumbs need as many customers as pairs do; demonstrations have none.
         """
         policy = self._policy
-        fresh, protected = await self._ledger.fresh_examples(), [pair.question for pair in holdout]
+        fresh, protected = await self._ledger.fresh_examples(), examined.questions
         rated, shown = [
             await asyncio.to_thread(
                 select_examples, (one for one in fresh if (one.liked is None) == demonstrated), protected, policy.selection
             )
             for demonstrated in (False, True)
         ]
+        categories, mix = [example.category for example in shown], policy.sft_mix
+        # Only what the mix keeps is claimed: the rest waits for a later run.
+        shown = tuple(mixed(shown, categories, mix, policy.replay.seed))
+        if len(categories) >= policy.min_demonstrations > len(shown):
+            _log.info(
+                "training.sft_mix keeps %d of %d demonstrations, and a run needs %d", len(shown), len(categories), policy.min_demonstrations
+            )
         liked, users = sum(bool(example.liked) for example in rated), len({example.user for example in rated} - {""})
         enough = min(liked, len(rated) - liked) >= policy.min_rated and users >= min(policy.trigger.min_users, policy.min_rated)
         supply = Supply(
@@ -153,12 +183,17 @@ class RunPlanner:
             champion_is_base=champion == BASE,
         )
         found = plan(asked, supply, PlanPolicy(policy.trigger.fewest, policy.min_rated, policy.min_demonstrations))
-        return _draft(found, rated if enough else (), shown, pairs) if found else None
+        draft = _draft(found, rated if enough else (), shown, pairs) if found else None
+        missing = unmet(categories, mix)
+        if draft and draft.method == "sft" and missing:
+            draft = replace(draft, reason=f"{draft.reason}; none of {', '.join(missing)}, whose share of sft_mix went to the others")
+        return draft
 
     async def _request(
-        self, draft: _Draft, champion: str, holdout: Sequence[Pair], now: datetime, failed: TrainingRequested | None
+        self, draft: _Draft, champion: str, examined: _Examined, now: datetime, failed: TrainingRequested | None
     ) -> TrainingRequested | None:
-        replay = await self._replay(draft, champion, holdout)
+        holdout = examined.pairs
+        replay = await self._replay(draft, champion, examined)
         unpaired, demonstrations = _rows(draft.examples)
         found_hash = examples_hash([*draft.pairs, *replay], unpaired, demonstrations)
         if failed and failed.data_hash == found_hash:
@@ -184,12 +219,12 @@ class RunPlanner:
         _log.info("run %s claimed: %s by %s, from %s", run, request.reason, draft.method, champion)
         return request
 
-    async def _replay(self, draft: _Draft, champion: str, holdout: Sequence[Pair]) -> list[Pair]:
+    async def _replay(self, draft: _Draft, champion: str, examined: _Examined) -> list[Pair]:
         if draft.method not in {"dpo", "kto"}:
             return []
         taught = await self._ledger.taught_pairs(champion)
         # A question may have come to be held out since.
-        repeats = Protected(pair.question for pair in holdout).repeated_by(pair.question for pair in taught)
+        repeats = Protected(examined.questions).repeated_by(pair.question for pair in taught)
         earlier = [Earlier(pair.pair_id, pair.category, usable=pair.question not in repeats) for pair in taught]
         # A thumb is half a pair.
         wanted = set(repeated(earlier, fresh=len(draft.pairs) or len(draft.examples) // 2, policy=self._policy.replay))

@@ -67,11 +67,16 @@ def plan(asked: Asked, supply: Supply, policy: PlanPolicy) -> Plan | None:
 def mixed(rows: Sequence[_T], categories: Sequence[str], shares: Mapping[str, float], seed: int) -> list[_T]:
     """As many rows as the shares allow, category by category, in their old order. No shares: all of them.
 
-    The category that is scarcest for its share sets the size of the whole; categories without a share are left out. `categories` names
-    the category of each row.
+    The category that is scarcest for its share sets the size of the whole; categories without a share are left out. The share of a category
+    without rows goes to the others, in proportion (`unmet` names it). `categories` names the category of each row.
     """
     if not shares:
         return list(rows)
+    there = set(categories)
+    given = sum(share for name, share in shares.items() if name in there)
+    shares = {name: share / given for name, share in shares.items() if name in there}
+    if not shares:
+        return []
     places: dict[str, list[int]] = {name: [] for name in shares}
     for place, category in enumerate(categories):
         if category in places:
@@ -81,3 +86,8 @@ def mixed(rows: Sequence[_T], categories: Sequence[str], shares: Mapping[str, fl
     random = Random(seed)
     kept = [place for name, share in sorted(shares.items()) for place in random.sample(places[name], int(total * share + 1e-6))]
     return [rows[place] for place in sorted(kept)]
+
+
+def unmet(categories: Sequence[str], shares: Mapping[str, float]) -> tuple[str, ...]:
+    """Categories that have a share and no rows, by name."""
+    return tuple(sorted(shares.keys() - set(categories)))

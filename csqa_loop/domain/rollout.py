@@ -21,6 +21,7 @@ from csqa_loop.domain.events import (
 from csqa_loop.domain.operators import Interventions, by_hand
 from csqa_loop.domain.residency import resident_adapters
 
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
 RunState = Literal["requested", "training", "trained", "evaluating", "passed", "refused", "unservable", "failed"]
 
 
@@ -244,6 +245,8 @@ def _step_of_run(run: Run, deployment: DeploymentChanged, state: LoopState, prog
     if run.failed or silent:
         cause = run.failed.reason if run.failed else f"no sign of life for {progress_timeout.total_seconds():g} s"
         if request.attempt < max_attempts and not (run.failed and run.failed.final):
+            if run.failed and state.as_of - run.failed.occurred_at < pause_after(request.attempt):
+                return Wait(f"the pause before attempt {request.attempt + 1}: {cause}")
             return RetryRun(request, cause)
         if not run.failed:
             return FailRun(request, cause)
@@ -257,6 +260,14 @@ def _step_of_run(run: Run, deployment: DeploymentChanged, state: LoopState, prog
             )
         return Wait("the offline gate")
     return Wait("training")
+
+
+def pause_after(attempt: int) -> timedelta:
+    """How long an attempt that failed rests before the next one: a full disk or a busy GPU may be better by then."""
+    pause = _FIRST_PAUSE
+    for _ in range(1, attempt):
+        pause = min(4 * pause, _LONGEST_PAUSE)
+    return pause
 
 
 def _step_of_evaluated(run: Run, evaluated: AdapterEvaluated, deployment: DeploymentChanged, state: LoopState) -> Step | None:

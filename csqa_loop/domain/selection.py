@@ -43,6 +43,8 @@ class SelectionPolicy:
     contributor_per_day: int = 500
     near_duplicate: float = 0.85
     """Estimated Jaccard similarity of the trigrams of question and chosen answer, from which two pairs are one."""
+    newest_share: float = 0.0
+    """Newest part of the pairs, of as many as a set may hold, that are held back: they tell whether what a run learns holds later too."""
 
 
 class _Offered(Protocol):
@@ -74,10 +76,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Selection:
-    """Every pair offered is in one of both, oldest first."""
+    """Every pair offered is in one of them, oldest first."""
 
     taken: tuple[Pair, ...]
     left_out: tuple[LeftOut, ...]
+    held_back: tuple[Pair, ...] = ()
+    """The newest: they measure this run, and a later one may be trained on them."""
 
     @property
     def users(self) -> int:
@@ -87,19 +91,21 @@ class Selection:
     def __str__(self) -> str:
         counts = Counter(entry.reason for entry in self.left_out)
         reasons = ", ".join(f"{counts[reason]} {reason}" for reason in LeftOutReason if counts[reason])
-        return f"{len(self.taken)} pairs of {self.users} customers" + (f"; left out: {reasons}" if reasons else "")
+        newest = f"; {len(self.held_back)} newest held back" if self.held_back else ""
+        return f"{len(self.taken)} pairs of {self.users} customers{newest}" + (f"; left out: {reasons}" if reasons else "")
 
 
 def select(pairs: Iterable[Pair], protected_questions: Iterable[str], policy: SelectionPolicy) -> Selection:
     """The oldest pairs that may be trained on together, whatever order they come in. Their ids must be distinct."""
-    pairs = sorted(pairs, key=lambda pair: (pair.occurred_at, pair.pair_id))
-    left_out = _near_repeats(pairs, protected_questions)
+    pairs, newest = _held_back(sorted(pairs, key=lambda pair: (pair.occurred_at, pair.pair_id)), policy)
+    left_out = _near_repeats(pairs, [*protected_questions, *(pair.question for pair in newest)])
     left_out |= _near_duplicates([pair for pair in pairs if pair.pair_id not in left_out], policy.near_duplicate)
     left_out |= _beyond_a_day([pair for pair in pairs if pair.pair_id not in left_out], policy)
     left_out |= _beyond_shares([pair for pair in pairs if pair.pair_id not in left_out], policy)
     return Selection(
         taken=tuple(pair for pair in pairs if pair.pair_id not in left_out),
         left_out=tuple(left_out[pair.pair_id] for pair in pairs if pair.pair_id in left_out),
+        held_back=tuple(newest),
     )
 
 
@@ -120,6 +126,17 @@ def select_examples(examples: Iterable[Example], protected_questions: Iterable[s
         left_out = cap(taken, policy)
         taken = [example for example in taken if example.example_id not in left_out]
     return tuple(taken)
+
+
+def _held_back(pairs: Sequence[Pair], policy: SelectionPolicy) -> tuple[list[Pair], list[Pair]]:
+    """The pairs without the newest, and those."""
+    first = len(pairs) - math.floor(policy.newest_share * min(len(pairs), policy.max_pairs) + 1e-9)
+    older, newest = pairs[:first], pairs[first:]
+    # What was asked before says nothing about time; held back, it would keep the most frequent questions out of every set.
+    repeats = Protected(pair.question for pair in older).repeated_by(pair.question for pair in newest) if newest else {}
+    sides = ([pair for pair in newest if (pair.question in repeats) == repeated] for repeated in (True, False))
+    repeated, new = sides
+    return [*older, *repeated], new
 
 
 def _near_repeats(pairs: Sequence[Pair], protected_questions: Iterable[str]) -> dict[str, LeftOut]:

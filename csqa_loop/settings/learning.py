@@ -28,9 +28,12 @@ class TriggerSettings(Section):
     """Liked and disliked answers, of each, that start a run by KTO."""
     min_demonstrations: int = Field(default=100, ge=1)
     """Demonstrations that start a run by SFT."""
+    newest_share: float = Field(default=0.1, ge=0, le=0.5)
+    """Newest part of the fresh pairs that a run only measures itself by; a later run may train on them. 0: none."""
     progress_timeout_seconds: float = Field(default=300.0, gt=0)
     """Silence after which a run gets its next attempt."""
     max_attempts: int = Field(default=3, ge=1)
+    """The pause between two grows from half a minute on, four times as long each."""
 
 
 class PreferenceSettings(Section):
@@ -140,11 +143,13 @@ class TrainingSettings(Section):
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Less memory for more time. `auto`: on a GPU."""
     group_by_length: bool = False
-    """Batches of examples that are nearly equally long: less padding. KTO keeps its order all the same."""
+    """Batches of examples that are nearly equally long: less padding. KTO, and SFT with `order` easy_first, keep their order all the same."""
     replay_share: float = Field(default=0.3, ge=0, lt=1)
     """Part of an incremental training set that repeats earlier pairs."""
     sft_mix: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(default={})
-    """Category -> share of the demonstrations, such as knowledge 0.6, dialogue 0.3, exceptions 0.1. Empty: all as they are."""
+    """Category -> share of the demonstrations, such as knowledge 0.6, dialogue 0.3, exceptions 0.1. Empty: all as they are. The share of a
+    category without demonstrations goes to the others; what the mix leaves out waits for a later run.
+    """
     order: Literal["shuffled", "easy_first"] = "shuffled"
     """`easy_first` starts with short demonstrations. For SFT alone."""
     validation_share: float = Field(default=0.1, gt=0, le=0.5)

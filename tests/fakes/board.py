@@ -142,6 +142,11 @@ class Board:
 class NoRuns:
     """Run directories that are only counted on."""
 
+    regression: tuple[str, ...] = ()
+
+    async def examined(self) -> tuple[str, ...]:
+        return self.regression
+
     def recipe_hash(self, champion: str, examples_hash: str, method: str | None) -> str:
         return "recipe"
 

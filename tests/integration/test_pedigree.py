@@ -1,12 +1,7 @@
-"""A run of the tiny model from beginning to end: what it is made of, killed at every stage, made again, asked why."""
+"""A run of the tiny model from beginning to end: what it is made of, made again, asked why."""
 
 import dataclasses
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +11,25 @@ from typer.testing import CliRunner
 pytest.importorskip("torch")
 pytest.importorskip("trl")
 
+import torch
+from safetensors.torch import load_file
+
 from csqa_loop.cli import app
 from csqa_loop.cycle import pedigree
 from csqa_loop.cycle.manifest import Manifest, recipe_hash
 from csqa_loop.cycle.run_directory import RunConfig, RunDirectory
 from csqa_loop.cycle.run_rows import Demonstration, Unpaired, examples_hash
 from csqa_loop.domain.errors import CsqaError
-from csqa_loop.domain.preferences import Pair
 from jobs import entry, train_adapter
 from tests import tiny_model
-from tests.run_directories import pair, write_run
+from tests.tiny_runs import PAIRS, tiny_run
 
 ROOT = Path(__file__).parents[2]
-TRAINING = {"epochs": 3, "learning_rate": 1e-2, "rank": 2, "alpha": 8, "batch_size": 2, "threads": 1, "checkpoint_steps": 1}
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     return tiny_model.make(tmp_path_factory.mktemp("base"))
-
-
-def _pair(number: int, **changes: Any) -> Pair:
-    prompt = json.dumps(tiny_model.asked("14 " * number + "?"))
-    made = dataclasses.replace(
-        pair(number, chosen="within 14 days .", rejected="no ."), prompt=prompt, source="correction", category="returns"
-    )
-    return dataclasses.replace(made, **changes)
-
-
-PAIRS = [_pair(number) for number in range(1, 6)]
-
-
-def _run(folder: Path, base: str, run_id: str = "r-1", *, training: Any = (), **options: Any) -> RunDirectory:
-    return write_run(folder / "runs", run_id, **{"pairs": PAIRS, "base_model": base, "training": TRAINING | dict(training)} | options)
 
 
 def _manifest(run: RunDirectory) -> Manifest:
@@ -58,7 +39,7 @@ def _manifest(run: RunDirectory) -> Manifest:
 
 
 def test_a_manifest_tells_everything_that_an_adapter_is_made_of(base: str, tmp_path: Path) -> None:
-    run = _run(tmp_path, base, pairs=[*PAIRS[:3], dataclasses.replace(PAIRS[3], weight=0.3, source="judge")], replay=PAIRS[4:])
+    run = tiny_run(tmp_path, base, pairs=[*PAIRS[:3], dataclasses.replace(PAIRS[3], weight=0.3, source="judge")], replay=PAIRS[4:])
     assert train_adapter.main([str(run.path)]) == 0
     made = _manifest(run)
     assert (made.method, made.mode, made.parent, made.reason) == ("dpo", "incremental", "base", "enough fresh pairs")
@@ -72,12 +53,12 @@ def test_a_manifest_tells_everything_that_an_adapter_is_made_of(base: str, tmp_p
 
 
 def test_an_incremental_run_continues_and_an_anchored_one_starts_afresh(base: str, tmp_path: Path) -> None:
-    first = _run(tmp_path, base)
+    first = tiny_run(tmp_path, base)
     assert train_adapter.main([str(first.path)]) == 0
     champion = _manifest(first).adapter
     names = {}
     for mode in ("incremental", "anchored"):
-        run = _run(tmp_path, base, f"r-{mode}", pairs=PAIRS[:2], replay=PAIRS[2:], champion=champion, training={"mode": mode})
+        run = tiny_run(tmp_path, base, f"r-{mode}", pairs=PAIRS[:2], replay=PAIRS[2:], champion=champion, training={"mode": mode})
         assert train_adapter.main([str(run.path)]) == 0
         made = _manifest(run)
         assert made.parent == (champion if mode == "incremental" else "base")
@@ -88,7 +69,7 @@ def test_an_incremental_run_continues_and_an_anchored_one_starts_afresh(base: st
     assert names["anchored"] == champion
 
 
-def test_what_there_is_chooses_the_method_and_the_mix(base: str, tmp_path: Path) -> None:
+def test_what_there_is_chooses_the_method(base: str, tmp_path: Path) -> None:
     def shown(number: int, category: str) -> Demonstration:
         return Demonstration(
             example_id=f"d-{number}",
@@ -99,94 +80,30 @@ def test_what_there_is_chooses_the_method_and_the_mix(base: str, tmp_path: Path)
             source="import",
         )
 
-    demonstrations = [shown(number, "knowledge" if number < 80 else "dialogue") for number in range(160)]
-    mix = {"method": "auto", "sft_mix": {"knowledge": 0.8, "dialogue": 0.2}, "batch_size": 8, "epochs": 1, "checkpoint_steps": 0}
-    run = _run(tmp_path, base, demonstrations=demonstrations, training=mix)
+    # What the mix leaves out never comes into the folder.
+    demonstrations = [shown(number, "knowledge" if number < 80 else "dialogue") for number in range(110)]
+    mix = {"method": "auto", "sft_mix": {"knowledge": 0.8, "exceptions": 0.2}, "batch_size": 8, "epochs": 1, "checkpoint_steps": 0}
+    run = tiny_run(tmp_path, base, demonstrations=demonstrations, training=mix)
     assert train_adapter.main([str(run.path)]) == 0
     made = _manifest(run)
     assert made.method == "sft"
-    assert [source.category for source in made.pairs].count("knowledge") == 80
-    assert {source.pair_id[:2] for source in made.pairs} == {"d-"}  # pairs were there, and were not trained on
+    assert [source.pair_id for source in made.pairs] == [
+        f"d-{number}" for number in range(110)
+    ]  # pairs were there, and were not trained on
 
     rated = [
         Unpaired(example_id=f"u-{number}", question="q", prompt=tiny_model.asked("?"), answer="yes .", liked=number % 2 == 0)
         for number in range(8)
     ]
-    kto = _run(tmp_path, base, "r-2", unpaired=rated, training={"method": "kto", "batch_size": 4})
+    kto = tiny_run(tmp_path, base, "r-2", unpaired=rated, training={"method": "kto", "batch_size": 4})
     assert train_adapter.main([str(kto.path)]) == 0
     assert len(_manifest(kto).pairs) == len(PAIRS) + 8
 
 
 def test_too_little_is_bad_input(base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = _run(tmp_path, base, training={"method": "auto", "batch_size": 4})
+    run = tiny_run(tmp_path, base, training={"method": "auto", "batch_size": 4})
     assert train_adapter.main([str(run.path)]) == entry.BAD_INPUT
     assert "too little to train on by auto: 5 pairs, 0 liked" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("stage", ["training", "writing", "installing", "recording"])
-def test_a_run_that_dies_at_any_stage_makes_the_same_adapter_at_the_next_attempt(
-    base: str, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = _run(tmp_path / "whole", base)
-    assert train_adapter.main([str(whole.path)]) == 0
-    run = _run(tmp_path, base)
-
-    def die(*_: Any, **__: Any) -> None:
-        raise SystemExit(stage)
-
-    steps: list[int] = []
-    real_progress, real_write = RunDirectory.append_progress, RunDirectory.write
-
-    def progress(self: RunDirectory, **fields: Any) -> None:
-        if fields["step"] == 5:
-            die()
-        real_progress(self, **fields)
-
-    def write(self: RunDirectory, name: str, body: bytes) -> None:
-        real_write(self, name, body) if name != "manifest.json" else die()
-
-    with monkeypatch.context() as patch:
-        if stage == "training":
-            patch.setattr(RunDirectory, "append_progress", progress)
-        elif stage == "writing":
-            patch.setattr("csqa_loop.backends.training.lora.save", die)
-        elif stage == "installing":
-            patch.setattr(train_adapter, "install", die)
-        else:
-            patch.setattr(RunDirectory, "write", write)
-        with pytest.raises(SystemExit, match=stage):
-            train_adapter.main([str(run.path)])
-    assert run.manifest() is None
-    monkeypatch.setattr(
-        RunDirectory, "append_progress", lambda self, **fields: steps.append(fields["step"]) or real_progress(self, **fields)
-    )
-    assert train_adapter.main([str(run.path)]) == 0
-    assert _manifest(run).adapter == _manifest(whole).adapter
-    assert steps == ([0, 5, 6, 7, 8, 9] if stage == "training" else [0])  # no step, and so no pair, counts twice
-    assert [path.name for path in (tmp_path / "adapters").iterdir()] == [_manifest(run).adapter]
-
-
-@pytest.mark.timeout(300)
-def test_kill_9_in_the_middle_uses_no_pair_twice(base: str, tmp_path: Path) -> None:
-    whole = _run(tmp_path / "whole", base, training={"epochs": 30})
-    assert train_adapter.main([str(whole.path)]) == 0
-    run = _run(tmp_path, base, training={"epochs": 30})
-    child = subprocess.Popen(
-        (sys.executable, "-m", "jobs.train_adapter", str(run.path)), cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    deadline = time.monotonic() + 200
-    while run.last_step().step < 20:
-        assert child.poll() is None, "it ended before it was killed"
-        assert time.monotonic() < deadline, "it makes no steps"
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.wait(timeout=30)
-    assert run.manifest() is None
-    assert train_adapter.main([str(run.path)]) == 0
-    assert _manifest(run).adapter == _manifest(whole).adapter
-    lines = [json.loads(line)["step"] for line in (run.path / "progress.jsonl").read_text().splitlines()]
-    assert lines[1] >= 18
-    assert lines[-1] == 90
 
 
 @pytest.fixture
@@ -195,7 +112,7 @@ def claimed(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDi
     monkeypatch.setenv("CSQA_VAR", str(tmp_path))
     monkeypatch.setenv("CSQA_CONSOLE__URL", "http://127.0.0.1:9")
     monkeypatch.chdir(ROOT)
-    run = _run(tmp_path, base)
+    run = tiny_run(tmp_path, base)
     pairs_hash = examples_hash(PAIRS)
     config = RunConfig.model_validate_json((run.path / "config.json").read_bytes())
     body = json.loads((run.path / "request.json").read_text())
@@ -214,6 +131,13 @@ def test_a_rebuilt_adapter_has_the_same_recipe_data_and_bytes(claimed: RunDirect
     assert (told["rebuilt"], told["identical"]) == (adapter, True)
     assert {one["name"] for one in told["compared"]} >= {"recipe hash", "data hash", "base fingerprint", "margin_after"}
     assert [path.name for path in (tmp_path / "adapters").iterdir()] == [adapter]
+
+
+def test_a_base_that_changed_since_the_request_is_named(base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for run_id, method in (("r-1", "dpo"), ("r-2", "placebo")):
+        run = tiny_run(tmp_path, base, run_id, base_fingerprint="f" * 64, training={"method": method})
+        assert train_adapter.main([str(run.path)]) == entry.FAILED
+        assert "and the run was requested on ffffffffffffffff: it changed under the same name" in capsys.readouterr().err
 
 
 def test_a_rebuild_that_differs_is_told(claimed: RunDirectory, tmp_path: Path) -> None:
@@ -256,6 +180,25 @@ def test_why_tells_a_pairs_history_where_a_loop_answers(claimed: RunDirectory, m
     told = json.loads(CliRunner().invoke(app, ["why", _manifest(claimed).adapter, "--json", "--pairs", "2"]).stdout)
     assert asked == ["GET /v1/pairs/p-1", "GET /v1/pairs/p-2"]
     assert [one["trace"] is None for one in told["pairs"]] == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("command", ["why", "rebuild"])
+def test_the_base_is_no_adapter(claimed: RunDirectory, command: str) -> None:
+    answer = CliRunner().invoke(app, [command, "base"])
+    assert isinstance(answer.exception, CsqaError)
+    assert f"base is the bare model and no adapter; adapters made in {claimed.path.parent}: {_manifest(claimed).adapter}" in str(
+        answer.exception
+    )
+
+
+def test_an_anchored_placebo_answers_like_the_champion(claimed: RunDirectory, base: str, tmp_path: Path) -> None:
+    champion = _manifest(claimed).adapter
+    run = tiny_run(tmp_path, base, "r-2", champion=champion, training={"mode": "anchored", "method": "placebo"})
+    assert train_adapter.main([str(run.path)]) == 0
+    made = _manifest(run)
+    assert (made.parent, made.method) == (champion, "placebo")
+    one, other = (load_file(tmp_path / "adapters" / name / "adapter_model.safetensors") for name in (champion, made.adapter))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_an_adapter_that_nobody_made_is_named(claimed: RunDirectory) -> None:

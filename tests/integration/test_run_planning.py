@@ -49,9 +49,10 @@ def asked(number: int) -> e.AnswerGiven:
     return make.answer(number, section=SECTION, question=f"How do I return {MATTERS[number]}?", answer=f"{MATTERS[number]}: 30 days.")
 
 
-def planner(ledger: LedgerService, runs: Path, method: str) -> RunPlanner:
+def planner(ledger: LedgerService, runs: Path, method: str, *, newest_share: float = 0.0) -> RunPlanner:
     config = RunConfig(base_model="/no/such/model", adapters=str(runs.parent / "adapters"), training=TrainingSettings(method=method))
-    policy = RunPolicy(TriggerPolicy(min_pairs=2), SelectionPolicy(max_pairs=50), method=method, min_rated=2, min_demonstrations=2)
+    selection = SelectionPolicy(max_pairs=50, newest_share=newest_share)
+    policy = RunPolicy(TriggerPolicy(min_pairs=2), selection, method=method, min_rated=2, min_demonstrations=2)
     return RunPlanner(ledger, RunWriter(runs, config), policy)
 
 
@@ -91,6 +92,25 @@ async def test_the_second_run_repeats_what_the_first_one_taught(ledger: LedgerSe
     assert set(second.replay_pair_ids) < set(first.pair_ids)
     run = checked(tmp_path / "runs", second)
     assert (len(run.pairs()), len(run.replay())) == (4, 2)  # 30 % of the whole set
+
+
+async def test_the_newest_pairs_measure_a_run_and_stay_fresh(ledger: LedgerService, tmp_path: Path) -> None:
+    plan = planner(ledger, tmp_path / "runs", "dpo", newest_share=0.25)
+    await ledger.take(make.batch(*(event for n in range(8) for event in (asked(n), make.bad_case(n, "30 days and 14.")))))
+    request = await plan.claim("base", make.at(20))
+    assert request is not None
+    run = checked(tmp_path / "runs", request)
+    assert (len(run.pairs()), [pair.split for pair in run.holdout()]) == (6, ["time", "time"])
+    await ledger.take(make.batch(request))
+    assert [pair.pair_id for pair in await ledger.fresh_pairs()] == list(request.holdout_pair_ids)
+    # The next attempt finds everything as it was, and takes the folder over.
+    (run.path / "checkpoints").mkdir()
+    await plan.retry(request, make.at(30))
+    assert run.request().attempt == 2
+    assert (run.path / "checkpoints").is_dir()
+    (run.path / "holdout.parquet").write_bytes(b"edited")
+    await plan.retry(request.model_copy(update={"attempt": 2}), make.at(40))
+    assert [pair.split for pair in checked(tmp_path / "runs", request).holdout()] == ["time", "time"]
 
 
 async def test_thumbs_become_a_run_by_kto(ledger: LedgerService, tmp_path: Path) -> None:

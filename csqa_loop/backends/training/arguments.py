@@ -10,7 +10,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from csqa_loop.backends.training.base import dtype
 from csqa_loop.backends.training.examples import OnStep
-from csqa_loop.backends.training.watch import Patience, Seal, Watch
+from csqa_loop.backends.training.watch import Patience, Watch
 from csqa_loop.settings import TrainingSettings
 
 _CHECKPOINTS_KEPT = 2
@@ -52,7 +52,7 @@ def common(settings: TrainingSettings, scratch: Path, *, ordered: bool) -> dict[
 
 def callbacks(settings: TrainingSettings, on_step: OnStep) -> list[TrainerCallback]:
     """What looks on."""
-    watching: list[TrainerCallback] = [Watch(settings, on_step), Seal()]
+    watching: list[TrainerCallback] = [Watch(settings, on_step)]
     return [*watching, Patience(settings.patience)] if settings.patience else watching
 
 

@@ -1,6 +1,5 @@
 """The base model: which one it is exactly, and loading it for training."""
 
-import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +7,14 @@ from typing import Any
 
 import psutil
 import torch
-from peft import PeftModel, prepare_model_for_kbit_training
+from peft import prepare_model_for_kbit_training
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils.hub import cached_file
 
+from csqa_loop.backends import base_files
 from csqa_loop.domain import sizing
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.settings import TrainingSettings
-
-_SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
-"""Weights, configuration, chat template and vocabulary: whatever changes what the model says."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +28,24 @@ class Base:
     """SHA-256 over the files' names and contents."""
 
 
-def identify(name: str) -> Base:
-    """Read every file of the model once.
+def identify(name: str, *, pinned: str = "") -> Base:
+    """Read every file of the model once. `pinned`: the fingerprint that it must have, where one is known.
 
     Raises:
-        PermanentError: there is no such model here, or its weights are not safetensors.
+        PermanentError: there is no such model here, its weights are not safetensors, or it is another one than was pinned.
     """
     folder, revision = _folder(name)
-    files = files_of(folder)
-    if not any(file.suffix == ".safetensors" for file in files):
+    if not any(file.suffix == ".safetensors" for file in base_files.files_of(folder)):
         msg = f"the base model {name} has no safetensors in {folder}; convert it: loading other formats can run code"
         raise PermanentError(msg)
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name}\n{file.stat().st_size}\n".encode())
-        with file.open("rb") as handle:
-            while block := handle.read(1 << 22):
-                digest.update(block)
-    return Base(name, revision, digest.hexdigest())
+    found = Base(name, revision, base_files.fingerprint(folder))
+    if pinned and found.fingerprint != pinned:
+        msg = (
+            f"the base model {name} has the fingerprint {found.fingerprint[:16]}, and the run was requested on {pinned[:16]}: it changed under the "
+            "same name; restore it, or let a new run be claimed"
+        )
+        raise PermanentError(msg)
+    return found
 
 
 def folder_of(name: str) -> Path:
@@ -60,18 +57,13 @@ def folder_of(name: str) -> Path:
     return _folder(name)[0]
 
 
-def files_of(folder: Path) -> list[Path]:
-    """Whatever of a model's folder changes what it says, in order of name."""
-    return sorted(file for file in folder.iterdir() if file.suffix in _SUFFIXES)
-
-
 def load_tokenizer(name: str) -> Any:
     """The base's tokenizer, with its chat template."""
     return AutoTokenizer.from_pretrained(name)
 
 
-def load_policy(name: str, parent: Path | None, settings: TrainingSettings) -> Any:
-    """The base, with the parent's adapter on it where there is one.
+def load(name: str, settings: TrainingSettings) -> Any:
+    """The bare base.
 
     Raises:
         PermanentError: 4-bit weights are asked for where they cannot be had.
@@ -82,7 +74,7 @@ def load_policy(name: str, parent: Path | None, settings: TrainingSettings) -> A
     base = AutoModelForCausalLM.from_pretrained(name, **options)
     if settings.quantization == "4bit":
         base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=settings.gradient_checkpointing != "off")
-    return base if parent is None else PeftModel.from_pretrained(base, parent, is_trainable=True)
+    return base
 
 
 def dtype(settings: TrainingSettings) -> torch.dtype:

@@ -78,14 +78,14 @@ def does_not_collapse(drift: float, step: int, limit: float) -> None:
         raise PermanentError(msg)
 
 
-def moved(model: PeftModel, before: Mapping[str, Tensor], base_before: Mapping[str, int]) -> None:
-    """Every tensor of the adapter moved and is a number, and none of the base did."""
+def moved(model: PeftModel, before: Mapping[str, Tensor], base_before: Mapping[str, int], *, only_b: bool = False) -> None:
+    """Every tensor of the adapter moved and is a number, and none of the base did. `only_b`: A had no gradient yet."""
     still, broken = [], []
     for name, old in before.items():
         new = model.get_parameter(name).detach()
         if not torch.isfinite(new).all():
             broken.append(name)
-        elif torch.equal(old, new):
+        elif torch.equal(old, new) and not (only_b and "lora_A" in name):
             still.append(name)
     if broken:
         msg = f"{len(broken)} adapter tensors hold values that are not numbers, {broken[0]} for one; a smaller learning rate may help"

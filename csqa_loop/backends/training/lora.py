@@ -1,11 +1,14 @@
 """The adapter: its shape, what of an older one may be continued, and the two files it is kept in."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from peft.tuners.tuners_utils import check_target_module_exists
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import Tensor
@@ -17,6 +20,8 @@ from csqa_loop.settings import TrainingSettings
 CONFIG_FILE, TENSORS_FILE = "adapter_config.json", "adapter_model.safetensors"
 BASE_KEY = "base_fingerprint"
 _SHAPED = ("r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern")
+_NEVER_SET = ("alpha_pattern", "use_dora", "lora_bias", "fan_in_fan_out", "target_parameters")
+"""What no setting of ours makes: an adapter from elsewhere may have it."""
 
 
 def shape(settings: TrainingSettings, *, examples: int, target_modules: str | tuple[str, ...]) -> LoraConfig:
@@ -40,12 +45,11 @@ def described(config: LoraConfig) -> dict[str, Any]:
     return told | {"target_modules": sorted(told["target_modules"]) if isinstance(told["target_modules"], set) else told["target_modules"]}
 
 
-def check_parent(folder: Path, settings: TrainingSettings, *, base_model: str, fingerprint: str) -> None:
-    """Whether this adapter may be continued on this base with these settings.
+def check_parent(folder: Path, *, base_model: str, fingerprint: str) -> None:
+    """Whether this adapter may be used on this base.
 
     Raises:
-        PermanentError: it is no plain LoRA in safetensors, belongs to another base, or has another rank than its configuration or the
-            settings say.
+        PermanentError: it is no plain LoRA in safetensors, belongs to another base, or has another rank than its configuration says.
     """
     config = plain_config(folder)
     metadata, ranks = _header(folder / TENSORS_FILE)
@@ -64,9 +68,80 @@ def check_parent(folder: Path, settings: TrainingSettings, *, base_model: str, f
     if wrong:
         msg = f"{folder} holds tensors of rank {wrong[0]}; its {CONFIG_FILE} says {config['r']}: restore it from its run"
         raise PermanentError(msg)
-    if settings.rank not in {"auto", config["r"]}:
-        msg = f"{folder} has rank {config['r']} and training.rank is {settings.rank}; set {config['r']} or auto, or train in mode anchored"
+
+
+def check_shape(folder: Path, settings: TrainingSettings, base: Any) -> None:
+    """Whether the settings describe the adapter in `folder`, which keeps its shape when it is continued. What says `auto` fits any.
+
+    Raises:
+        PermanentError: the settings ask for another shape, which would be ignored.
+    """
+    config = plain_config(folder)
+    asked = {
+        "r": ("rank", settings.rank),
+        "lora_alpha": ("alpha", settings.alpha),
+        "use_rslora": ("rslora", settings.rslora),
+        "rank_pattern": ("rank_pattern", settings.rank_pattern),
+    }
+    for name, (setting, wanted) in asked.items():
+        held = config.get(name, {} if name == "rank_pattern" else False)
+        if wanted not in ("auto", held):
+            choice = f"set {held} or auto" if setting in {"rank", "alpha"} else f"set {json.dumps(held)}"
+            msg = f"{folder} has {setting} {held} and training.{setting} is {wanted}; {choice}, or train in mode anchored"
+            raise PermanentError(msg)
+    foreign = [name for name in _NEVER_SET if config.get(name)]
+    if foreign or config.get("bias", "none") != "none":
+        msg = f"{folder} has {foreign[0] if foreign else 'bias'}, which no setting here makes; train in mode anchored"
         raise PermanentError(msg)
+    if settings.target_modules == "auto":
+        return
+    held_modules, wanted_modules = targeted(base, LoraConfig(**_targets(config))), targeted(base, settings.target_modules)
+    if held_modules != wanted_modules:
+        name = min(held_modules ^ wanted_modules)
+        side = "leaves out" if name in wanted_modules else "is on"
+        msg = (
+            f"{folder} {side} {name}, and training.target_modules is {settings.target_modules} "
+            f"({len(held_modules ^ wanted_modules)} modules differ); set auto or {config.get('target_modules')}, or train in mode anchored"
+        )
+        raise PermanentError(msg)
+
+
+def continued(base: Any, folder: Path, settings: TrainingSettings) -> PeftModel:
+    """The base with the adapter in `folder` on it, to be trained on. Dropout is no shape: it is what the settings say."""
+    config = LoraConfig.from_pretrained(folder)
+    config.lora_dropout = settings.dropout
+    return PeftModel.from_pretrained(base, folder, is_trainable=True, config=config)
+
+
+def check_patterns(settings: TrainingSettings, targets: str | tuple[str, ...], base: Any) -> None:
+    """A pattern that matches nothing would be ignored.
+
+    Raises:
+        PermanentError: a key of training.rank_pattern is no pattern, or matches no module that the adapter goes on.
+    """
+    modules = targeted(base, targets)
+    for key in settings.rank_pattern:
+        try:
+            # As peft matches them.
+            pattern = re.compile(rf"(.*\.)?({key})$")
+        except re.error as error:
+            msg = f"training.rank_pattern has the key {key!r}, which is no pattern: {error}"
+            raise PermanentError(msg) from error
+        if not any(pattern.match(name) for name in modules):
+            names = ", ".join(sorted({name.rpartition(".")[2] for name in modules}))
+            msg = f"training.rank_pattern has the key {key!r}, which matches no module that the adapter goes on; those end in {names}"
+            raise PermanentError(msg)
+
+
+def targeted(base: Any, targets: "str | tuple[str, ...] | LoraConfig") -> frozenset[str]:
+    """Names of the base's linear layers that an adapter with these targets goes on."""
+    linear = {name: module for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)}
+    if targets == "all-linear":
+        return frozenset(name for name, module in linear.items() if module is not base.get_output_embeddings())
+    config = (
+        targets if isinstance(targets, LoraConfig) else LoraConfig(target_modules=targets if isinstance(targets, str) else list(targets))
+    )
+    return frozenset(name for name in linear if check_target_module_exists(config, name))
 
 
 def plain_config(folder: Path) -> dict[str, Any]:
@@ -87,6 +162,11 @@ def plain_config(folder: Path) -> dict[str, Any]:
         msg = f"{folder} carries whole modules ({', '.join(config['modules_to_save'])}); vLLM does not serve modules_to_save: use a plain LoRA"
         raise PermanentError(msg)
     return config
+
+
+def _targets(config: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
+    return {name: config[name] for name in names if config.get(name)}
 
 
 def save(model: PeftModel, folder: Path, base_model: str, metadata: Mapping[str, str]) -> None:

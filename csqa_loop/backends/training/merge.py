@@ -8,6 +8,7 @@ import transformers
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from csqa_loop.backends.base_files import files_of
 from csqa_loop.backends.training import base as bases
 from csqa_loop.backends.training import lora
 from csqa_loop.domain.errors import PermanentError
@@ -45,6 +46,6 @@ def merge(base_model: str, adapter: Path, folder: Path, *, fingerprint: str) -> 
 
 def _copy_beside_weights(base: Path, folder: Path) -> None:
     """As they are, not as this library would write them: the model server's release of it may be an older one."""
-    for file in bases.files_of(base):
+    for file in files_of(base):
         if not file.name.endswith((".safetensors", ".safetensors.index.json")):
             shutil.copyfile(file, folder / file.name)

@@ -14,6 +14,7 @@ from transformers import set_seed
 from csqa_loop.backends.training import base as bases
 from csqa_loop.backends.training import checkpoints, dpo, invariants, kto, lora, sft
 from csqa_loop.backends.training.examples import Examples, OnStep, Trained
+from csqa_loop.backends.training.watch import Seal
 from csqa_loop.domain import sizing
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.plan import Method
@@ -41,29 +42,35 @@ def train(
     settings: TrainingSettings,
     scratch: Path,
     on_step: OnStep,
+    fingerprint: str = "",
 ) -> Trained:
     """Train by `method` from `parent`'s adapter, or from the bare base, and write the new adapter to `folder`.
 
-    A training that was killed continues from the newest sound checkpoint in `scratch`, and ends with the same adapter.
+    A training that was killed continues from the newest sound checkpoint in `scratch`, and ends with the same adapter. `fingerprint`: what
+    the base must have, where it is known.
 
     Raises:
-        PermanentError: an invariant does not hold (`invariants`), or the parent cannot be continued (`lora.check_parent`).
+        PermanentError: the base is another one, an invariant does not hold (`invariants`), or the parent cannot be continued
+            (`lora.check_parent`, `lora.check_shape`).
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    base = bases.identify(base_model)
+    base = bases.identify(base_model, pinned=fingerprint)
     if parent is not None:
-        lora.check_parent(parent, settings, base_model=base_model, fingerprint=base.fingerprint)
-    model = bases.load_policy(base_model, parent, settings)
+        lora.check_parent(parent, base_model=base_model, fingerprint=base.fingerprint)
+    model = bases.load(base_model, settings)
     fresh = None
     if parent is None:
-        fresh = lora.shape(settings, examples=examples.count(method), target_modules=bases.target_modules(model, settings))
+        fresh = _fresh(model, settings, examples.count(method))
+    else:
+        lora.check_shape(parent, settings, model)
+        model = lora.continued(model, parent, settings)
     trainer = _build(method, model, bases.load_tokenizer(base_model), examples, settings, scratch, on_step, fresh)
     found = _LENGTHS[method](trainer.train_dataset)
     window = int(getattr(model.config, "max_position_embeddings", 0)) or max(found)
     limit = window if settings.max_length == "auto" else min(window, settings.max_length)
     invariants.fit_the_length(trainer.train_dataset["name"], found, limit, window)
-    if settings.group_by_length and method != "kto":
+    if settings.group_by_length and not (method == "kto" or (method == "sft" and settings.order == "easy_first")):
         shuffled = Random(settings.seed).sample(range(len(found)), len(found))
         trainer.train_dataset = trainer.train_dataset.select(sizing.batches_of_equals(found, settings.batch_size, shuffled))
 
@@ -71,10 +78,12 @@ def train(
     adapter_before = {name: tensor.detach().cpu().clone() for name, tensor in policy.named_parameters() if tensor.requires_grad}
     base_before = invariants.fingerprints(policy)
     before = _before(trainer)
-    trainer.train(resume_from_checkpoint=checkpoints.newest(scratch))
+    trainer.add_callback(Seal(base.fingerprint))
+    trainer.train(resume_from_checkpoint=checkpoints.newest(scratch, base.fingerprint))
     _check_best(trainer, settings)
     after = _after(trainer, settings)
-    invariants.moved(policy, adapter_before, base_before)
+    # B is zero in a fresh adapter, and so is A's gradient in the first step.
+    invariants.moved(policy, adapter_before, base_before, only_b=parent is None and trainer.state.global_step == 1)
     if trainer.accelerator.is_main_process:
         lora.save(policy, folder, base_model, {lora.BASE_KEY: base.fingerprint})
 
@@ -106,25 +115,26 @@ def train(
     )
 
 
-def placebo(folder: Path, *, base_model: str, parent: Path | None, settings: TrainingSettings, label: str) -> Trained:
+def placebo(
+    folder: Path, *, base_model: str, parent: Path | None, settings: TrainingSettings, label: str, fingerprint: str = ""
+) -> Trained:
     """Write to `folder` an adapter that answers like the champion under another name: for the base a LoRA whose B is zero, for an adapter
     its tensors with `label` in the file's metadata.
 
     Raises:
-        PermanentError: the parent cannot be continued.
+        PermanentError: the base is another one than `fingerprint` says, or the parent is none of it.
     """
-    base = bases.identify(base_model)
+    base = bases.identify(base_model, pinned=fingerprint)
     metadata = {lora.BASE_KEY: base.fingerprint, "placebo": label}
     if parent is not None:
-        lora.check_parent(parent, settings, base_model=base_model, fingerprint=base.fingerprint)
+        lora.check_parent(parent, base_model=base_model, fingerprint=base.fingerprint)
         lora.write(folder, load_file(parent / lora.TENSORS_FILE), lora.plain_config(parent), base_model, metadata)
     else:
         from peft import get_peft_model
 
         set_seed(settings.seed)
-        model = bases.load_policy(base_model, None, settings)
-        shape = lora.shape(settings, examples=0, target_modules=bases.target_modules(model, settings))
-        lora.save(get_peft_model(model, shape), folder, base_model, metadata)
+        model = bases.load(base_model, settings)
+        lora.save(get_peft_model(model, _fresh(model, settings, 0)), folder, base_model, metadata)
     return Trained(
         first_loss=None,
         metrics={"steps": 0.0},
@@ -132,6 +142,12 @@ def placebo(folder: Path, *, base_model: str, parent: Path | None, settings: Tra
         base_revision=base.revision,
         base_fingerprint=base.fingerprint,
     )
+
+
+def _fresh(model: Any, settings: TrainingSettings, examples: int) -> Any:
+    targets = bases.target_modules(model, settings)
+    lora.check_patterns(settings, targets, model)
+    return lora.shape(settings, examples=examples, target_modules=targets)
 
 
 def _build(

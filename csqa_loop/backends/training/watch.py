@@ -51,10 +51,13 @@ class Patience(TrainerCallback):
 
 
 class Seal(TrainerCallback):
-    """A checkpoint counts once its files' hashes lie beside them."""
+    """A checkpoint counts once its files' hashes lie beside them, with the fingerprint of the base it was trained on."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """After every checkpoint."""
         del control
         if state.is_world_process_zero:
-            checkpoints.seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            checkpoints.seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", self._base)

@@ -109,7 +109,14 @@ async def test_another_run_takes_over(desk: Desk) -> None:
     ("code", "words", "reason"),
     [
         (1, "train_adapter: the disk is full", "train_adapter: the disk is full"),
-        (-9, "INFO loading", "train_adapter was killed by signal 9 (the system's out-of-memory killer"),
+        (-9, "INFO loading", "train_adapter was killed by signal 9; the machine may be out of memory"),
+        (
+            -6,
+            "terminate called after throwing an instance of 'std::bad_alloc'",
+            "signal 6; the machine may be out of memory; its last words",
+        ),
+        (1, "OpenBLAS error: Memory allocation still failed after 10 retries, giving up.", "giving up.; the machine may be out of memory"),
+        (1, "OSError: [Errno 28] No space left on device", "left on device; the disk may be full"),
         (2, "", "exit code 2 without a word"),
     ],
 )

@@ -1,6 +1,7 @@
 """Run directories and adapter folders: what a job refuses, and how it says so."""
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from csqa_loop.cycle.run_directory import RunConfig, RunDirectory, Step
 from csqa_loop.cycle.run_rows import Demonstration, Unpaired, data_hash_of, examples_hash, rows_file
 from csqa_loop.cycle.run_writer import RunWriter
 from csqa_loop.domain.errors import PermanentError
+from csqa_loop.domain.preferences import Pair
 from csqa_loop.settings import TrainingSettings
 from tests.run_directories import pair, requested, write_run
 
@@ -143,6 +145,76 @@ def test_an_anchored_run_starts_from_the_base(tmp_path: Path) -> None:
         run.check()
 
 
+def test_a_placebo_continues_the_champion_in_any_mode(tmp_path: Path) -> None:
+    champion = "a-0123456789abcdef"
+    run = write_run(tmp_path, pairs=[pair(1)], champion=champion, training={"mode": "anchored", "method": "placebo"})
+    _, config = run.check()
+    assert config.parent == champion
+
+
+def test_held_out_pairs_say_whether_they_are_so_by_question_or_by_time(tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path, RunConfig(base_model="b", adapters="/a"))
+    held_out = [dataclasses.replace(pair(2), held_out=True), pair(3)]
+    asyncio.run(writer.prepare(requested(pairs=[pair(1)], holdout=held_out), [pair(1)], held_out))
+    assert [(one.pair_id, one.split) for one in RunDirectory.of(tmp_path, "r-1").holdout()] == [("p-2", "question"), ("p-3", "time")]
+    assert {one.split for one in RunDirectory.of(tmp_path, "r-1").pairs()} == {"question"}
+
+
+def test_the_base_is_pinned_when_a_run_is_requested(tmp_path: Path) -> None:
+    asked: list[str] = []
+    writer = RunWriter(tmp_path, RunConfig(base_model="b", adapters="/a"), lambda name: asked.append(name) or "f" * 64)
+    asyncio.run(writer.prepare(requested(pairs=[pair(1)]), [pair(1)], []))
+    assert (RunDirectory.of(tmp_path, "r-1").config().base_fingerprint, asked) == ("f" * 64, ["b"])
+
+
+def _again(run: RunDirectory, attempt: int, *, pairs: list[Pair], learning_rate: float = 1e-4) -> None:
+    config = RunConfig(base_model="b", adapters="/a", training=TrainingSettings(learning_rate=learning_rate))
+    asked = requested(attempt=attempt, pairs=pairs)
+    asyncio.run(RunWriter(run.path.parent, config).prepare(asked, pairs, []))
+
+
+def test_a_new_attempt_takes_over_a_whole_directory_with_its_checkpoints_and_settings(tmp_path: Path) -> None:
+    run = write_run(tmp_path, pairs=[pair(1)])
+    (run.path / "checkpoints").mkdir()
+    _again(run, 2, pairs=[pair(1)], learning_rate=1e-3)
+    request, config = run.check()
+    assert (request.attempt, config.training.learning_rate) == (2, TrainingSettings().learning_rate)
+    assert (run.path / "checkpoints").is_dir()
+    run.require_attempt(2)
+    with pytest.raises(PermanentError, match=r"attempt 2 has taken .*r-1 over; attempt 1 ends here"):
+        run.require_attempt(1)
+
+
+@pytest.mark.parametrize("damage", ["config.json", "pairs.parquet", "holdout.parquet", "request.json"])
+def test_a_new_attempt_writes_a_damaged_directory_again(tmp_path: Path, damage: str) -> None:
+    run = write_run(tmp_path, pairs=[pair(1)], replay=[])
+    for name in ("manifest.json", "checkpoints.json", "unpaired.parquet"):
+        (run.path / name).write_text("{}")
+    (run.path / "checkpoints").mkdir()
+    (run.path / damage).write_bytes(b"half")
+    _again(run, 2, pairs=[pair(1)])
+    request, _ = run.check()
+    assert request.attempt == 2
+    assert not any((run.path / name).exists() for name in ("manifest.json", "checkpoints", "unpaired.parquet"))
+
+
+def test_a_new_attempt_on_other_pairs_writes_the_directory_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path, pairs=[pair(1), pair(2)])
+    _again(run, 2, pairs=[pair(1)])
+    assert [one.pair_id for one in run.pairs()] == ["p-1"]
+    run.check()
+
+
+def test_a_directory_that_this_attempt_is_at_work_on_is_left_alone(tmp_path: Path) -> None:
+    run = write_run(tmp_path, pairs=[pair(1), pair(2)])
+    run.append_progress(step=0, steps=0)
+    _again(run, 1, pairs=[pair(1)])
+    assert [one.pair_id for one in run.pairs()] == ["p-1", "p-2"]
+    run.discard("progress.jsonl")  # nobody has begun
+    _again(run, 1, pairs=[pair(1)])
+    assert [one.pair_id for one in run.pairs()] == ["p-1"]
+
+
 @pytest.mark.parametrize(
     ("values", "named"),
     [
@@ -210,6 +282,14 @@ def test_a_changed_or_missing_adapter_is_noticed(tmp_path: Path) -> None:
         adapters.verify(store, name)
     with pytest.raises(PermanentError, match="is not in"):
         adapters.verify(store, "a-0000000000000000")
+
+
+def test_installing_replaces_what_is_damaged(tmp_path: Path) -> None:
+    store = tmp_path / "adapters"
+    name = adapters.install(_adapter(tmp_path / "one"), store)
+    (store / name / "adapter_model.safetensors").write_bytes(b"ten")
+    assert adapters.install(_adapter(tmp_path / "again"), store) == name
+    adapters.verify(store, name)
 
 
 def test_other_files_are_not_part_of_an_adapter(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csqa_loop.domain.plan import PlanPolicy, Supply, mixed, plan
+from csqa_loop.domain.plan import PlanPolicy, Supply, mixed, plan, unmet
 
 POLICY = PlanPolicy(min_pairs=20, min_rated=100, min_demonstrations=100)
 NOTHING = Supply(pairs=0, liked=0, disliked=0, demonstrations=0, champion_is_base=True)
@@ -62,8 +62,15 @@ def test_the_mix_is_as_large_as_its_scarcest_category_allows() -> None:
     assert kept != mixed(range(len(categories)), categories, {"knowledge": 0.6, "dialogue": 0.3, "exceptions": 0.1}, seed=1)
 
 
-def test_a_category_without_rows_leaves_nothing_and_no_mix_leaves_all() -> None:
-    assert mixed([1, 2], ["a", "a"], {"a": 0.5, "b": 0.5}, seed=0) == []
+def test_the_share_of_a_category_without_rows_goes_to_the_others() -> None:
+    shares = {"a": 0.3, "b": 0.2, "c": 0.5}
+    assert Counter(mixed("aaab", "aaab", shares, seed=0)) == {"a": 1, "b": 1}
+    assert mixed([1, 2], ["a", "a"], shares, seed=0) == [1, 2]
+    assert (unmet("aaab", shares), unmet("abc", shares)) == (("c",), ())
+
+
+def test_no_category_of_the_mix_leaves_nothing_and_no_mix_leaves_all() -> None:
+    assert mixed([1, 2], ["z", "z"], {"a": 0.5, "b": 0.5}, seed=0) == []
     assert mixed([1, 2], ["a", "b"], {}, seed=0) == [1, 2]
 
 
@@ -72,7 +79,8 @@ def test_the_shares_hold_to_a_row(categories: list[str], seed: int) -> None:
     shares = {"a": 0.5, "b": 0.3, "c": 0.2}
     counts = Counter(categories[place] for place in mixed(range(len(categories)), categories, shares, seed))
     total = sum(counts.values())
+    there = sum(share for name, share in shares.items() if name in categories)
     assert counts["d"] == 0
     for name, share in shares.items():
-        assert abs(counts[name] - share * total) <= 2
+        assert abs(counts[name] - (share / there * total if name in categories else 0)) <= 2
         assert counts[name] <= categories.count(name)

@@ -72,7 +72,7 @@ def test_a_silent_run_gets_its_next_attempt_and_in_the_end_fails(run: Run):
 
 def test_a_failed_run_is_tried_again_then_given_up():
     run = replace(RUN, failed=FAILED)
-    again = step(deployed(), run)
+    again = step(deployed(), run, later=30)
     assert isinstance(again, RetryRun)
     assert again.cause == "out of memory"
     assert step(deployed(), run, max_attempts=1) == LookForWork()
@@ -83,6 +83,17 @@ def test_a_failed_run_is_tried_again_then_given_up():
 
 def test_a_failure_that_is_final_is_not_tried_again():
     assert step(deployed(), replace(RUN, failed=FAILED.model_copy(update={"final": True})), max_attempts=3) == LookForWork()
+
+
+@pytest.mark.parametrize(("attempt", "pause"), [(1, 30), (2, 120), (3, 480), (9, 3600), (10_000, 3600)])
+def test_the_pause_between_attempts_grows(attempt: int, pause: int):
+    request = REQUEST.model_copy(update={"attempt": attempt})
+    run = replace(RUN, request=request, failed=FAILED.model_copy(update={"attempt": attempt, "reason": "the disk is full"}))
+    waiting = step(deployed(), run, later=pause - 1, max_attempts=attempt + 1)
+    assert waiting == Wait(f"the pause before attempt {attempt + 1}: the disk is full")
+    assert isinstance(step(deployed(), run, later=pause, max_attempts=attempt + 1), RetryRun)
+    # No run may be claimed meanwhile.
+    assert in_flight(LoopState(deployed(), run, None, T0), max_attempts=attempt + 1)
 
 
 def test_the_gate_opens_an_experiment_or_clears_the_candidate():

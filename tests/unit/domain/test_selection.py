@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csqa_loop.domain.preferences import Pair
@@ -47,6 +47,38 @@ def test_what_nearly_repeats_a_held_out_question_is_dropped_and_named():
     question = f"may i {SUBJECTS[1]}"
     chosen = select([pair(1), pair(2)], (question,), POLICY)
     assert chosen.left_out == (LeftOut("p-0001", LeftOutReason.NEAR_REPEAT_OF_HELD_OUT, question),)
+
+
+def test_the_newest_are_held_back_to_measure_and_what_nearly_repeats_them_is_left_out():
+    policy = replace(POLICY, newest_share=0.2)
+    chosen = select([pair(number) for number in range(10)], (), policy)
+    assert [each.pair_id for each in chosen.held_back] == ["p-0008", "p-0009"]
+    assert len(chosen.taken) == 8
+    assert str(chosen) == "8 pairs of 8 customers; 2 newest held back"
+    # A question that was asked before stays with the others, or the most frequent ones would never be trained on.
+    asked_again = [*(pair(number) for number in range(9)), pair(9, subject=SUBJECTS[1])]
+    chosen = select(asked_again, (), policy)
+    assert [each.pair_id for each in chosen.held_back] == ["p-0008"]
+    assert chosen.left_out == (LeftOut("p-0009", LeftOutReason.NEAR_DUPLICATE, "p-0001"),)
+    assert select([pair(number) for number in range(4)], (), policy).held_back == ()
+
+
+def test_no_more_is_held_back_than_its_share_of_the_largest_set():
+    chosen = select([pair(number) for number in range(50)], (), SelectionPolicy(max_pairs=10, newest_share=0.2))
+    assert [each.pair_id for each in chosen.held_back] == ["p-0048", "p-0049"]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 40)), max_size=25, unique_by=lambda each: each[0]),
+    st.floats(0, 0.5),
+)
+def test_nothing_that_is_held_back_is_trained_on(drawn: list[tuple[int, int]], share: float):
+    pairs = [pair(number, subject=SUBJECTS[subject], minutes=number) for number, subject in drawn]
+    chosen = select(pairs, (), replace(POLICY, newest_share=share))
+    parts = [*(each.pair_id for each in (*chosen.taken, *chosen.held_back)), *(each.pair_id for each in chosen.left_out)]
+    assert sorted(parts) == sorted(each.pair_id for each in pairs)
+    assert not {each.question for each in chosen.held_back} & {each.question for each in chosen.taken}
 
 
 def test_of_near_duplicates_the_heaviest_stays_then_the_oldest():

@@ -55,11 +55,33 @@ def _texts(count: int, seed: int, words: int = 14) -> list[str]:
         ),
         ("May I return a laptop?", "When does the ferry leave?", False),
         ("我可以退货吗？", "我可以退货吗", True),
+        ("电子产品多久可以退货？", "电子产品多久能退货？", True),
+        ("电子产品多久可以退货？", "请问电子产品多久能够退货呢？", True),
+        ("这双鞋能不能退？", "这双鞋可以退吗", True),
+        ("电子产品多久可以退货？", "食品多久可以退货？", False),
+        ("电子产品多久可以退货？", "电子产品多久可以换货？", False),
+        ("我上周买的黑色羽绒服可以退货吗？", "我上周买的白色羽绒服可以退货吗？", False),
+        ("买了30天还能退货吗？", "买了7天还能退货吗？", False),
+        ("寄到上海的快递大概需要几天才能送到家门口？", "寄到北京的快递大概需要几天才能送到家门口？", False),
+        ("iPhone 15 多久可以退货？", "iPhone 14 多久可以退货？", False),
+        ("运费多少钱？", "邮费多少钱？", False),
+        ("可以退吗？", "可以不退吗？", False),
+        ("可以吗？", "可以吗", True),
     ],
 )
 def test_near_repeats(first: str, second: str, near: bool):
     assert near_repeat(first, second) is near_repeat(second, first) is near
     assert bool(Protected([second]).repeated_by([first])) is near
+
+
+ABOUT = ["电子产品", "食品", "羽绒服", "运动鞋", "会员卡", "优惠券", "生鲜水果", "儿童玩具", "手机配件", "图书音像"]
+ASKED = ["{}多久可以退货？", "{}多久能退货", "请问{}多久可以退货呢？", "我的{}多久能够退货？"]
+
+
+@given(st.sampled_from(ABOUT), st.sampled_from(ABOUT), st.sampled_from(ASKED), st.sampled_from(ASKED))
+def test_in_chinese_the_matter_decides_and_not_how_it_is_asked(one: str, other: str, first: str, second: str):
+    assert near_repeat(first.format(one), second.format(other)) is (one == other)
+    assert bool(Protected([first.format(one)]).repeated_by([second.format(other)])) is (one == other)
 
 
 @given(st.text())

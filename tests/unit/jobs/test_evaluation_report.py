@@ -10,10 +10,11 @@ from csqa_loop.cycle.run_directory import RunDirectory
 from csqa_loop.domain.errors import TransientError
 from csqa_loop.regression_files import suite_hash
 from jobs import entry, evaluate_adapter
+from tests.adapter_folders import adapter_in
 from tests.fakes.model_server import FakeModelServer
 from tests.run_directories import pair, write_run
 
-ADAPTER = "a-" + "1" * 16
+ADAPTER = "a-baaec1c75c4737e9"
 REPLICA = "http://fake-vllm"
 RIGHT, WRONG = "You have 14 days to return it.", "You have <b>30 days</b> to return it."
 
@@ -28,13 +29,14 @@ def run(tmp_path: Path) -> RunDirectory:
         tmp_path / "runs", holdout=[pair(90), pair(91)], gate={"regression_file": str(file)}, model_server_urls=(REPLICA,)
     )  # fmt: skip
     run.write("manifest.json", _manifest().model_dump_json().encode())
+    assert adapter_in(tmp_path / "adapters", b"tensors") == ADAPTER
     return run
 
 
 def _manifest() -> Manifest:
     sources = (PairSource(pair_id="p-1", message_id="m-1", answer_event_id="e-1", evidence_event_id="e-2"),)
     return Manifest(
-        run_id="r-1", adapter=ADAPTER, base="/model", parent="base", recipe_hash="c", data_hash="d", pairs=sources, config={}, seed=0,
+        run_id="r-1", adapter=ADAPTER, base="/model", parent="base", recipe_hash="c" * 16, data_hash="d" * 16, pairs=sources, config={}, seed=0,
         versions={}, metrics={}, first_loss=0.6931, seconds=1.0,
     )  # fmt: skip
 

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from csqa_loop.backends.training import checkpoints
+from csqa_loop.backends.training.base import identify
 from csqa_loop.backends.training.examples import Preference, Rated, Shown
 from csqa_loop.cycle.adapters import adapter_name
+from csqa_loop.domain.errors import PermanentError
+from tests import tiny_model
 from tests.tiny_model import asked
 
 WORDS = [f"14 {'? ' * n}" for n in range(5)]
@@ -31,7 +34,7 @@ def _killed_at(step: int):
 
 
 @pytest.mark.parametrize("method", ["dpo", "kto", "sft"])
-def test_a_killed_training_ends_with_the_same_adapter(train, tmp_path: Path, method: str) -> None:
+def test_a_killed_training_ends_with_the_same_adapter(train, base: str, tmp_path: Path, method: str) -> None:
     options = {"method": method, "changes": {"checkpoint_steps": 1, "epochs": 3, "batch_size": 4 if method == "kto" else 2}} | MATERIAL[
         method
     ]
@@ -39,7 +42,7 @@ def test_a_killed_training_ends_with_the_same_adapter(train, tmp_path: Path, met
     for step in (2, 5):  # inside an epoch, and once more after the first resumption
         with pytest.raises(KilledError):
             train(tmp_path / "killed", on_step=_killed_at(step), **options)
-    assert checkpoints.newest(tmp_path / "scratch-of-killed").name == "checkpoint-4"
+    assert checkpoints.newest(tmp_path / "scratch-of-killed", identify(base).fingerprint).name == "checkpoint-4"
     seen: list[int] = []
     resumed = train(tmp_path / "killed", on_step=lambda step, *_: seen.append(step), **options)
     assert seen[0] == 5
@@ -61,7 +64,7 @@ def _checkpoint(folder: Path, step: int) -> Path:
     made = folder / f"checkpoint-{step}"
     made.mkdir(parents=True)
     (made / "adapter_model.safetensors").write_bytes(b"tensors")
-    checkpoints.seal(made)
+    checkpoints.seal(made, "f" * 64)
     return made
 
 
@@ -73,9 +76,19 @@ def test_a_checkpoint_that_is_half_written_changed_or_foreign_is_not_used(tmp_pa
     (_checkpoint(tmp_path, 13) / "seal.json").write_text("{")
     foreign = _checkpoint(tmp_path, 100) / "seal.json"
     foreign.write_text(json.dumps(json.loads(foreign.read_text()) | {"versions": {"torch": "1.0"}}))
-    assert checkpoints.newest(tmp_path) == sound
+    assert checkpoints.newest(tmp_path, "f" * 64) == sound
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-9"]
 
 
 def test_without_a_checkpoint_a_training_starts_anew(tmp_path: Path) -> None:
-    assert checkpoints.newest(tmp_path / "nowhere") is None
+    assert checkpoints.newest(tmp_path / "nowhere", "f" * 64) is None
+
+
+def test_a_checkpoint_of_another_base_is_not_continued(train, tmp_path: Path) -> None:
+    base = tiny_model.make(tmp_path / "base")
+    options = {"base_model": base, "changes": {"checkpoint_steps": 1, "epochs": 3}} | MATERIAL["dpo"]
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", on_step=_killed_at(3), **options)
+    tiny_model.make(tmp_path / "base", seed=1)
+    with pytest.raises(PermanentError, match=r"checkpoint-2 was trained on a base with the fingerprint [0-9a-f]{16}, and the base is"):
+        train(tmp_path / "killed", **options)

@@ -129,6 +129,58 @@ def test_a_champion_of_another_rank(train, parent: Path, tmp_path: Path) -> None
         train(tmp_path / "never", parent=parent, changes={"rank": "auto"})
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"alpha": 16}, "has alpha 8 and training.alpha is 16; set 8 or auto"),
+        ({"rslora": True}, "has rslora False and training.rslora is True; set false"),
+        ({"rank_pattern": {"q_proj": 4}}, "has rank_pattern {} and training.rank_pattern is"),
+        (
+            {"target_modules": ("q_proj",)},
+            r"is on model\.layers\.0\.mlp\.down_proj, and training.target_modules is .* \(12 modules differ\)",
+        ),
+    ],
+)
+def test_a_champion_of_another_shape(train, parent: Path, tmp_path: Path, changes: dict[str, object], told: str) -> None:
+    with pytest.raises(PermanentError, match=f"{told}.*or train in mode anchored"):
+        train(tmp_path / "never", parent=parent, changes=changes)
+
+
+def test_a_champion_with_what_no_setting_makes(train, parent: Path, tmp_path: Path) -> None:
+    _edit(parent, use_dora=True)
+    with pytest.raises(PermanentError, match="has use_dora, which no setting here makes"):
+        train(tmp_path / "never", parent=parent)
+
+
+def test_a_champion_keeps_its_shape_where_settings_leave_it_open(train, parent: Path, tmp_path: Path) -> None:
+    train(tmp_path / "second", parent=parent, changes={"rank": "auto", "alpha": "auto", "target_modules": "auto", "dropout": 0.1})
+    made = lora.plain_config(tmp_path / "second")
+    assert (made["r"], made["lora_alpha"], made["lora_dropout"]) == (2, 8, 0.1)
+    names = tuple(made["target_modules"])
+    train(tmp_path / "third", parent=parent, changes={"target_modules": names})
+
+
+@pytest.mark.parametrize(
+    ("key", "told"), [("q_prj", "matches no module that the adapter goes on; those end in down_proj"), ("(", "no pattern")]
+)
+def test_a_pattern_that_matches_nothing(train, tmp_path: Path, key: str, told: str) -> None:
+    with pytest.raises(PermanentError, match=f"training.rank_pattern has the key .*{told}"):
+        train(tmp_path / "never", changes={"rank_pattern": {key: 4}})
+    assert train(tmp_path / "a", changes={"rank_pattern": {"q_proj": 4}}).chosen["lora"]["rank_pattern"] == {"q_proj": 4}
+
+
+def test_one_step_is_enough_for_a_fresh_adapter(train, tmp_path: Path) -> None:
+    assert train(tmp_path / "a", changes={"batch_size": 4, "epochs": 1}).metrics["steps"] == 1
+    tensors = load_file(tmp_path / "a" / lora.TENSORS_FILE)
+    assert all(tensor.any() for name, tensor in tensors.items() if "lora_B" in name)
+
+
+def test_a_base_that_is_not_the_one_that_was_requested(train, base: str, tmp_path: Path) -> None:
+    with pytest.raises(PermanentError, match=r"has the fingerprint [0-9a-f]{16}, and the run was requested on ffff"):
+        train(tmp_path / "never", fingerprint="f" * 64)
+    train(tmp_path / "a", fingerprint=bases.identify(base).fingerprint)
+
+
 def test_a_champion_of_another_base(train, parent: Path, tmp_path: Path) -> None:
     other = tiny_model.make(tmp_path / "other", seed=1)
     with pytest.raises(PermanentError, match="the base is another one, or it changed under the same name"):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from csqa_loop.backends.training.examples import Shown
 from tests.tiny_model import asked
 
@@ -16,9 +18,11 @@ def test_demonstrations_become_likelier(train, tmp_path: Path) -> None:
     assert trained.first_loss is None
 
 
-def test_short_answers_come_first_where_asked(train, tmp_path: Path) -> None:
+@pytest.mark.parametrize("grouped", [False, True])
+def test_short_answers_come_first_where_asked(train, tmp_path: Path, *, grouped: bool) -> None:
     # One example a step, so that the first step's loss tells which one it was.
-    changes = {"batch_size": 1, "order": "easy_first", "learning_rate": 1e-3}
+    # Batches of equals would take them in another order.
+    changes = {"batch_size": 1, "order": "easy_first", "learning_rate": 1e-3, "group_by_length": grouped}
     trained = train(tmp_path / "a", method="sft", shown=SHOWN, pairs=(), changes=changes)
     alone = train(tmp_path / "b", method="sft", shown=SHOWN[1:2], pairs=(), changes=changes)
     assert trained.metrics["loss_first_step"] == alone.metrics["loss_first_step"]

@@ -1,0 +1,24 @@
+"""What libraries say when the machine lacks something."""
+
+from typing import Literal
+
+_DISK = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed writing", "basic_ios::clear")
+"""All but the first are how torch ends a checkpoint."""
+_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "Cannot allocate memory",
+    "out of memory",
+    "STATUS_ALLOC_FAILED",
+    "failed to map segment",
+    "Memory allocation still failed",
+)
+"""Torch, CUDA and its libraries, the loader, OpenBLAS."""
+
+
+def shortage(words: str) -> Literal["disk", "memory"] | None:
+    """What there is too little of, where the words are known to say so."""
+    if any(known in words for known in _DISK):
+        return "disk"
+    return "memory" if any(known in words for known in _MEMORY) else None
