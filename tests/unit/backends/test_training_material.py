@@ -134,15 +134,15 @@ def test_what_a_review_rejected_teaches_nothing_until_that_is_undone(ledger: Led
 
 
 @pytest.mark.parametrize("action", ["reject", "correct"])
-def test_neither_side_of_a_rated_pair_that_a_review_turned_down_is_learnt_alone(ledger: Ledger, action: str) -> None:
+def test_no_vote_on_a_prompt_whose_rated_pair_a_review_turned_down_is_learnt_alone(ledger: Ledger, action: str) -> None:
     messages = (e.ChatMessage(role="system", content="Boots: 45 days."), e.ChatMessage(role="user", content="How long?"))
     said = {"section": SECTION, "messages": messages, "question": "How long?"}
     votes = [make.answer(n, answer="30 days." if n % 2 else "45 days.", **said) for n in range(1, 5)]
     take(ledger, *votes, *(make.thumb(n, "down" if n % 2 else "up") for n in range(1, 5)))
     (made,) = pairs.fresh_pairs(ledger.connection)
-    before = offered(ledger)
+    assert offered(ledger) == {"m3": False, "m4": True}
     take(ledger, make.review(int(made.message_id[1:]), action, "45 days, boots." if action == "correct" else None, subject=made.pair_id))
-    assert offered(ledger) == before
+    assert offered(ledger) == {}
 
 
 def failed(number: int, attempt: int = 1, **fields: object) -> e.TrainingFailed:

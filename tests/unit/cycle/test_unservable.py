@@ -9,7 +9,7 @@ import pytest
 from csqa_loop.cycle.decide import Decider
 from csqa_loop.domain import events as e
 from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.rollout import in_flight
+from csqa_loop.domain.rollout import in_flight, pause_after
 from tests import events as make
 from tests.fakes.board import ADAPTER, CONTRACT, Board, SoundFolders, act, build, gated, kinds
 from tests.fakes.bus import MemoryBus
@@ -139,9 +139,10 @@ async def test_an_adapter_lost_before_the_gate_is_made_again() -> None:
     board.taken = [event for event in board.taken if not isinstance(event, e.AdapterEvaluated)]
     bus.records = [record for record in bus.records if b"AdapterEvaluated" not in record.value]
     folders.faults[ADAPTER] = "it is gone"
-    await decider.beat()
+    await beats(decider, board, 1, pause_after(1))
     (failed,) = bus.of_type(e.TrainingFailed)
     assert failed.reason == "it is gone"
+    await decider.beat()
     assert max(event.attempt for event in bus.of_type(e.TrainingRequested)) == 2
     assert deployed(board).candidate is None
 

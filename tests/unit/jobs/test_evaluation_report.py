@@ -28,9 +28,13 @@ def run(tmp_path: Path) -> RunDirectory:
     run = write_run(
         tmp_path / "runs", holdout=[pair(90), pair(91)], gate={"regression_file": str(file)}, model_server_urls=(REPLICA,)
     )  # fmt: skip
-    run.write("manifest.json", _manifest().model_dump_json().encode())
-    assert adapter_in(tmp_path / "adapters", b"tensors") == ADAPTER
+    _trained(run)
     return run
+
+
+def _trained(run: RunDirectory) -> None:
+    run.write("manifest.json", _manifest().model_dump_json().encode())
+    assert adapter_in(Path(run.config().adapters), b"tensors") == ADAPTER
 
 
 def _manifest() -> Manifest:
@@ -87,7 +91,7 @@ def test_a_suite_that_was_edited_since_the_claim_is_told_in_the_verdict(tmp_path
     run = write_run(tmp_path / "runs", holdout=[pair(90)], gate={"regression_file": str(file)}, model_server_urls=(REPLICA,))
     claimed = run.config().regression_hash
     file.write_text("regression: []  # edited")
-    run.write("manifest.json", _manifest().model_dump_json().encode())
+    _trained(run)
     _serve(monkeypatch, RIGHT)
     assert evaluate_adapter.main([str(run.path)]) == 0
     evaluation = run.evaluation()
@@ -104,7 +108,7 @@ def test_answers_are_as_long_as_the_runs_gateway_lets_them_be(tmp_path: Path, mo
         run = write_run(
             tmp_path / name / "runs", holdout=[pair(90)], model_server_urls=(REPLICA,), **({"answer": {"max_tokens": 17}} | config)
         )
-        run.write("manifest.json", _manifest().model_dump_json().encode())
+        _trained(run)
         server = _serve(monkeypatch, RIGHT)
         assert evaluate_adapter.main([str(run.path)]) == 0
         lengths[name] = {sampling.max_tokens for _, _, sampling in server.asked}
