@@ -200,7 +200,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.cycle.experiment import Examiner, contract_of
     from csqa_loop.cycle.prefer import AnswerProposer
     from csqa_loop.cycle.promote import Reconciler
-    from csqa_loop.cycle.run_directory import RunConfig
+    from csqa_loop.cycle.run_files import RunConfig
     from csqa_loop.cycle.run_writer import RunWriter
     from csqa_loop.cycle.train import RunPlanner
     from csqa_loop.domain.events import now

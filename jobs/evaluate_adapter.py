@@ -13,7 +13,8 @@ from csqa_loop.backends.overlap import overlap_checks
 from csqa_loop.cycle.evaluate import Findings, evaluate, wait_until_resident
 from csqa_loop.cycle.judged import judged_check
 from csqa_loop.cycle.manifest import Manifest
-from csqa_loop.cycle.run_directory import Evaluation, RunConfig, RunDirectory, RunRequest
+from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.cycle.run_files import Evaluation, RunConfig, RunRequest
 from csqa_loop.domain import gate
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import GateCheck

@@ -5,7 +5,7 @@ from dataclasses import astuple
 from csqa_loop.backends import plots
 from csqa_loop.backends.html_report import Figure, Report, Section, Table
 from csqa_loop.cycle.evaluate import Findings
-from csqa_loop.cycle.run_directory import Evaluation
+from csqa_loop.cycle.run_files import Evaluation
 from csqa_loop.domain.regression import Category, over_all
 
 

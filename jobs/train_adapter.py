@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from csqa_loop import __version__
 from csqa_loop.cycle.adapters import install, verify
 from csqa_loop.cycle.manifest import Manifest, PairSource
-from csqa_loop.cycle.run_directory import UNFIT, RunConfig, RunDirectory, RunRequest
+from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.cycle.run_files import UNFIT, RunConfig, RunRequest
 from csqa_loop.cycle.run_rows import Demonstration, Pair, Unpaired
 from csqa_loop.domain.errors import PermanentError, UnfitError
 from csqa_loop.domain.events import BASE

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from csqa_loop import bootstrap
-from csqa_loop.cycle.run_directory import CONFIG, RunDirectory
+from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.cycle.run_files import CONFIG
 from jobs import evaluate_adapter, train_adapter
 from tests.fakes.model_server import FakeModelServer
 from tests.tiny_runs import tiny_run

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from csqa_loop.cycle.run_directory import RunConfig, RunDirectory
+from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.cycle.run_files import RunConfig
 from csqa_loop.cycle.run_rows import Demonstration, Unpaired
 from csqa_loop.cycle.run_writer import RunWriter
 from csqa_loop.domain.events import ChatMessage, TrainingRequested

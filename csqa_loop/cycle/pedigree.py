@@ -9,7 +9,8 @@ from pathlib import Path
 from csqa_loop.cycle.adapters import verify
 from csqa_loop.cycle.durable import sha256_of
 from csqa_loop.cycle.manifest import Manifest, manifests, recipe_hash
-from csqa_loop.cycle.run_directory import CONFIG, DEMONSTRATIONS, PAIRS, REPLAY, UNPAIRED, RunDirectory
+from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.cycle.run_files import CONFIG, DEMONSTRATIONS, PAIRS, REPLAY, UNPAIRED
 from csqa_loop.cycle.run_rows import data_hash_of
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import BASE

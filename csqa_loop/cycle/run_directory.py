@@ -14,109 +14,38 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from csqa_loop.cycle import run_checks
 from csqa_loop.cycle.adapters import verify
 from csqa_loop.cycle.durable import sha256_of, write_atomically
 from csqa_loop.cycle.manifest import Manifest
 from csqa_loop.cycle.regression_file import regression_phrasings
+from csqa_loop.cycle.run_files import (
+    CONFIG,
+    DEMONSTRATIONS,
+    HOLDOUT,
+    PAIRS,
+    REPLAY,
+    UNFIT,
+    UNPAIRED,
+    Evaluation,
+    RunConfig,
+    RunRequest,
+    Step,
+    Unfit,
+    parent_of,
+)
 from csqa_loop.cycle.run_rows import Demonstration, Pair, Row, Unpaired, first_problem, read
 from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import BASE, AdapterName, GateCheck
-from csqa_loop.domain.regression import Category
-from csqa_loop.settings import AnswerSettings, GateSettings, RetrievalSettings, TrainingSettings
 
-PAIRS, HOLDOUT, REPLAY = "pairs.parquet", "holdout.parquet", "replay.parquet"
-UNPAIRED, DEMONSTRATIONS, CONFIG = "unpaired.parquet", "demonstrations.parquet", "config.json"
-UNFIT = "unfit.json"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 _T = TypeVar("_T", bound=BaseModel)
 _R = TypeVar("_R", bound=Row)
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class RunRequest(_File):
-    """`request.json`: what was asked for."""
-
-    run_id: str = Field(min_length=1)
-    attempt: int = Field(default=1, ge=1)
-    """Whose the folder is: an older attempt that still works records nothing more."""
-    champion: AdapterName
-    reason: str = ""
-    """Why there is such a run."""
-    pair_ids: tuple[str, ...]
-    holdout_pair_ids: tuple[str, ...] = ()
-    replay_pair_ids: tuple[str, ...] = ()
-    data_hash: str
-    recipe_hash: str
-    files: dict[str, str]
-    """File -> its SHA-256 when the run was requested."""
-
-
-class RunConfig(_File):
-    """`config.json`: how to do it. Paths are absolute, so that a job may start anywhere."""
-
-    base_model: str = Field(min_length=1)
-    """Folder or hub name of the base model, exactly as vLLM was given it."""
-    parent: AdapterName = BASE
-    """The adapter to continue: the champion, or the bare base for a run that starts afresh."""
-    base_fingerprint: str = ""
-    """SHA-256 over the base's files when the run was requested. Empty where the loop has no base: the first checkpoint pins it then."""
-    adapters: str = Field(min_length=1)
-    training: TrainingSettings = TrainingSettings()
-    gate: GateSettings = GateSettings()
-    language: Literal["en", "zh"] = "en"
-    retrieval: RetrievalSettings = RetrievalSettings()
-    answer: AnswerSettings = AnswerSettings()
-    """These three as the gateway has them: the gate's prompts and answers are to be the customers'."""
-    regression_hash: str = ""
-    """Of the regression questions and their policies when the run was claimed; empty where they were not at hand."""
-    model_server_urls: tuple[str, ...] = ()
-
-    @property
-    def answer_tokens(self) -> int:
-        """The longest answer that the gate asks for."""
-        return min(self.answer.max_tokens, self.gate.max_tokens or self.answer.max_tokens)
-
-
-def parent_of(champion: str, training: TrainingSettings) -> str:
-    """What a run continues. A placebo answers like the champion in any mode."""
-    return champion if training.mode == "incremental" or training.method == "placebo" else BASE
-
-
-class Evaluation(_File):
-    """`evaluation.json`: the offline gate's verdict on one adapter against one champion."""
-
-    run_id: str
-    adapter: AdapterName
-    champion: AdapterName
-    passed: bool
-    checks: tuple[GateCheck, ...]
-    seconds: float
-    categories: tuple[Category, ...] = ()
-    """Accuracy, precision, recall and F1 of the regression questions, a category each."""
-    regression_hash: str = ""
-    """Of the regression questions that were asked and their policies."""
-
-
-class _Unfit(_File):
-    names: tuple[str, ...]
-
-
-class Step(_File):
-    """The last line of `progress.jsonl`."""
-
-    step: int = 0
-    steps: int = 0
-    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -258,7 +187,7 @@ class RunDirectory:
 
     def unfit(self) -> tuple[str, ...]:
         """Examples that the last attempt found too long to train on."""
-        return self._load(UNFIT, _Unfit).names if (self.path / UNFIT).exists() else ()
+        return self._load(UNFIT, Unfit).names if (self.path / UNFIT).exists() else ()
 
     def append_progress(self, **fields: float | None) -> None:
         """One more line of `progress.jsonl`."""

@@ -9,19 +9,8 @@ from pathlib import Path
 
 from csqa_loop.cycle.manifest import recipe_hash
 from csqa_loop.cycle.regression_file import regression_phrasings
-from csqa_loop.cycle.run_directory import (
-    CONFIG,
-    DEMONSTRATIONS,
-    HOLDOUT,
-    PAIRS,
-    REPLAY,
-    UNFIT,
-    UNPAIRED,
-    RunConfig,
-    RunDirectory,
-    RunRequest,
-    parent_of,
-)
+from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.cycle.run_files import CONFIG, DEMONSTRATIONS, HOLDOUT, PAIRS, REPLAY, UNFIT, UNPAIRED, RunConfig, RunRequest, parent_of
 from csqa_loop.cycle.run_rows import Demonstration, Unpaired, holdout_file, pairs_file, rows_file
 from csqa_loop.domain.errors import PermanentError, TransientError
 from csqa_loop.domain.events import TrainingRequested

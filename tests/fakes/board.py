@@ -211,3 +211,9 @@ async def gated(board: Board, decider: Decider, *, second: float = 10) -> None:
     trained = e.AdapterTrained(parent="base", recipe_hash="", data_hash="", pairs=2, seconds=1, **told)
     await board.bus.publish(trained, e.AdapterEvaluated(champion="base", passed=True, **told))
     await board.wait_for(trained.event_id, 0)
+
+
+def deployed(board: Board) -> e.DeploymentChanged:
+    event = board._last(e.DeploymentChanged)
+    assert isinstance(event, e.DeploymentChanged)
+    return event

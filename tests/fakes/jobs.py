@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csqa_loop.cycle.manifest import Manifest
-from csqa_loop.cycle.run_directory import Evaluation, RunDirectory
+from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.cycle.run_files import Evaluation
 from tests.waiting import eventually
 
 ADAPTER = "a-" + "1" * 16

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from csqa_loop.cli import app
 from csqa_loop.cycle import pedigree
 from csqa_loop.cycle.manifest import Manifest, recipe_hash
-from csqa_loop.cycle.run_directory import RunConfig, RunDirectory
+from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.cycle.run_files import RunConfig
 from csqa_loop.cycle.run_rows import Demonstration, Unpaired, examples_hash
 from csqa_loop.domain.errors import CsqaError
 from jobs import entry, train_adapter

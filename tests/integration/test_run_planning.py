@@ -7,7 +7,8 @@ import pytest
 
 from csqa_loop.backends.ledger import Ledger
 from csqa_loop.backends.ledger.service import LedgerService
-from csqa_loop.cycle.run_directory import RunConfig, RunDirectory
+from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.cycle.run_files import RunConfig
 from csqa_loop.cycle.run_rows import data_hash_of
 from csqa_loop.cycle.run_writer import RunWriter
 from csqa_loop.cycle.train import RunPlanner, RunPolicy

@@ -9,7 +9,8 @@ import pytest
 
 from csqa_loop.cycle import adapters
 from csqa_loop.cycle.manifest import recipe_hash
-from csqa_loop.cycle.run_directory import RunConfig, RunDirectory, Step
+from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.cycle.run_files import RunConfig, Step
 from csqa_loop.cycle.run_rows import Demonstration, Unpaired, data_hash_of, examples_hash, rows_file
 from csqa_loop.cycle.run_writer import RunWriter
 from csqa_loop.domain.errors import PermanentError

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from csqa_loop.cycle.manifest import Manifest, PairSource
-from csqa_loop.cycle.run_directory import Evaluation
+from csqa_loop.cycle.run_files import Evaluation
 from csqa_loop.regression_files import suite_hash
 from jobs import entry, evaluate_adapter, train_adapter
 from tests.adapter_folders import adapter_in
