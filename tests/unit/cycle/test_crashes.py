@@ -90,6 +90,7 @@ class World:
                 return
             try:
                 await self.decider.beat()
+                await self.reconciler.settle(60)  # however busy this machine is
             except CrashError:
                 assert not self.crashed
                 self.crashed, known = True, -1
