@@ -136,6 +136,17 @@ def test_the_loop_closes(played: tuple[subprocess.CompletedProcess[str], Analyst
     live = _csqa(environment, "ledger", "hash").stdout.strip()
     assert live == _csqa(environment, "ledger", "replay").stdout.strip()
 
+    # Every pair leads back to the question, the answer and the report that it came from, and those that were trained on to their run.
+    listed = json.loads(_csqa(environment, "pairs", "list", "--json").stdout)
+    traces = [json.loads(_csqa(environment, "pairs", "show", pair["pair_id"], "--json").stdout) for pair in listed]
+    assert len(traces) >= only["pairs"]
+    for trace in traces:
+        of_message = trace["pair"]["message_id"]
+        told_of = (trace["exposure"], trace["answer"], trace["evidence"])
+        assert [event["type"] for event in told_of] == ["ArmExposed", "AnswerGiven", "BadCaseReported"]
+        assert {event["body"]["message_id"] for event in told_of} == {of_message}
+    assert sum(run["run_id"] == only["run_id"] for trace in traces for run in trace["runs"]) == only["pairs"]
+
     with duckdb.connect(environment["CSQA_VAR"] + "/analytics.duckdb", read_only=True) as published:
         rows = published.execute(
             "SELECT verdict, estimate FROM experiment_results WHERE metric = 'satisfaction' AND arm = 'difference'"
