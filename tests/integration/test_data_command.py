@@ -27,7 +27,11 @@ def test_an_import_stopped_by_ctrl_c_goes_on_and_nothing_doubles(mortal_broker: 
     environment = dict(os.environ) | {"CSQA_KAFKA": mortal_broker.servers, "CSQA_VAR": str(tmp_path / "var")}
     command = [sys.executable, "-m", "csqa_loop.cli", "data", "import", str(file), "--json"]
 
-    first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Where the tests themselves were started with SIGINT ignored, as background jobs of a script are, their children would inherit that.
+    first = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     try:
         deadline = time.monotonic() + _SECONDS
         while not list((tmp_path / "var" / "imports").glob("*[0-9a-f].json")):
