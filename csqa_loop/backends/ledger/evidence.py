@@ -10,10 +10,15 @@ import duckdb
 from csqa_loop.domain.events import BASE
 from csqa_loop.domain.preferences import Answer, Better
 
-_ANSWERS = """
+FIRST_ANSWERS = """(
+    SELECT * FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE message_id IN (SELECT unnest($1)))
+    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
+)"""
+"""The first answer of every message in $1. By row: else all prompts of the ledger would be decompressed to find these."""
+_ANSWERS = f"""
 SELECT event_id::VARCHAR, message_id, conversation_id, "user", question, messages, answer, source, adapter, policy_id, section, citations, occurred_at
-FROM answers WHERE message_id IN (SELECT unnest($1)) QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
-"""
+FROM {FIRST_ANSWERS}
+"""  # noqa: S608 - our own words
 _COMPLAINTS = """
 SELECT event_id::VARCHAR, message_id, reason, coalesce(corrected_answer, ''), reviewer, 'correction', occurred_at FROM bad_cases
 WHERE message_id IN (SELECT unnest($1))
@@ -32,15 +37,12 @@ SELECT event_id::VARCHAR, conversation_id, operator, messages, rejected, answer,
 WHERE rejected IS NOT NULL AND conversation_id IN (SELECT unnest($1))
 """
 # What customers liked, and what files hold without a counterpart. Held-out examples train nothing anyway.
-_SINGLES = """
-SELECT r.event_id::VARCHAR, r.message_id, a.question, a.messages, a.answer, true, false FROM ratings r JOIN (
-    SELECT message_id, question, messages, answer FROM answers WHERE message_id IN (SELECT unnest($1))
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
-) a USING (message_id) WHERE r.thumb = 'up'
+_SINGLES = f"""
+SELECT r.event_id::VARCHAR, r.message_id, a.question, a.messages, a.answer, true, false FROM ratings r JOIN {FIRST_ANSWERS} a USING (message_id) WHERE r.thumb = 'up'
 UNION ALL
 SELECT event_id::VARCHAR, conversation_id, messages -> -1 ->> 'content', messages, answer, liked, true FROM examples
 WHERE rejected IS NULL AND split = 'train' AND conversation_id IN (SELECT unnest($1))
-"""
+"""  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, slots=True)
