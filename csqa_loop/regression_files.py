@@ -1,20 +1,16 @@
 """Regression files on disk: the questions that the gate asks, with the messages that the model gets for them."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from csqa_loop.cycle.evaluate import AskedQuestion
+from csqa_loop.cycle.regression_file import questions_in, read_file
 from csqa_loop.domain.chunking import chunk_markdown
 from csqa_loop.domain.errors import PermanentError
 from csqa_loop.domain.events import ChatMessage
 from csqa_loop.domain.gate import best_passages
 from csqa_loop.domain.prompt import build_messages
-from csqa_loop.domain.scenario import Probe
 from csqa_loop.settings import RetrievalSettings
 
 
@@ -40,12 +36,12 @@ def load_suite(file: Path, *, language: str, retrieval: RetrievalSettings) -> Re
     Raises:
         PermanentError: the file, a key or a policy is missing or wrong.
     """
-    content, body = _content(file)
+    content, body = read_file(file)
     folder = file.parent / str(content.get("policies", "policies"))
     graded_in = str(content.get("language", "en"))
     policies: dict[str, str] = {}
     asked: list[AskedQuestion] = []
-    for question in _questions(file, content.get("regression") or []):
+    for question in questions_in(file, content):
         if question.policy not in policies:
             policies[question.policy] = _policy(folder / question.policy)
         passages = [passage.text for passage in chunk_markdown(policies[question.policy], retrieval.chunk_characters)]
@@ -64,42 +60,6 @@ def suite_hash(file: str) -> str:
         return load_suite(Path(file), language="en", retrieval=RetrievalSettings()).content_hash
     except PermanentError:
         return ""
-
-
-def _content(file: Path) -> tuple[dict[str, Any], bytes]:
-    import yaml
-
-    try:
-        body = file.read_bytes()
-        content = yaml.safe_load(body.decode("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"gate.regression_file {file} cannot be read: {' '.join(str(error).split())}"
-        raise PermanentError(msg) from error
-    if not isinstance(content, dict) or not isinstance(content.get("regression") or [], list):
-        msg = f"{file} must be a mapping with a list `regression` (and `policies`, the folder of Markdown files)"
-        raise PermanentError(msg)
-    return content, body
-
-
-def _questions(file: Path, items: Sequence[Any]) -> list[Probe]:
-    questions = [_question(file, number, item) for number, item in enumerate(items)]
-    known: set[str] = set()
-    for number, question in enumerate(questions):
-        if question.id in known:
-            msg = f"{file}: regression[{number}].id is {question.id!r}, which another question has; ids must be unique"
-            raise PermanentError(msg)
-        known.add(question.id)
-    return questions
-
-
-def _question(file: Path, number: int, item: Any) -> Probe:
-    try:
-        return Probe.model_validate(item)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in (f"regression[{number}]", *first["loc"]))
-        msg = f"{file}: {where} is {str(first['input'])[:80]!r}: {first['msg']}; a question has id, policy, ask, expect and, if need be, forbid, category and zero_tolerance"
-        raise PermanentError(msg) from error
 
 
 def _policy(file: Path) -> str:
