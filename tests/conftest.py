@@ -4,10 +4,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests import brokers, vllm
 from tests.brokers import Broker
 from tests.vllm import Vllm
+
+# What a busy machine takes for one example says nothing about the code; pytest's own time-out bounds a test.
+settings.register_profile("csqa", deadline=None)
+settings.load_profile("csqa")
 
 
 @pytest.fixture(scope="session")
