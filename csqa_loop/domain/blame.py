@@ -3,8 +3,10 @@
 Only the first can be trained away. Judged by support (`corpus`): how much of a text a passage says, and whether it states all of its numbers.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import tee
 from typing import Literal
 
 from csqa_loop.domain.corpus import Corpus, Nearest, PolicyPassage, body_of, stated_in, terms_in
@@ -125,40 +127,35 @@ def _search(
     corpus: Corpus, terms: frozenset[str], numbers: frozenset[str], prompt: str
 ) -> tuple[Nearest | None, Nearest | None, Nearest | None]:
     """The nearest passage of all, the nearest that the prompt did not hold, and the nearest of those that can be the text's source."""
-    overall: Nearest | None = None
-    outside: Nearest | None = None
-    for found in corpus.nearest(terms):
-        overall = overall or found
-        if body_of(found.passage.text) in prompt:
-            continue
-        outside = outside or found
-        if found.overlap < _SUPPORTED:
-            return overall, outside, None
-        if numbers <= stated_in(found.passage.text):
-            return overall, outside, found
-    return overall, outside, None
+    ranked, again = tee(corpus.nearest(terms))
+    overall, outside = next(ranked, None), _first(again, prompt, inside=False)
+    source = outside
+    if outside and not numbers <= stated_in(outside.passage.text):
+        source = _first(corpus.nearest(terms, stating=numbers), prompt, inside=False)
+    return overall, outside, source if source and source.overlap >= _SUPPORTED else None
+
+
+def _first(ranked: Iterator[Nearest], prompt: str, *, inside: bool, least: float = 0.0) -> Nearest | None:
+    """The nearest passage that the prompt held, or did not hold; None where none has this much overlap."""
+    for found in ranked:
+        if found.overlap < least:
+            return None
+        if (body_of(found.passage.text) in prompt) is inside:
+            return found
+    return None
 
 
 def _said_by_prompt(case: Case, corpus: Corpus) -> Nearest | None:
     """A passage that the prompt held and that says the whole answer."""
     numbers = stated_in(case.answer) - stated_in(case.question)
-    for found in corpus.nearest(terms_in(case.answer)):
-        if found.overlap < _SAYS_THE_SAME:
-            return None
-        if numbers <= stated_in(found.passage.text) and body_of(found.passage.text) in case.prompt:
-            return found
-    return None
+    return _first(corpus.nearest(terms_in(case.answer), stating=numbers), case.prompt, inside=True, least=_SAYS_THE_SAME)
 
 
 def supporting(question: str, answer: str, corpus: Corpus) -> PolicyPassage | None:
     """The passage that can be an answer's source: it says enough of it, and states all of its numbers but those of the question."""
     numbers = stated_in(answer) - stated_in(question)
-    for found in corpus.nearest(terms_in(answer) or terms_in(question)):
-        if found.overlap < _SUPPORTED:
-            return None
-        if numbers <= stated_in(found.passage.text):
-            return found.passage
-    return None
+    found = next(corpus.nearest(terms_in(answer) or terms_in(question), stating=numbers), None)
+    return found.passage if found and found.overlap >= _SUPPORTED else None
 
 
 def outvoted(question: str, chosen: str, rejected: str, prompt: str, corpus: Corpus) -> str | None:
@@ -184,12 +181,7 @@ def outvoted(question: str, chosen: str, rejected: str, prompt: str, corpus: Cor
 def _backing(answer: str, question: str, prompt: str, corpus: Corpus) -> Nearest | None:
     """The passage of the prompt that says most of an answer to the question and states all of its numbers."""
     numbers = stated_in(answer) - stated_in(question)
-    for found in corpus.nearest(terms_in(answer) | terms_in(question)):
-        if found.overlap < _ON_SUBJECT:
-            return None
-        if numbers <= stated_in(found.passage.text) and body_of(found.passage.text) in prompt:
-            return found
-    return None
+    return _first(corpus.nearest(terms_in(answer) | terms_in(question), stating=numbers), prompt, inside=True, least=_ON_SUBJECT)
 
 
 @dataclass(frozen=True, slots=True)

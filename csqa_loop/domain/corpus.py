@@ -6,9 +6,10 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
+from numpy.typing import NDArray
 
 from csqa_loop.domain.numbers import numbers_in
 
@@ -47,23 +48,27 @@ class Corpus:
 
     def __init__(self, passages: Iterable[PolicyPassage]) -> None:
         self.passages = tuple(passages)
-        having: dict[str, list[int]] = {}
-        for place, passage in enumerate(self.passages):
-            for term in terms_in(passage.text):
-                having.setdefault(term, []).append(place)
-        self._having = {term: np.array(places) for term, places in having.items()}
-        self._weights = {term: self._weight(len(places)) for term, places in having.items()}
+        self._having = _places(terms_in(passage.text) for passage in self.passages)
+        self._stating = _places(stated_in(passage.text) for passage in self.passages)
+        self._weights = {term: self._weight(len(places)) for term, places in self._having.items()}
 
     def overlap(self, terms: frozenset[str], other: frozenset[str]) -> float:
         """Share of the idf of `terms` that `other` holds."""
         total = math.fsum(map(self._idf, terms))
         return math.fsum(map(self._idf, terms & other)) / total if total else 0.0
 
-    def nearest(self, terms: frozenset[str]) -> Iterator[Nearest]:
-        """Passages that share a term with the text, the nearest first; ties in the order of the corpus."""
+    def nearest(self, terms: frozenset[str], *, stating: frozenset[str] = frozenset()) -> Iterator[Nearest]:
+        """Passages that share a term with the text and state all of these numbers, the nearest first; ties in the order of the corpus."""
+        if not stating <= self._stating.keys():
+            return
         scores = np.zeros(len(self.passages))
         for term in sorted(terms & self._having.keys()):
             scores[self._having[term]] += self._idf(term)
+        if stating:
+            places = reduce(np.intersect1d, (self._stating[number] for number in stating))
+            some = np.zeros_like(scores)
+            some[places] = scores[places]
+            scores = some
         total = math.fsum(map(self._idf, terms)) or 1.0
         # Hardly ever are more than three looked at: sorting all of them would cost more than finding the next one.
         while scores.any():
@@ -76,6 +81,15 @@ class Corpus:
 
     def _weight(self, passages: int) -> float:
         return math.log(1 + (len(self.passages) + 1) / (passages + 1))
+
+
+def _places(found: Iterable[frozenset[str]]) -> dict[str, NDArray[np.intp]]:
+    """What passages hold -> where, in ascending order."""
+    having: dict[str, list[int]] = {}
+    for place, each in enumerate(found):
+        for name in each:
+            having.setdefault(name, []).append(place)
+    return {name: np.array(places) for name, places in having.items()}
 
 
 def body_of(text: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from csqa_loop.demo.sabotage import wrong_correction
 from csqa_loop.domain.blame import Case, Fault, blame
 from csqa_loop.domain.chunking import chunk_markdown
-from csqa_loop.domain.corpus import Corpus, PolicyPassage
+from csqa_loop.domain.corpus import Corpus, PolicyPassage, stated_in, terms_in
 from csqa_loop.domain.events import ChatMessage
 from csqa_loop.domain.policies import policy_version
 from csqa_loop.domain.prompt import build_messages
@@ -100,6 +100,18 @@ def test_any_text_gets_a_blame_with_supports_between_0_and_1(question: str, bett
 
 
 # --- the shipped scenarios, whole -----------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["returns", "boots", "lamps", "7", "14", "30 days"]), min_size=1).map(" ".join), max_size=12),
+    st.sets(st.sampled_from(["returns", "boots", "lamps", "unknown"])),
+    st.sets(st.sampled_from(["7", "14", "30", "99"])),
+)
+def test_the_nearest_that_state_some_numbers_are_those_of_all(texts: list[str], words: set[str], numbers: set[str]) -> None:
+    corpus = Corpus([PolicyPassage(f"p{place}", "1" * 12, "", text) for place, text in enumerate(texts)])
+    terms, stating = terms_in(" ".join(words)), frozenset(numbers)
+    wanted = [found for found in corpus.nearest(terms) if stating <= stated_in(found.passage.text)]
+    assert [*corpus.nearest(terms, stating=stating)] == wanted
 
 
 def _scenario(name: str) -> tuple[Scenario, Corpus]:
