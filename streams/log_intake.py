@@ -77,6 +77,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is un
 
     @property
     def caught_up(self) -> bool:
+        """The ledger holds all that the log held at assignment, and the pairs that follow from it."""
+        return self.at_end and not self._parts.ledger.owes_pairs
+
+    @property
+    def at_end(self) -> bool:
         """The end offsets seen at assignment are reached."""
         return bool(self._next) and all(self._next.get(partition, 0) >= end for partition, end in self._ends.items())
 

@@ -18,6 +18,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 
 from csqa_loop import bootstrap
 from csqa_loop.backends.bus.reader import to_record
+from csqa_loop.backends.ledger.facts import Rows
 from csqa_loop.console.app import create_console
 from csqa_loop.cycle.publish import Housekeeper
 from csqa_loop.cycle.record import Recorder
@@ -48,7 +49,8 @@ class LoopStream:
         self.parts = bootstrap.build_loop(settings, horizon=self._horizon)
         self.intake = Intake(self.parts, lambda: self._subscriber.consumer, self._written)
         self._sort_out = Sorter(self.parts.secrets.secret)
-        self._recorder = Recorder(self.parts.ledger.take)
+        # Nobody reads pairs before the log has been caught up, and many at once cost less than a few with every batch.
+        self._recorder: Recorder[Rows] = Recorder(lambda rows: self.parts.ledger.take(rows, later=not self.intake.at_end))
         self._housekeeper = Housekeeper(self.parts.ledger, self.parts.bus)
         self._phase = "starting"
         self._trouble: str | None = None
@@ -155,11 +157,12 @@ class LoopStream:
             # What came while the last beat was at work, or slept, is no reason to wait.
             await first_of(self.parts.ledger.next_batch(seen, _BEAT_SECONDS), self.parts.reconciler.gained())
             seen = self.parts.ledger.batches
-            if not self.intake.caught_up or self._recorder.trouble:
+            if not self.intake.at_end or self._recorder.trouble:
                 self._phase = "reading"
                 continue
-            self._phase = "deciding"
             try:
+                await self.parts.ledger.derive()
+                self._phase = "deciding"
                 await self._housekeeper.beat()
                 await self.parts.decider.beat()
                 self._trouble = None

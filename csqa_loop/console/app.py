@@ -87,6 +87,8 @@ def create_console(parts: LoopParts, position: Position, health: Callable[[], di
 
     @router.get("/ledger/hash")
     async def show_hash() -> dict[str, Any]:
+        if parts.ledger.owes_pairs:
+            raise problems.Problem(503, "Not derived yet", "pairs of what was taken while catching up are still being made; ask again")
         return {"hash": await parts.ledger.ask(ledger_hash), "recorded": await parts.ledger.ask(queries.recorded_counts)}
 
     @router.get("/runs/{run_id}")

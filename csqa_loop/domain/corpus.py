@@ -101,6 +101,11 @@ def body_of(text: str) -> str:
 @lru_cache(maxsize=20_000)
 def terms_in(text: str) -> frozenset[str]:
     """The words of a text that mean something, cut to their stems."""
+    return frozenset().union(*map(_terms_of, text.split("\n\n")))
+
+
+@lru_cache(maxsize=20_000)  # thousands of prompts hold the same passages
+def _terms_of(text: str) -> frozenset[str]:
     found: set[str] = set()
     for run in _WORD.findall(text.casefold()):
         if "\u4e00" <= run[0] <= "\u9fff":

@@ -60,14 +60,23 @@ def numbers_in(text: str) -> tuple[str, ...]:
     Money and percentages count by their value ("£12" and "12 %" are "12"). Not counted: digits inside names and order numbers (HX200,
     A-1234), markers of a numbered list, ordinals in words, weekdays (周三), fractions in words, and "one" or 一 without a unit behind it.
     """
+    return _ascending(found for paragraph in text.split("\n\n") for found in _numbers_of(paragraph))
+
+
+@lru_cache(maxsize=20_000)  # thousands of prompts hold the same passages
+def _numbers_of(text: str) -> tuple[str, ...]:
     plain = unicodedata.normalize("NFKC", text)
     for left_out in (_CURRENCY_CODE, _ORDER_NUMBER, _LIST_MARKER, _FULL_HOUR):
         plain = left_out.sub(" ", plain)
     found = {_decimal(*match.groups(default="")) for match in _DIGITS.finditer(plain)}
     found |= _english(" ".join(plain.lower().split()))
     found |= _chinese(plain)
+    return tuple(found)
+
+
+def _ascending(numbers: Iterable[str]) -> tuple[str, ...]:
     # Canonical decimals order by the length of their whole part, then by their digits.
-    return tuple(sorted(found, key=lambda number: (len(number.partition(".")[0]), number)))
+    return tuple(sorted(set(numbers), key=lambda number: (len(number.partition(".")[0]), number)))
 
 
 def disagree(first: Iterable[str], second: Iterable[str]) -> bool:

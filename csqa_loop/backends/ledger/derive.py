@@ -71,7 +71,7 @@ class Derivation:
 
     def rebuild(self) -> None:
         """Make everything anew from the facts."""
-        for table in (*DERIVED_TABLES, "derivation"):
+        for table in (*DERIVED_TABLES, "underived", "derivation"):
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
         said = " UNION ".join(f"SELECT {column} FROM {table}" for table, column in _SAID_ABOUT)  # noqa: S608 - our own names
         rows = self._connection.execute(f"{said} ORDER BY 1").fetchall()
@@ -80,8 +80,8 @@ class Derivation:
             self._derive(names[start : start + _PART])
         self._connection.execute("INSERT INTO derivation VALUES (?)", [self._sha()])
 
-    def follow(self, fresh: Mapping[str, pa.Table]) -> None:
-        """Bring the tables up to what `fresh` adds to the facts (rows a table), which are inserted already."""
+    def follow(self, fresh: Mapping[str, pa.Table], *, later: bool = False) -> None:
+        """Bring the tables up to what `fresh` adds to the facts (rows a table), which are inserted already; `later`: note what is to be done."""
         touched: set[str] = set()
         for table, column in _SAID_ABOUT:
             if table in fresh:
@@ -95,8 +95,21 @@ class Derivation:
                 [since],
             ).fetchall()
             touched |= {name for (name,) in rows}
-        if touched:
+        if touched and later:
+            self._append("underived", [{"message_id": name} for name in touched])
+        elif touched:
             self._derive(sorted(touched))
+
+    def owes(self) -> bool:
+        """Whether anything was put off."""
+        return self._connection.execute("SELECT 1 FROM underived LIMIT 1").fetchone() is not None
+
+    def pay(self) -> None:
+        """Do a part of what was put off."""
+        rows = self._connection.execute(f"SELECT DISTINCT message_id FROM underived ORDER BY 1 LIMIT {_PART}").fetchall()  # noqa: S608 - a number of ours
+        names = [name for (name,) in rows]
+        self._derive(names)
+        self._connection.execute("DELETE FROM underived WHERE message_id IN (SELECT unnest($1))", [names])
 
     # --- what a set of messages comes to ----------------------------------------------------------------------------
 

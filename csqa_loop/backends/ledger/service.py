@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -34,10 +35,13 @@ class LedgerService:
         self._closed_users = experiments.ClosedUsers()
         self._taken = asyncio.Condition()
         self.batches = 0
+        self.owes_pairs = False
+        """Whether facts are in the ledger whose pairs, blames and ratings are not."""
 
     async def open(self) -> None:
         """Open the file; the lock must be held already."""
         await self._on(self._writer, self._ledger.open)
+        self.owes_pairs = await self._on(self._writer, self._ledger.derivation.owes)
 
     async def close(self) -> None:
         """Checkpoint and let go of the lock."""
@@ -51,17 +55,19 @@ class LedgerService:
         while not self._ledger.try_lock():  # noqa: ASYNC110 - a file lock of another process rings no bell here
             await asyncio.sleep(_STANDBY_BEAT_SECONDS)
 
-    async def take(self, batch: Batch | Rows) -> int:
+    async def take(self, batch: Batch | Rows, *, later: bool = False) -> int:
         """As `Ledger.take`. After a refused write the file is opened again before the caller's next try."""
-        try:
-            fresh = await self._on(self._writer, self._ledger.take, batch)
-        except TransientError:
-            await self._on(self._writer, self._ledger.reopen)
-            raise
+        fresh = await self._write(partial(self._ledger.take, batch, later=later))
+        self.owes_pairs |= later  # after it: a `derive` that ended while this waited knew nothing of it
         self.batches += 1
         async with self._taken:
             self._taken.notify_all()
         return fresh
+
+    async def derive(self) -> None:
+        """Derive all that was put off. Batches may be taken between its parts."""
+        while self.owes_pairs:
+            self.owes_pairs = await self._write(self._ledger.derive)
 
     async def wait_for(self, event_id: UUID, seconds: float) -> bool:
         """Whether the ledger came to hold the event within `seconds`."""
@@ -173,6 +179,13 @@ class LedgerService:
     async def past_experiments(self) -> list[PastExperiment]:
         """Every experiment that was ever opened, oldest first."""
         return await self.ask(experiments.past_experiments)
+
+    async def _write(self, call: Callable[[], R]) -> R:
+        try:
+            return await self._on(self._writer, call)
+        except TransientError:
+            await self._on(self._writer, self._ledger.reopen)
+            raise
 
     @staticmethod
     async def _on(executor: ThreadPoolExecutor, call: Callable[..., R], *arguments: object) -> R:

@@ -163,11 +163,12 @@ class Ledger:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def take(self, batch: Batch | Rows) -> int:
+    def take(self, batch: Batch | Rows, *, later: bool = False) -> int:
         """Take a batch whole or not at all: new facts, their pairs, dead letters and offsets in one transaction.
 
         Args:
             batch: as it was sorted out, or laid out already, which needs no ledger and may be done elsewhere.
+            later: pairs and all else that is derived wait for `derive`. Not lost by a crash: what is owed is in the transaction.
 
         Returns:
             How many facts were new.
@@ -181,13 +182,28 @@ class Ledger:
                 fresh, restated = self._sift(rows.tables)
                 for table, made in fresh.items():
                     self._insert(table, made.drop_columns("place"))
-                self.derivation.follow(fresh)
+                self.derivation.follow(fresh, later=later)
                 self._insert_letters([*rows.letters, *(self._conflict(rows, place) for place in restated if not self._held(rows, place))])
                 self._set_offsets(rows.marks)
         except _DISK_REFUSES as error:
             msg = f"{self.file}: a batch of {len(rows.records)} events could not be written: {error}"
             raise TransientError(msg) from error
         return len(fresh["events"]) if fresh else 0
+
+    def derive(self) -> bool:
+        """Derive a part of what `take` put off; whether more is left.
+
+        Raises:
+            TransientError: the disk refused; the part is still owed.
+        """
+        try:
+            if self.derivation.owes():
+                with self._transaction():
+                    self.derivation.pay()
+            return self.derivation.owes()
+        except _DISK_REFUSES as error:
+            msg = f"{self.file}: pairs could not be written: {error}"
+            raise TransientError(msg) from error
 
     def _sift(self, tables: Mapping[str, pa.Table]) -> tuple[Mapping[str, pa.Table], list[int]]:
         """(rows of events that are new, once each; places of those whose id is known from a record with other bytes)."""

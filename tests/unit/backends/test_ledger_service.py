@@ -36,6 +36,36 @@ async def test_the_next_batch_ends_the_wait(service: LedgerService) -> None:
         await waiting
 
 
+async def test_what_is_put_off_is_derived_in_the_end_whoever_stops_in_between(tmp_path: Path) -> None:
+    first = LedgerService(Ledger(tmp_path / "ledger" / "ledger.duckdb"))
+    await first.wait_for_lock()
+    await first.open()
+    assert not first.owes_pairs
+    await first.take(make.batch(make.answer(1), make.bad_case(1)), later=True)
+    assert first.owes_pairs
+    assert await first.fresh_pairs() + await first.holdout_pairs() == []
+    await first.close()
+
+    second = LedgerService(Ledger(tmp_path / "ledger" / "ledger.duckdb"))
+    await second.wait_for_lock()
+    await second.open()
+    assert second.owes_pairs
+    await second.derive()
+    assert not second.owes_pairs
+    assert len(await second.fresh_pairs() + await second.holdout_pairs()) == 1
+    await second.close()
+
+
+async def test_a_batch_that_is_put_off_while_others_are_derived_is_not_forgotten(service: LedgerService) -> None:
+    await service.take(make.batch(make.answer(1), make.bad_case(1)), later=True)
+    deriving = asyncio.create_task(service.derive())
+    await asyncio.sleep(0)
+    await service.take(make.batch(make.answer(2), make.bad_case(2), first_offset=2), later=True)
+    await deriving
+    await service.derive()
+    assert len(await service.fresh_pairs() + await service.holdout_pairs()) == 2
+
+
 async def test_nobody_waits_for_ever(service: LedgerService) -> None:
     async with asyncio.timeout(10):
         await service.next_batch(service.batches, seconds=0)

@@ -87,6 +87,22 @@ async def test_a_batch_is_written_after_the_one_before_it_and_committed_when_dur
     assert consumer.committed[1:] == [{TopicPartition("csqa.feedback", 0): 3}]
 
 
+async def test_pairs_wait_until_the_log_has_been_caught_up(stream: LoopStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_off: list[bool] = []
+
+    async def take(rows: Rows, *, later: bool) -> int:
+        put_off.append(later)
+        return len(rows.records)
+
+    monkeypatch.setattr(stream.parts.ledger, "take", take)
+    partition = TopicPartition("csqa.feedback", 0)
+    stream.intake._next, stream.intake._ends = {partition: 1}, {partition: 3}
+    for number in (1, 2, 3):
+        await stream.take(message(number))
+    await stream._written()
+    assert put_off == [True, True, False]
+
+
 async def test_no_more_than_three_batches_are_in_hand(stream: LoopStream) -> None:
     disk = Disk()
     stream._recorder = Recorder(disk.take)
