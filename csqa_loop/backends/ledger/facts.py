@@ -7,8 +7,9 @@ from operator import attrgetter, itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import orjson
 import pyarrow as pa
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 
 from csqa_loop.domain import events as e
 from csqa_loop.domain.intake import Batch, Letter, LogRecord, Mark
@@ -22,9 +23,6 @@ _TYPES: dict[str, pa.DataType] = {
     "quoted": pa.list_(pa.list_(pa.string())), "signature": pa.binary(), "held_out": pa.bool_(), "weight": pa.float64(), "offset": pa.int64(), "next_offset": pa.int64(), "partition": pa.int32(), "value": pa.binary(), "original_key": pa.binary(),
 }  # fmt: skip
 _TEXT = pa.string()
-_MESSAGES = TypeAdapter(tuple[e.ChatMessage, ...])
-_CITATIONS = TypeAdapter(tuple[e.Citation, ...])
-_SAMPLING = TypeAdapter(e.Sampling)
 Row = dict[str, Any]
 Made = Mapping[str, Callable[[Sequence[Any]], Iterable[Any]]]
 """Column name -> its values of some events of one kind; text may be UTF-8 bytes."""
@@ -70,7 +68,12 @@ def _bodies(events: Sequence[e.Event]) -> Iterable[bytes]:
 
 
 def _messages(events: Sequence[e.AnswerGiven | e.ExampleImported]) -> Iterable[bytes]:
-    return [_MESSAGES.dump_json(event.messages) for event in events]
+    return [_flat(event.messages) for event in events]
+
+
+def _flat(models: Sequence[BaseModel]) -> bytes:
+    """JSON of models without structure of their own: pydantic takes three times as long to write it."""
+    return orjson.dumps([vars(model) for model in models])
 
 
 def _of_top_citation(field: str) -> Callable[[Sequence[e.AnswerGiven]], Iterable[str]]:
@@ -84,10 +87,10 @@ _ANSWER = Layout(
     ),
     {
         "messages": _messages,
-        "citations": lambda events: [_CITATIONS.dump_json(event.citations) for event in events],
+        "citations": lambda events: [_flat(event.citations) for event in events],
         "policy_id": _of_top_citation("policy_id"),
         "section": _of_top_citation("section"),
-        "sampling": lambda events: [event.sampling and _SAMPLING.dump_json(event.sampling) for event in events],
+        "sampling": lambda events: [event.sampling and orjson.dumps(vars(event.sampling)) for event in events],
         "prompt_tokens": lambda events: [event.tokens.prompt for event in events],
         "completion_tokens": lambda events: [event.tokens.completion for event in events],
     },
