@@ -38,8 +38,8 @@ _BEAT_SECONDS = 0.5
 _STOP_SECONDS = 10.0
 _SHORTEST_BEAT_SECONDS = 0.5
 _GARBAGE_THRESHOLD = 500_000
-_IN_HAND = 3
-"""Batches: one being sorted out, one written, one that waits for either."""
+_IN_HAND = 6
+"""Batches: one being sorted out, one written, and some that wait while DuckDB writes a checkpoint."""
 
 
 class LoopStream:

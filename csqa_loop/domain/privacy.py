@@ -6,20 +6,39 @@ and an answer that lost them would be of no use, so they stay as well.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 _Check = Callable[[re.Match[str]], "tuple[int, int] | None"]
 """A match to the span to mask, or None to leave it."""
+
+
+class _Rule(NamedTuple):
+    """What becomes `label`."""
+
+    label: str
+    pattern: re.Pattern[str]
+    span_of: _Check
+    digits: int
+    """How many must stand close together for a match."""
+    words: tuple[str, ...] = ()
+    """One of which every match holds."""
+
 
 # People who write Chinese type full-width digits and signs; each maps to one character, so spans stay valid.
 _HALF_WIDTH = {0xFF10 + digit: str(digit) for digit in range(10)} | {
     ord(wide): narrow
     for wide, narrow in {"＠": "@", "．": ".", "－": "-", "（": "(", "）": ")", "＋": "+", "\u3000": " ", "\u00a0": " ", "–": "-"}.items()
 }
-# Nothing below matches without an at sign or six digits close together.
-_SHAPE = bytes(48 if 48 <= code <= 57 else 64 if code == 64 else 32 for code in range(256))
-"""Bytes of a text to digits, at signs and the rest."""
-_CLOSE = re.compile(rb"0(?: {0,3}0){5}")
+# Nothing below matches without an at sign or six digits close together; with just six, as orders have, letters must stand right before them.
+# Only a number that is called a document's may be shorter: four digits in a row.
+_SHAPE = bytes(48 if 48 <= code <= 57 else 97 if chr(code).isalpha() and code < 128 else 64 if code == 64 else 32 for code in range(256))
+"""Bytes of a text to digits, letters, at signs and the rest."""
+_CLOSE = re.compile(rb"0(?:[^0]{0,3}0){5}")
+_CLOSER = re.compile(rb"0(?:[^0]{0,3}0){6}")
+_LETTERED = re.compile(rb"(?<![a0])(?:aa? ?00 ?00 ?00|aa00(?: ?[a0]){11})")
+_TELEPHONES = ("phone", "mobile", "cell", "whatsapp", "tel", "call", "text", "电话", "手机", "致电", "联系方式", "微信")
+_DOCUMENTS = ("passport", "identity card", "national id", "id card", "id number", "护照", "身份证", "证件")
 _FOREIGN = re.compile(f"[＠{''.join(chr(code) for code in range(0x80, 0x10000) if chr(code).isdecimal())}]")
 """At signs and digits of other scripts: rare enough to look closely wherever there is one."""
 
@@ -40,21 +59,23 @@ ROLE_ADDRESSES = frozenset(
 _IBAN = re.compile(_BEFORE + r"[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}" + r"(?![0-9A-Za-z])")
 _IBAN_SHORTEST = 15
 
-_IDENTITY = (
+_LONG_IDENTITY = (
     # China, resident identity card: region, date of birth, serial, check; 18 characters, or 15 in the old form.
     re.compile(r"(?<![0-9A-Za-z])[1-9]\d{5}[ -]?(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[ -]?\d{3}[0-9Xx](?![0-9A-Za-z])"),
     re.compile(r"(?<![0-9A-Za-z])[1-9]\d{7}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}(?![0-9A-Za-z])"),
     # United States, social security number.
     re.compile(_BEFORE + r"(?!000|666|9)\d{3}([- ])(?!00)\d{2}\1(?!0000)\d{4}" + _AFTER),
+)
+_SHORT_IDENTITY = (
     # United Kingdom, national insurance number.
     re.compile(r"(?<![0-9A-Za-z])(?i:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]) ?\d{2} ?\d{2} ?\d{2} ?(?i:[A-D])(?![0-9A-Za-z])"),
     # Hong Kong identity card.
     re.compile(r"(?<![0-9A-Za-z])[A-Za-z]{1,2}\d{6} ?\([0-9Aa]\)"),
-    # Any passport or identity number that is called one.
-    re.compile(
-        r"(?i:passport|identity card|national id|id card|id number|护照|身份证|证件)(?i:[\s:：#.,是为]|number|no\b|is|号码|号){0,8}"
-        r"(?P<number>(?=[A-Za-z0-9-]*\d{4})[A-Za-z0-9][A-Za-z0-9-]{4,20}[A-Za-z0-9])"
-    ),
+)
+# Any passport or identity number that is called one.
+_NAMED_IDENTITY = re.compile(
+    r"(?i:passport|identity card|national id|id card|id number|护照|身份证|证件)(?i:[\s:：#.,是为]|number|no\b|is|号码|号){0,8}"
+    r"(?P<number>(?=[A-Za-z0-9-]*\d{4})[A-Za-z0-9][A-Za-z0-9-]{4,20}[A-Za-z0-9])"
 )
 
 _CARD = re.compile(_BEFORE + r"(?:4|5[0-8]|2[2-7]|3[04-9]|6|81)(?:[ -]?\d){11,18}" + _AFTER)
@@ -70,11 +91,11 @@ _PHONE = (
     re.compile(r"(?<![0-9A-Za-z.,-])(?:0\d{1,4}|\(0\d{1,4}\))(?:[ -]?\d){6,9}(?![0-9A-Za-z]|[.,]\d)"),
     # North America, with separators.
     re.compile(r"(?<![0-9A-Za-z.,-])(?:1[ .-])?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[ .-])\d{3}[ .-]\d{4}(?![0-9A-Za-z]|[.,-]\d)"),
-    # Anything of that size that is called a phone number.
-    re.compile(
-        r"(?i:phone|telephone|mobile|cell|whatsapp|\btel\b|\bcall\b|\btext\b|电话|手机|致电|联系方式|微信)"
-        r"(?i:[\s:：#.,是为]|number|no\b|\bis\b|\bat\b|\bon\b|\bme\b|\bus\b|号码|号){0,8}(?P<number>\(?\d(?:[ ().-]{0,2}\d){6,14})(?!\d)"
-    ),
+)
+# Anything of that size that is called a phone number.
+_NAMED_PHONE = re.compile(
+    r"(?i:phone|telephone|mobile|cell|whatsapp|\btel\b|\bcall\b|\btext\b|电话|手机|致电|联系方式|微信)"
+    r"(?i:[\s:：#.,是为]|number|no\b|\bis\b|\bat\b|\bon\b|\bme\b|\bus\b|号码|号){0,8}(?P<number>\(?\d(?:[ ().-]{0,2}\d){6,14})(?!\d)"
 )
 
 
@@ -85,7 +106,7 @@ def mask(text: str) -> str:
     an at sign, hence it ends.
     """
     while may_tell(text):
-        masked = _once(text)
+        masked = _once(text, _rules_for(text))
         if masked == text:
             break
         text = masked
@@ -93,28 +114,54 @@ def mask(text: str) -> str:
 
 
 def may_tell(text: str) -> bool:
-    """Whether there is anything in `text` that `mask` has to look at: an at sign, or six digits close together."""
-    shape = text.encode("ascii", "replace").translate(_SHAPE)  # one byte a character
-    if b"@" in shape or _CLOSE.search(shape):
+    """Whether there is anything in `text` that `mask` has to look at: an at sign, or enough digits close together."""
+    shape = _shape_of(text)
+    if b"@" in shape or _is_foreign(text):
         return True
+    if _CLOSE.search(shape) and (_CLOSER.search(shape) or _LETTERED.search(shape)):
+        return True
+    return b"0000" in shape and _holds(text, _DOCUMENTS)
+
+
+def _holds(text: str, words: Iterable[str]) -> bool:
+    """Wherever a pattern finds a word whatever its case, this does too."""
+    folded = text.lower() if text.isascii() else text.casefold().replace("ı", "i").replace("\u0307", "")
+    return any(word in folded for word in words)
+
+
+def _shape_of(text: str) -> bytes:
+    """One byte a character."""
+    return text.encode("ascii", "replace").translate(_SHAPE)
+
+
+def _is_foreign(text: str) -> bool:
     return not text.isascii() and _FOREIGN.search(text) is not None
 
 
-def _once(text: str) -> str:
-    text = _replace(text, _EMAIL, "[email]", _personal_address)
-    text = _replace(text, _IBAN, "[iban]", _iban_span)
-    for pattern in _IDENTITY:
-        text = _replace(text, pattern, "[id]", _number_span)
-    text = _replace(text, _CARD, "[card]", _card_span)
-    text = _replace(text, _CHINESE_MOBILE, "[phone]", _number_span)  # before toll-free numbers: 1800... is a mobile in China
-    for pattern in _PHONE:
-        text = _replace(text, pattern, "[phone]", _phone_span)
+def _once(text: str, rules: Iterable[_Rule]) -> str:
+    view = _narrow(text)
+    for rule in rules:
+        replaced = _replace(text, view, rule)
+        if replaced is not text:
+            text, view = replaced, _narrow(replaced)
     return text
 
 
-def _replace(text: str, pattern: re.Pattern[str], label: str, span_of: _Check) -> str:
-    view = text if text.isascii() else text.translate(_HALF_WIDTH)
-    spans = [span for match in pattern.finditer(view) if (span := span_of(match)) is not None]
+def _narrow(text: str) -> str:
+    return text if text.isascii() else text.translate(_HALF_WIDTH)
+
+
+def _rules_for(text: str) -> Iterable[_Rule]:
+    """Those that can match in it. At a number of six digits, as orders have, hardly any has to look."""
+    shape = _shape_of(text)
+    if b"@" in shape or _is_foreign(text):
+        return _RULES
+    digits = 7 if _CLOSER.search(shape) else 6 if _CLOSE.search(shape) else 4
+    return [rule for rule in _NUMBERS if rule.digits <= digits and (not rule.words or _holds(text, rule.words))]
+
+
+def _replace(text: str, view: str, rule: _Rule) -> str:
+    spans = [span for match in rule.pattern.finditer(view) if (span := rule.span_of(match)) is not None]
     if not spans:
         return text
     dates = [match.span() for match in _DATE.finditer(view)]
@@ -122,7 +169,7 @@ def _replace(text: str, pattern: re.Pattern[str], label: str, span_of: _Check) -
     for start, end in spans:
         if any(start < date_end and date_start < end for date_start, date_end in dates):
             continue
-        pieces += [text[done:start], label]
+        pieces += [text[done:start], rule.label]
         done = end
     return "".join((*pieces, text[done:]))
 
@@ -170,3 +217,17 @@ def _iban_valid(account: str) -> bool:
     """ISO 13616: the rearranged account, letters as 10 to 35, is 1 modulo 97."""
     rearranged = account[4:] + account[:4]
     return int("".join(str(int(character, 36)) for character in rearranged)) % 97 == 1
+
+
+_NUMBERS = (
+    _Rule("[iban]", _IBAN, _iban_span, 6),
+    *(_Rule("[id]", pattern, _number_span, 7) for pattern in _LONG_IDENTITY),
+    *(_Rule("[id]", pattern, _number_span, 6) for pattern in _SHORT_IDENTITY),
+    _Rule("[id]", _NAMED_IDENTITY, _number_span, 4, _DOCUMENTS),
+    _Rule("[card]", _CARD, _card_span, 7),
+    _Rule("[phone]", _CHINESE_MOBILE, _number_span, 7),  # before toll-free numbers: 1800... is a mobile in China
+    *(_Rule("[phone]", pattern, _phone_span, 7) for pattern in _PHONE),
+    _Rule("[phone]", _NAMED_PHONE, _phone_span, 7, _TELEPHONES),
+)
+_RULES = (_Rule("[email]", _EMAIL, _personal_address, 0), *_NUMBERS)
+"""In the order in which they are applied."""
