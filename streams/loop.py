@@ -29,7 +29,7 @@ from csqa_loop.settings import Settings
 from streams.log_intake import Intake, until_answered
 from streams.raw import undecoded, without_headers
 from streams.serving import serve as serve_http
-from streams.sorting import Sorter
+from streams.sorting import LONG, Sorter
 
 _log = logging.getLogger(__name__)
 GROUP = "csqa-loop"
@@ -38,8 +38,10 @@ _BEAT_SECONDS = 0.5
 _STOP_SECONDS = 10.0
 _SHORTEST_BEAT_SECONDS = 0.5
 _GARBAGE_THRESHOLD = 500_000
-_IN_HAND = 6
-"""Batches: one being sorted out, one written, and some that wait while DuckDB writes a checkpoint."""
+_IN_HAND = 2
+"""Batches: one being sorted out and one written. What comes meanwhile is the next batch, and the longer it is, the less an event of it costs."""
+_LONG_IN_HAND = 6
+"""While the log is being caught up batches are as long as they may be; some wait while DuckDB writes a checkpoint."""
 
 
 class LoopStream:
@@ -55,7 +57,8 @@ class LoopStream:
         self._phase = "starting"
         self._trouble: str | None = None
         self._writing: asyncio.Task[None] | None = None
-        self._in_hand = asyncio.Semaphore(_IN_HAND)
+        self._in_hand = 0
+        self._done = asyncio.Condition()
         self._committing: asyncio.Task[None] | None = None
         self._uncommitted: dict[TopicPartition, int] = {}
         self._broker = KafkaBroker(settings.kafka_servers, logger=None, allow_auto_create_topics=False)
@@ -82,7 +85,10 @@ class LoopStream:
         """One batch of raw records, on its way: sorted out beside the batches before it, written after them."""
         raw = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
         records = [to_record(record) for record in raw]
-        await self._in_hand.acquire()
+        most = _LONG_IN_HAND if len(records) >= LONG else _IN_HAND
+        async with self._done:
+            await self._done.wait_for(lambda: self._in_hand < most)
+            self._in_hand += 1
         if self._writing is not None and self._writing.done():
             self._writing.result()  # raises where the loop is stopping
         self._writing = asyncio.create_task(self._see_through(records, self._writing))
@@ -95,7 +101,9 @@ class LoopStream:
                 await asyncio.shield(before)  # raises: nothing may be written after a batch that was not
             await self._stop_on_error(self._recorder.record(rows))
         finally:
-            self._in_hand.release()
+            async with self._done:
+                self._in_hand -= 1
+                self._done.notify_all()
         self.intake.taken(records)
         # By name: the consumer's own position is already that of a later batch.
         self._uncommitted |= {TopicPartition(mark.topic, mark.partition): mark.next_offset for mark in rows.marks}

@@ -10,7 +10,7 @@ from csqa_loop.cycle.guard import guard
 from csqa_loop.cycle.record import sort_out
 from csqa_loop.domain.intake import LogRecord
 
-_LONG = 500
+LONG = 500
 """Records from which another process is worth the way there and back."""
 
 
@@ -18,7 +18,7 @@ class Sorter:
     """Batches of records to rows."""
 
     def __init__(self, secret: bytes) -> None:
-        self._side = SideProcess(partial(_rows_alone, secret), long=_LONG)
+        self._side = SideProcess(partial(_rows_alone, secret), long=LONG)
 
     async def __call__(self, records: Sequence[LogRecord]) -> Rows:
         """The rows of `records`; dead letters are among them."""

@@ -103,20 +103,24 @@ async def test_pairs_wait_until_the_log_has_been_caught_up(stream: LoopStream, m
     assert put_off == [True, True, False]
 
 
-async def test_no_more_than_three_batches_are_in_hand(stream: LoopStream) -> None:
+@pytest.mark.parametrize(("long", "most"), [(500, 2), (1, 6)])
+async def test_few_batches_are_in_hand_and_more_of_long_ones(
+    stream: LoopStream, monkeypatch: pytest.MonkeyPatch, long: int, most: int
+) -> None:
+    monkeypatch.setattr("streams.loop.LONG", long)
     disk = Disk()
     stream._recorder = Recorder(disk.take)
-    for number in (1, 2, 3):
+    for number in range(most):
         await stream.take(message(number))
-    fourth = asyncio.create_task(stream.take(message(4)))
+    another = asyncio.create_task(stream.take(message(most)))
     await asked(disk, 1)
-    assert not fourth.done()
+    assert not another.done()
     disk.go.release()
-    await fourth
-    for _ in range(3):
+    await another
+    for _ in range(most):
         disk.go.release()
     await stream._written()
-    assert ids(disk) == [make.thumb(number).event_id for number in (1, 2, 3, 4)]
+    assert ids(disk) == [make.thumb(number).event_id for number in range(most + 1)]
 
 
 async def test_batches_are_written_in_order_whichever_is_sorted_out_first(stream: LoopStream) -> None:
