@@ -3,13 +3,13 @@
 import asyncio
 
 from csqa_loop.domain.intake import LogRecord
-from streams.sorting import _LONG, Sorter
+from streams.sorting import LONG, Sorter
 from tests import events as make
 
 
 async def test_rows_made_elsewhere_are_those_made_here() -> None:
     bad = [LogRecord("csqa.feedback", 0, offset, b"c1", b"{") for offset in (3, 700)]
-    records = [make.record(make.thumb(number) if number % 2 else make.answer(number), number) for number in range(_LONG * 2)]
+    records = [make.record(make.thumb(number) if number % 2 else make.answer(number), number) for number in range(LONG * 2)]
     for letter in bad:
         records[letter.offset] = letter
     sorter = Sorter(b"k" * 32)
