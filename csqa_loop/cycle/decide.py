@@ -18,6 +18,7 @@ from csqa_loop.domain.events import (
     ExperimentContract,
     ShareRaised,
     TrainingFailed,
+    TrainingRequested,
     VerdictReached,
     derived_id,
 )
@@ -31,6 +32,7 @@ from csqa_loop.domain.rollout import (
     LoopState,
     OpenExperiment,
     RetryRun,
+    Run,
     Step,
     Wait,
     next_step,
@@ -41,6 +43,8 @@ _log = logging.getLogger(__name__)
 _RECORDED_WITHIN = 15.0
 """Seconds until a published decision must have come back through the log."""
 _MOST_STEPS = 20
+_PLANNING_SECONDS = 0.5
+"""How long a beat waits for the planner."""
 
 
 class Decider:
@@ -80,6 +84,8 @@ class Decider:
         self._clock = clock
         self._horizon = horizon
         self._pending: Event | None = None
+        self._planning: asyncio.Task[TrainingRequested | None] | None = None
+        self._planned_for: tuple[str, Run | None] | None = None
 
     async def beat(self) -> LoopState:
         """Take steps until there is none to take now; the state after them.
@@ -104,6 +110,8 @@ class Decider:
         return await self._ledger.state(self._horizon())
 
     async def _decide(self, step: Step, state: LoopState) -> Event | None:
+        if not isinstance(step, LookForWork):
+            self._planned_for = None  # what is being planned rests on what may be different when it is asked for again
         if isinstance(step, Deploy | OpenExperiment) and (found := await self._obstacle(step, state.deployment)):
             step = instead(step, state, found, self._resident_within)
         return await self._carried_out(step, state)
@@ -167,9 +175,23 @@ class Decider:
                     reason=step.cause,
                 )
             case LookForWork():
-                return await self._planner.claim(state.deployment.champion, now, state.run) if state.deployment else None
+                return await self._planned(state.deployment.champion, state.run, now) if state.deployment else None
             case Wait():
                 return None
+
+    async def _planned(self, champion: str, last: Run | None, now: datetime) -> TrainingRequested | None:
+        """What the planner found for this champion. Choosing among tens of thousands of pairs takes longer than an order may wait, so a later
+        beat asks again.
+        """
+        if self._planning is None:
+            self._planned_for = champion, last
+            self._planning = asyncio.create_task(self._planner.claim(champion, now, last))
+        await asyncio.wait({self._planning}, timeout=_PLANNING_SECONDS)
+        if not self._planning.done():
+            return None
+        planning, self._planning = self._planning, None
+        found = planning.result()
+        return found if self._planned_for == (champion, last) else None
 
     async def _ended(self, step: EndExperiment, as_of: datetime, now: datetime) -> VerdictReached:
         # Whatever this look would have decided: a person has decided, and the record shows the numbers of that moment.

@@ -1,8 +1,13 @@
 """The beat: one decision at a time, recorded before the next."""
 
+import asyncio
+from typing import Any
+
+import pytest
+
 from csqa_loop.domain import events as e
 from tests import events as make
-from tests.fakes.board import ADAPTER, build, kinds, pair
+from tests.fakes.board import ADAPTER, act, build, kinds, pair
 from tests.fakes.model_server import FakeModelServer
 
 
@@ -26,6 +31,32 @@ async def test_a_decision_that_does_not_come_back_is_sent_again_unchanged() -> N
     board.cut = False
     await decider.beat()
     assert len({event.run_id for event in bus.events if isinstance(event, e.TrainingRequested)}) == 1
+
+
+async def test_an_order_does_not_wait_for_the_planner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("csqa_loop.cycle.decide._PLANNING_SECONDS", 0.0)
+    decider, board, bus, _ = build()
+    claim, chosen, asked = decider._planner.claim, asyncio.Event(), []
+
+    async def slowly(*about: Any) -> e.TrainingRequested | None:
+        asked.append(about)
+        await chosen.wait()
+        return await claim(*about)
+
+    monkeypatch.setattr(decider._planner, "claim", slowly)
+    board.pairs = [pair(1), pair(2)]
+    await decider.beat()
+    await decider.beat()
+    await act(board, "pause")
+    await decider.beat()
+    assert len(asked) == 1
+    chosen.set()
+    await act(board, "resume")
+    async with asyncio.timeout(10):
+        while "TrainingRequested" not in kinds(bus):
+            await decider.beat()
+    assert len(asked) == 2  # what was planned before the pause is planned anew
+    assert kinds(bus).count("TrainingRequested") == 1
 
 
 async def test_no_traffic_moves_to_an_adapter_that_no_replica_holds() -> None:
