@@ -58,6 +58,18 @@ async def test_pairs_become_one_run_one_experiment_and_a_champion(settings: Sett
     assert sorted(set(revisions)) == sorted(revisions)
 
 
+async def test_what_came_while_no_loop_ran_is_caught_up_pairs_and_all(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    await with_bus(settings, lambda bus: bus.ensure_topics())
+    await feed_pairs(settings, 1, 5)
+    async with running(settings, FakeModelServer(), monkeypatch) as stream:
+        told = await until(stream, lambda s: s["run"] is not None, "a run")
+        assert told["recorded"]["bad_cases"] == 5
+        assert not stream.parts.ledger.owes_pairs
+        live = await stream.parts.ledger.ask(ledger_hash)
+        replayed = await replay_log(settings, settings.var / "replayed" / "ledger.duckdb", lambda _: None)
+        assert replayed["hash"] == live
+
+
 async def test_harm_is_rolled_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     server = FakeModelServer()
     async with running(settings, server, monkeypatch) as stream:
