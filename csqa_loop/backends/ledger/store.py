@@ -1,10 +1,9 @@
 """The live DuckDB file: opened by one process, migrated by name, written one batch a transaction."""
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import resources
@@ -15,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from csqa_loop.backends.ledger.connection import migrate, transaction
 from csqa_loop.backends.ledger.derive import Derivation
 from csqa_loop.backends.ledger.facts import Row, Rows, arrow, lay_out
 from csqa_loop.domain.errors import PermanentError, TransientError
@@ -81,7 +81,7 @@ class Ledger:
             self._connection.execute("SET TimeZone = 'UTC'")
             # A commit is on disk all the same. At 16 MB, the default, the last rows of every table are compressed anew eight times as often.
             self._connection.execute("SET wal_autocheckpoint = '128MB'")
-            self._migrate()
+            migrate(self._connection, self.file)
             self._derive()
         except duckdb.IOException as error:
             msg = f"{self.file} cannot be opened: {error}"
@@ -125,40 +125,12 @@ class Ledger:
         cursor.execute("SET TimeZone = 'UTC'")
         return cursor
 
-    def _migrate(self) -> None:
-        self.connection.execute("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR PRIMARY KEY, sha VARCHAR, applied_at TIMESTAMPTZ)")
-        applied = dict(self.connection.execute("SELECT name, sha FROM migrations").fetchall())
-        scripts = sorted(
-            (
-                script
-                for script in resources.files("csqa_loop.backends.ledger").joinpath("migrations").iterdir()
-                if script.name.endswith(".sql")
-            ),
-            key=lambda script: script.name,
-        )
-        unknown = applied.keys() - {script.name for script in scripts}
-        if unknown:
-            msg = f"{self.file} was written by a newer version (migration {min(unknown)}); upgrade csqa_loop"
-            raise PermanentError(msg)
-        for script in scripts:
-            text = script.read_text()
-            sha = hashlib.sha256(text.encode()).hexdigest()[:16]
-            if script.name in applied:
-                if applied[script.name] != sha:
-                    msg = f"{self.file}: migration {script.name} was applied with another text; migrations are never edited, add a new one"
-                    raise PermanentError(msg)
-                continue
-            with self._transaction():
-                self.connection.execute(text)
-                self.connection.execute("INSERT INTO migrations VALUES (?, ?, now())", [script.name, sha])
-        self.connection.execute("CHECKPOINT")
-
     def _derive(self) -> None:
         """Views as this code wants them; derived tables made anew where other code or settings made them."""
         self.connection.execute(resources.files("csqa_loop.backends.ledger").joinpath("views.sql").read_text(encoding="utf-8"))
         self._derivation = Derivation(self.connection, self._policy, self._append)
         if not self._derivation.is_current():
-            with self._transaction():
+            with transaction(self.connection):
                 self._derivation.rebuild()
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -178,7 +150,7 @@ class Ledger:
         """
         rows = batch if isinstance(batch, Rows) else lay_out(batch)
         try:
-            with self._transaction():
+            with transaction(self.connection):
                 fresh, restated = self._sift(rows.tables)
                 for table, made in fresh.items():
                     self._insert(table, made.drop_columns("place"))
@@ -198,7 +170,7 @@ class Ledger:
         """
         try:
             if self.derivation.owes():
-                with self._transaction():
+                with transaction(self.connection):
                     self.derivation.pay()
             return self.derivation.owes()
         except _DISK_REFUSES as error:
@@ -269,7 +241,7 @@ class Ledger:
 
     def begin_epoch(self, partitions: Sequence[tuple[str, int]], reason: str) -> int:
         """The broker holds another log: read these partitions from the beginning. Facts stay; dedupe makes re-reading harmless."""
-        with self._transaction():
+        with transaction(self.connection):
             row = self.connection.execute("SELECT coalesce(max(epoch), 1) + 1 FROM epochs").fetchone()
             epoch = int(row[0]) if row else 1
             self.connection.execute("INSERT INTO epochs VALUES (?, now(), ?, false)", [epoch, reason])
@@ -300,14 +272,3 @@ class Ledger:
             yield
         finally:
             self.connection.unregister("incoming")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self.connection.execute("BEGIN")
-        try:
-            yield
-            self.connection.execute("COMMIT")
-        except BaseException:  # whatever it is, an interrupt too: a batch is visible whole or not at all
-            with suppress(duckdb.Error):  # a failed COMMIT has already ended the transaction; the first error is the one to tell
-                self.connection.execute("ROLLBACK")
-            raise
