@@ -29,7 +29,7 @@ from csqa_loop.domain.preferences import (
 )
 from csqa_loop.domain.similarity import signatures
 
-_VERSION = 2
+_VERSION = 3
 """Raised when the same events must make other rows than before."""
 _PART = 5_000
 """Messages that are derived at once when everything is."""
