@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from csqa_loop.backends.ledger.facts import Rows, lay_out
+from csqa_loop.backends.ledger.facts import Rows, tables_of
 from csqa_loop.backends.side_process import SideProcess
 from csqa_loop.cycle.guard import guard
-from csqa_loop.cycle.record import sort_out
-from csqa_loop.domain.intake import LogRecord
+from csqa_loop.cycle.record import facts_of
+from csqa_loop.domain.intake import Letter, LogRecord, marks_of
 
 LONG = 500
 """Records from which another process is worth the way there and back."""
@@ -33,7 +33,9 @@ class Sorter:
 
 def _rows_alone(secret: bytes, records: Sequence[LogRecord]) -> Rows:
     """Without the records: they need not travel back."""
-    return replace(lay_out(sort_out(records, partial(guard, secret))), records=())
+    letters: list[Letter] = []
+    tables = tables_of(facts_of(records, partial(guard, secret), letters))
+    return Rows(tables, (), letters, marks_of(records))
 
 
 def _where(record: LogRecord) -> tuple[str, int, int]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from csqa_loop.domain.errors import PermanentError, TransientError
@@ -22,14 +22,20 @@ Guard = Callable[[Event], Event]
 
 def sort_out(records: Sequence[LogRecord], guard: Guard) -> Batch:
     """Facts and dead letters of a batch. A bad record touches none of its neighbours."""
-    facts: list[tuple[Event, LogRecord]] = []
     letters: list[Letter] = []
+    facts = list(facts_of(records, guard, letters))
+    return Batch(facts=facts, letters=letters, marks=marks_of(records))
+
+
+def facts_of(records: Iterable[LogRecord], guard: Guard, letters: list[Letter]) -> Iterator[tuple[Event, LogRecord]]:
+    """The facts one by one, for whoever keeps none of them; those records that are none join `letters`."""
     for record in records:
         try:
-            facts.append((guard(decode(record.topic, record.value)), record))
+            event = guard(decode(record.topic, record.value))
         except PermanentError as error:
             letters.append(Letter(record, str(error), event_id=_event_id(record.value)))
-    return Batch(facts=facts, letters=letters, marks=marks_of(records))
+        else:
+            yield event, record
 
 
 class Recorder(Generic[R]):

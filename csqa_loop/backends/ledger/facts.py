@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -24,8 +23,6 @@ _TYPES: dict[str, pa.DataType] = {
 }  # fmt: skip
 _TEXT = pa.string()
 Row = dict[str, Any]
-Made = Mapping[str, Callable[[Sequence[Any]], Iterable[Any]]]
-"""Column name -> its values of some events of one kind; text may be UTF-8 bytes."""
 
 
 class Layout(NamedTuple):
@@ -33,16 +30,9 @@ class Layout(NamedTuple):
 
     same: tuple[str, ...]
     """Called like the fields they hold."""
-    made: Made = MappingProxyType({})
-
-
-class Fact(NamedTuple):
-    """An event and where it stands in its batch."""
-
-    event: e.Event
-    place: int
-    body_sha: str
-    """Of the record's value. Equal ones are equal facts; different ones may be the same fact, written another way."""
+    made: tuple[str, ...] = ()
+    """Computed from an event, in the order in which `make` returns them; text may be UTF-8 bytes."""
+    make: Callable[[Any], tuple[Any, ...]] = lambda _: ()
 
 
 @dataclass(frozen=True)
@@ -59,25 +49,35 @@ class Rows:
 
 def lay_out(batch: Batch) -> Rows:
     """The batch in columns, repeated events included."""
-    facts = (Fact(event, place, hashlib.sha256(record.value or b"").hexdigest()[:32]) for place, (event, record) in enumerate(batch.facts))
-    return Rows(_tables(facts), [record for _, record in batch.facts], batch.letters, batch.marks)
+    return Rows(tables_of(batch.facts), [record for _, record in batch.facts], batch.letters, batch.marks)
 
 
-def _bodies(events: Sequence[e.Event]) -> Iterable[bytes]:
-    return [event.to_json() for event in events]
+def tables_of(facts: Iterable[tuple[e.Event, LogRecord]]) -> dict[str, pa.Table]:
+    """Every event's row in `events` and in the table of its kind; `place` counts the facts from 0. No event is kept, so that they may be read one by one."""
+    drafts: dict[type[e.Event], _Draft] = {}
+    for place, (event, record) in enumerate(facts):
+        kind = type(event)
+        if (draft := drafts.get(kind)) is None:
+            draft = drafts[kind] = _Draft(kind)
+        draft.add(event, place, record)
+    parts: dict[str, list[pa.Table]] = {}
+    for draft in drafts.values():
+        for table, rows in draft.tables():
+            parts.setdefault(table, []).append(rows)
+    return {table: pa.concat_tables(some, promote_options="default") for table, some in parts.items()}
 
 
-def _messages(events: Sequence[e.AnswerGiven | e.ExampleImported]) -> Iterable[bytes]:
-    return [_flat(event.messages) for event in events]
+def _made_of_answer(event: e.AnswerGiven) -> tuple[Any, ...]:
+    citations, sampling, tokens = event.citations, event.sampling, event.tokens
+    policy_id, section = (citations[0].policy_id, citations[0].section) if citations else ("", "")
+    return (
+        _flat(event.messages), _flat(citations), policy_id, section, sampling and orjson.dumps(sampling.__dict__), tokens.prompt, tokens.completion
+    )  # fmt: skip
 
 
 def _flat(models: Sequence[BaseModel]) -> bytes:
     """JSON of models without structure of their own: pydantic takes three times as long to write it."""
-    return orjson.dumps([vars(model) for model in models])
-
-
-def _of_top_citation(field: str) -> Callable[[Sequence[e.AnswerGiven]], Iterable[str]]:
-    return lambda events: [getattr(event.citations[0], field) if event.citations else "" for event in events]
+    return orjson.dumps([model.__dict__ for model in models])
 
 
 _ANSWER = Layout(
@@ -85,20 +85,14 @@ _ANSWER = Layout(
         "message_id", "conversation_id", "user", "experiment", "arm", "adapter", "question", "answer", "source", "index_version", "as_of",
         "prompt_version", "confidence", "covered", "handoff", "latency_ms",
     ),
-    {
-        "messages": _messages,
-        "citations": lambda events: [_flat(event.citations) for event in events],
-        "policy_id": _of_top_citation("policy_id"),
-        "section": _of_top_citation("section"),
-        "sampling": lambda events: [event.sampling and orjson.dumps(vars(event.sampling)) for event in events],
-        "prompt_tokens": lambda events: [event.tokens.prompt for event in events],
-        "completion_tokens": lambda events: [event.tokens.completion for event in events],
-    },
+    ("messages", "citations", "policy_id", "section", "sampling", "prompt_tokens", "completion_tokens"),
+    _made_of_answer,
 )  # fmt: skip
-_PUBLISHED = Layout(("policy_id", "version", "title"), {"withdrawn": lambda events: [False] * len(events), "body": _bodies})
-_WITHDRAWN = Layout(("policy_id",), {"withdrawn": lambda events: [True] * len(events), "body": _bodies})
+_PUBLISHED = Layout(("policy_id", "version", "title"), ("withdrawn", "body"), lambda event: (False, event.to_json()))
+_WITHDRAWN = Layout(("policy_id",), ("withdrawn", "body"), lambda event: (True, event.to_json()))
+_BODY = (("body",), lambda event: (event.to_json(),))
 _EXAMPLE = Layout(
-    ("conversation_id", "answer", "rejected", "liked", "category", "split", "origin", "generator", "operator"), {"messages": _messages}
+    ("conversation_id", "answer", "rejected", "liked", "category", "split", "origin", "generator", "operator"), ("messages",), lambda event: (_flat(event.messages),)
 )
 _TABLES: tuple[tuple[type[e.Event], str, Layout], ...] = (
     (e.ArmExposed, "exposures", Layout(("message_id", "conversation_id", "user", "experiment", "arm", "adapter"))),
@@ -118,12 +112,12 @@ _TABLES: tuple[tuple[type[e.Event], str, Layout], ...] = (
     (e.ExampleImported, "examples", _EXAMPLE),
     (e.PolicyPublished, "policies", _PUBLISHED),
     (e.PolicyWithdrawn, "policies", _WITHDRAWN),
-    (e.TrainingEvent, "training_events", Layout(("run_id", "attempt", "type"), {"body": _bodies})),
-    (e.DecisionEvent, "decisions", Layout(("experiment_id", "type"), {"body": _bodies})),
+    (e.TrainingEvent, "training_events", Layout(("run_id", "attempt", "type"), *_BODY)),
+    (e.DecisionEvent, "decisions", Layout(("experiment_id", "type"), *_BODY)),
     (
         e.DeploymentChanged,
         "deployments",
-        Layout(("revision", "champion", "challenger", "candidate", "share", "experiment"), {"body": _bodies}),
+        Layout(("revision", "champion", "challenger", "candidate", "share", "experiment"), *_BODY),
     ),
 )
 FACT_TABLES = ("events", *dict.fromkeys(table for _, table, _ in _TABLES))
@@ -135,46 +129,45 @@ DERIVED_TABLES = ("pairs", "blames", "ratings", "held_examples")
 _TABLE_OF = {kind: (table, layout) for kind in e.EVENTS for parent, table, layout in _TABLES if issubclass(kind, parent)}
 
 
-def _tables(facts: Iterable[Fact]) -> dict[str, pa.Table]:
-    """Every event's row in `events` and in the table of its kind."""
-    kinds: dict[type[e.Event], list[Fact]] = {}
-    for fact in facts:
-        kinds.setdefault(type(fact.event), []).append(fact)
-    parts: dict[str, list[pa.Table]] = {}
-    for kind, some in kinds.items():
-        happened, places, shas = zip(*some, strict=True)
+class _Draft:
+    """The rows of one kind of event, made event by event: what belongs to one lies close together in memory."""
+
+    def __init__(self, kind: type[e.Event]) -> None:
+        self._kind = kind
+        self._table, self._layout = _TABLE_OF.get(kind, ("", Layout(())))
+        self._key_of = attrgetter(kind.key_field)
+        # Two more than the columns, as one name alone would pick no tuple.
+        self._pick = itemgetter("event_id", "occurred_at", *self._layout.same)
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(self, event: e.Event, place: int, record: LogRecord) -> None:
+        body_sha = hashlib.sha256(record.value or b"").hexdigest()[:32]
+        self._rows.append((place, self._key_of(event), body_sha, *self._pick(event.__dict__), *self._layout.make(event)))
+
+    def tables(self) -> Iterable[tuple[str, pa.Table]]:
+        """(table, its rows) of `events` and of the kind's own."""
+        places, keys, shas, ids, moments, *own = zip(*self._rows, strict=True)
         head = {
             "place": pa.array(places, pa.int32()),
-            "event_id": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([event.event_id.bytes for event in happened], pa.binary(16))),
-            "occurred_at": _column("occurred_at", [event.occurred_at for event in happened]),
+            "event_id": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([event_id.bytes for event_id in ids], pa.binary(16))),
+            "occurred_at": _column("occurred_at", moments),
         }
         told = {
-            "topic": pa.repeat(kind.topic, len(some)),
-            "type": pa.repeat(e.type_name(kind), len(some)),
-            "key": _column("key", map(attrgetter(kind.key_field), happened)),
+            "topic": pa.repeat(self._kind.topic, len(places)),
+            "type": pa.repeat(e.type_name(self._kind), len(places)),
+            "key": _column("key", keys),
             "body_sha": _column("body_sha", shas),
         }
-        parts.setdefault("events", []).append(pa.table(head | told))
-        if kind in _TABLE_OF:
-            table, layout = _TABLE_OF[kind]
-            parts.setdefault(table, []).append(pa.table(head | _own(layout, happened)))
-    return {table: pa.concat_tables(some, promote_options="default") for table, some in parts.items()}
-
-
-def _own(layout: Layout, events: Sequence[e.Event]) -> dict[str, pa.Array]:
-    pick = itemgetter(*layout.same, "event_id")
-    # Event by event, then turned: what belongs to one event lies close together. An id more, as one name alone would pick no tuple.
-    *same, _ = zip(*(pick(vars(event)) for event in events), strict=True)
-    return {
-        name: _column(name, values)
-        for name, values in (*zip(layout.same, same, strict=True), *((name, of(events)) for name, of in layout.made.items()))
-    }
+        yield "events", pa.table(head | told)
+        if self._table:
+            names = (*self._layout.same, *self._layout.made)
+            yield self._table, pa.table(head | {name: _column(name, values) for name, values in zip(names, own, strict=True)})
 
 
 def arrow(rows: Sequence[Row]) -> pa.Table:
     """Rows of one table as Arrow."""
-    return pa.table({name: _column(name, (row[name] for row in rows)) for name in rows[0]})
+    return pa.table({name: _column(name, [row[name] for row in rows]) for name in rows[0]})
 
 
-def _column(name: str, values: Iterable[Any]) -> pa.Array:
-    return pa.array(list(values), _TYPES.get(name, _TEXT))
+def _column(name: str, values: Sequence[Any]) -> pa.Array:
+    return pa.array(values, _TYPES.get(name, _TEXT))
