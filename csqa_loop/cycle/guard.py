@@ -19,13 +19,14 @@ from csqa_loop.domain.identity import is_pseudonym, pseudonym
 from csqa_loop.domain.privacy import mask, may_tell
 
 M = TypeVar("M", bound=BaseModel)
+_MOST = (AnswerGiven, ArmExposed)
 _APART = "\n" * 4
 """Between texts, so that digits of two are never taken for one number."""
 
 
 def guard(secret: bytes, event: Event) -> Event:
     """The event with its user pseudonymised and personal data in free text masked. System messages are the company's own words."""
-    if isinstance(event, AnswerGiven | ArmExposed) and _needs_nothing(event):
+    if isinstance(event, _MOST) and _needs_nothing(event):
         return event
     match event:
         case ArmExposed():

@@ -92,7 +92,9 @@ _PUBLISHED = Layout(("policy_id", "version", "title"), ("withdrawn", "body"), la
 _WITHDRAWN = Layout(("policy_id",), ("withdrawn", "body"), lambda event: (True, event.to_json()))
 _BODY = (("body",), lambda event: (event.to_json(),))
 _EXAMPLE = Layout(
-    ("conversation_id", "answer", "rejected", "liked", "category", "split", "origin", "generator", "operator"), ("messages",), lambda event: (_flat(event.messages),)
+    ("conversation_id", "answer", "rejected", "liked", "category", "split", "origin", "generator", "operator"),
+    ("messages",),
+    lambda event: (_flat(event.messages),),
 )
 _TABLES: tuple[tuple[type[e.Event], str, Layout], ...] = (
     (e.ArmExposed, "exposures", Layout(("message_id", "conversation_id", "user", "experiment", "arm", "adapter"))),
