@@ -1,12 +1,13 @@
 """From an answer and a better one to a preference pair, and what may never be trained on."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
+
+import orjson
 
 from csqa_loop.domain.numbers import disagree, numbers_in
 from csqa_loop.domain.quality import QualityPolicy, cleaned, findings
@@ -192,7 +193,7 @@ def unsupported(question: str, given: str, answer: str) -> list[str]:
 
 def given_in(prompt: str) -> str:
     """What a model was given to read: the system messages of a prompt, which is a JSON list of {role, content}."""
-    return "\n\n".join(message["content"] for message in json.loads(prompt) if message["role"] == "system")
+    return "\n\n".join(message["content"] for message in orjson.loads(prompt) if message["role"] == "system")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """What was said about answers, read from the facts: the answers themselves, complaints, proposals and imported examples."""
 
-import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 import duckdb
+import orjson
 
 from csqa_loop.domain.events import BASE
 from csqa_loop.domain.preferences import Answer, Better
@@ -102,7 +102,7 @@ def answers(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str
     """Message id -> its first answer."""
     told = {}
     for *fields, citations, moment in connection.execute(_ANSWERS, [names]).fetchall():
-        answer = replace(Answer(*fields), quoted=_quoted(citations))
+        answer = Answer(*fields, _quoted(citations))
         told[answer.message_id] = Told(answer, utc(moment))
     return told
 
@@ -126,7 +126,7 @@ def examples(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[Ex
     """Imported pairs by conversation id: an example is a conversation of its own."""
     found = []
     for event_id, name, operator, prompt, rejected, chosen, category, held_out, moment in connection.execute(_EXAMPLES, [names]).fetchall():
-        question = json.loads(prompt)[-1]["content"]
+        question = orjson.loads(prompt)[-1]["content"]
         answer = Answer(event_id, name, name, "", question, prompt, rejected, "model", BASE, "", "")
         found.append(Example(answer, Better(event_id, chosen, "import", operator, utc(moment)), category, held_out))
     return found
@@ -143,4 +143,4 @@ def utc(moment: datetime) -> datetime:
 
 
 def _quoted(citations: str) -> tuple[tuple[str, str], ...]:
-    return tuple(dict.fromkeys((citation["policy_id"], citation["version"]) for citation in json.loads(citations)))
+    return tuple(dict.fromkeys((citation["policy_id"], citation["version"]) for citation in orjson.loads(citations)))
