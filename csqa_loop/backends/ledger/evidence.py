@@ -102,7 +102,7 @@ def answers(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str
     """Message id -> its first answer."""
     told = {}
     for *fields, citations, moment in connection.execute(_ANSWERS, [names]).fetchall():
-        answer = Answer(*fields, _quoted(citations))
+        answer = Answer(*(*fields, _quoted(citations)))
         told[answer.message_id] = Told(answer, utc(moment))
     return told
 
