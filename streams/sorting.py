@@ -1,8 +1,9 @@
 """Batches of the log, decoded, guarded and laid out for the ledger; while the log is being caught up, in a process of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from csqa_loop.backends.ledger.facts import Rows, tables_of
 from csqa_loop.backends.side_process import SideProcess
@@ -22,13 +23,24 @@ class Sorter:
 
     async def __call__(self, records: Sequence[LogRecord]) -> Rows:
         """The rows of `records`; dead letters are among them."""
-        rows = await self._side(records)
+        rows = await self._side(_Parcel(records))
         refused = {_where(letter.record) for letter in rows.letters}
         return replace(rows, records=[record for record in records if _where(record) not in refused] if refused else records)
 
     async def close(self) -> None:
         """End the process."""
         await self._side.close()
+
+
+class _Parcel(list[LogRecord]):
+    """Records that are pickled field by field: one by one takes twice as long, and keeps Python's lock from the loop meanwhile."""
+
+    def __reduce__(self) -> tuple[Callable[..., list[LogRecord]], tuple[tuple[Any, ...], ...]]:
+        return _unpacked, tuple(zip(*self, strict=True))
+
+
+def _unpacked(*fields: Sequence[Any]) -> list[LogRecord]:
+    return list(map(LogRecord._make, zip(*fields, strict=True)))
 
 
 def _rows_alone(secret: bytes, records: Sequence[LogRecord]) -> Rows:
