@@ -26,6 +26,7 @@ from uuid import UUID
 
 from _bench import Figure, figure, report
 
+from csqa_loop.backends.garbage import collect_seldom
 from csqa_loop.backends.ledger import Ledger, pairs
 from csqa_loop.domain import events as e
 from csqa_loop.domain.intake import Batch, LogRecord, marks_of
@@ -142,6 +143,7 @@ def take(ledger: Ledger, events: Sequence[e.Event]) -> tuple[float, float]:
 def measure(number: int, seed: int, *, plain: bool) -> Outcome:
     """One ledger from empty to a training set; `plain` leaves quality and MinHash out."""
     shop = Shop(seed)
+    collect_seldom()  # as the loop does
     policies = list(shop.policies())
     answers, feedback = zip(*shop.turns(number), strict=True)
     with tempfile.TemporaryDirectory(prefix="csqa-bench-pairs-") as folder, ExitStack() as without:

@@ -1,7 +1,6 @@
 """The loop's stream: the log into the ledger, and decisions out of it. One active; a standby waits for the ledger's lock."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 
 from csqa_loop import bootstrap
 from csqa_loop.backends.bus.reader import to_record
+from csqa_loop.backends.garbage import collect_seldom
 from csqa_loop.backends.ledger.facts import Rows
 from csqa_loop.console.app import create_console
 from csqa_loop.cycle.publish import Housekeeper
@@ -37,7 +37,6 @@ R = TypeVar("R")
 _BEAT_SECONDS = 0.5
 _STOP_SECONDS = 10.0
 _SHORTEST_BEAT_SECONDS = 0.5
-_GARBAGE_THRESHOLD = 500_000
 _IN_HAND = 2
 """Batches: one being sorted out and one written. What comes meanwhile is the next batch, and the longer it is, the less an event of it costs."""
 _LONG_IN_HAND = 6
@@ -255,7 +254,5 @@ async def _or_stop(work: Coroutine[Any, Any, None]) -> None:
 
 def serve(settings: Settings) -> None:
     """Run until TERM or INT."""
-    # A batch is tens of thousands of objects without a cycle: looking for cycles among them takes longer than decoding them.
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD, 10, 10)
+    collect_seldom()
     serve_http(create_app(settings), settings.console.host, settings.console.port)

@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import gc
 import logging
 import os
 import signal
@@ -12,11 +11,12 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Generic, TypeVar
 
+from csqa_loop.backends.garbage import collect_seldom
+
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 _PR_SET_PDEATHSIG = 1
-_GARBAGE_THRESHOLD = 500_000
 
 
 class SideProcess(Generic[T, R]):
@@ -63,8 +63,7 @@ def _begin(parent: int) -> None:
     if os.getppid() != parent:  # it died before we asked to be told
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: who started us says when to end
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD, 10, 10)
+    collect_seldom()
 
 
 def _nothing() -> None:

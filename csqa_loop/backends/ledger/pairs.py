@@ -18,6 +18,7 @@ _COLUMNS, _EXAMPLE_COLUMNS = (
     ", ".join(f"{field.name}::VARCHAR" if field.name.endswith("event_id") else f'"{field.name}"' for field in fields(kind))
     for kind in (Pair, Example)
 )
+_FIELDS, _EXAMPLE_FIELDS = (tuple(field.name for field in fields(kind)) for kind in (Pair, Example))
 
 
 def fresh_pairs(connection: Connection) -> list[Pair]:
@@ -105,13 +106,12 @@ def _pairs(connection: Connection, condition: str, values: Sequence[object] = ()
 
 def _examples(connection: Connection, condition: str, values: Sequence[object] = ()) -> list[Example]:
     query = f"SELECT {_EXAMPLE_COLUMNS} FROM training_examples WHERE {condition} ORDER BY occurred_at, example_id"  # noqa: S608 - our own names
-    names = [field.name for field in fields(Example)]
-    found = (dict(zip(names, row, strict=True)) for row in connection.execute(query, list(values)).fetchall())
+    found = (dict(zip(_EXAMPLE_FIELDS, row, strict=True)) for row in connection.execute(query, list(values)).fetchall())
     return [Example(**row | {"occurred_at": row["occurred_at"].astimezone(UTC)}) for row in found]
 
 
 def _pair(row: tuple[Any, ...]) -> Pair:
-    values = dict(zip((field.name for field in fields(Pair)), row, strict=True))
+    values = dict(zip(_FIELDS, row, strict=True))
     return Pair(
         **values
         | {
