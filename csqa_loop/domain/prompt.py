@@ -1,5 +1,6 @@
 """The messages a model gets. One builder, so that what is trained is what is served."""
 
+import re
 from collections.abc import Sequence
 
 from csqa_loop.domain.events import ChatMessage
@@ -11,14 +12,16 @@ _SYSTEM = {
     "en": "Policy:\n\n{excerpts}\n\nAnswer the customer's question by repeating the one sentence of this policy that answers it.",
     "zh": "政策：\n\n{excerpts}\n\n请用以上政策中能回答问题的那一句话回答顾客的问题。",
 }
+_HAN = re.compile(r"[\u4e00-\u9fff]")
+_LATIN = re.compile(r"[A-Za-z]")
 _NOTHING = {"en": "(no policy covers this)", "zh": "（没有相关政策）"}
 
 
 def language_of(text: str, default: str) -> str:
     """`zh` where the text holds Han characters, `en` where it holds Latin letters, else `default`."""
-    if any("\u4e00" <= character <= "\u9fff" for character in text):
+    if not text.isascii() and _HAN.search(text):
         return "zh"
-    return "en" if any(character.isascii() and character.isalpha() for character in text) else default
+    return "en" if _LATIN.search(text) else default
 
 
 def build_messages(history: Sequence[ChatMessage], excerpts: Sequence[str], *, default_language: str = "en") -> tuple[ChatMessage, ...]:

@@ -2,10 +2,12 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _OTHER = re.compile(r"[\W_]+")
 
 
+@lru_cache(maxsize=5_000)  # the texts of one pair are asked for by blame, by quality and by signatures
 def normalised(text: str) -> str:
     """Letters and digits alone, case and width folded: two spellings of one sentence are equal."""
     folded = unicodedata.normalize("NFKC", text).casefold()
