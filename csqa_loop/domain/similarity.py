@@ -9,15 +9,12 @@ import itertools
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from csqa_loop.domain.text import normalised
-
-if TYPE_CHECKING:
-    from datasketch import MinHashLSH
 
 _NGRAM = 3
 _PERMUTATIONS = 64
@@ -123,18 +120,20 @@ def similarity(first: bytes, second: bytes) -> float:
 def near_duplicates(signatures: Sequence[bytes], threshold: float) -> Mapping[int, int]:
     """Index -> the earliest index that it is like, by `threshold` or more, and that is itself no duplicate. Empty signatures are none."""
     # Who is found is compared in full, so missing a duplicate is what counts; where the library chooses, it misses two of three at 0.85.
-    index = _index(params=_DUPLICATE_BANDS) if threshold >= _BANDS_FROM else _index(threshold=threshold, weights=(0.1, 0.9))
+    bands, rows_a_band = _DUPLICATE_BANDS if threshold >= _BANDS_FROM else _usual_bands(threshold)
     signed = [position for position, entry in enumerate(signatures) if entry]
     rows = _rows([signatures[position] for position in signed])
+    buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     duplicates: dict[int, int] = {}
     for number, row in enumerate(rows):
-        sketch = _sketch(row)
-        candidates = np.array(index.query(sketch), dtype=np.intp)
+        own = list(itertools.islice(_bands(signatures[signed[number]], rows_a_band), bands))
+        candidates = np.array(list({other for band in own for other in buckets.get(band, ())}), dtype=np.intp)
         like = candidates[np.count_nonzero(rows[candidates] == row, axis=1) >= threshold * _PERMUTATIONS]
         if like.size:
             duplicates[signed[number]] = signed[like.min()]
         else:
-            index.insert(number, sketch, check_duplication=False)
+            for band in own:
+                buckets[band].append(number)
     return duplicates
 
 
@@ -168,9 +167,9 @@ def near_groups(texts: Sequence[str], *, together: Iterable[tuple[int, int]] = (
     return [group_of(place) for place in range(len(texts))]
 
 
-def _bands(signature: bytes) -> Iterator[tuple[int, bytes]]:
+def _bands(signature: bytes, rows: int = _BAND_ROWS) -> Iterator[tuple[int, bytes]]:
     """Texts that share one of these may be near repeats."""
-    size = _BAND_ROWS * np.dtype("<u4").itemsize
+    size = rows * np.dtype("<u4").itemsize
     return ((start, signature[start : start + size]) for start in range(0, len(signature), size))
 
 
@@ -200,16 +199,12 @@ def _permutations() -> Any:
     return MinHash(num_perm=_PERMUTATIONS, seed=_SEED, scheme=_SCHEME).permutations
 
 
-def _index(**shape: Any) -> "MinHashLSH":
+def _usual_bands(threshold: float) -> tuple[int, int]:
+    """(bands, rows of each) for what is meant to be found from `threshold` on."""
     from datasketch import MinHashLSH
 
-    return MinHashLSH(num_perm=_PERMUTATIONS, **shape)
-
-
-def _sketch(row: NDArray[np.uint32]) -> Any:
-    from datasketch import LeanMinHash
-
-    return LeanMinHash(seed=_SEED, hashvalues=row, scheme=_SCHEME)
+    index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=(0.1, 0.9))
+    return index.b, index.r
 
 
 def _rows(signatures: Sequence[bytes]) -> NDArray[np.uint32]:
