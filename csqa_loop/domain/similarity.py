@@ -1,4 +1,4 @@
-"""Nearly equal texts: by their character trigrams, and among very many by the MinHash of those.
+"""Nearly equal texts: by their character trigrams, and where those are too many to keep by the MinHash of those.
 
 Chinese questions are compared by characters and pairs of them, as most words have one or two, and without the words that only make a question
 of a matter: "多久可以退货" and "多久能退货" ask the same.
@@ -32,8 +32,6 @@ _BAND_ROWS = 4
 # 8 bands of 8 rows find 92 % of duplicates at a similarity of 0.85 and 99 % at 0.9, and 3 % of what is half alike: 1 - (1 - s^8)^8.
 _DUPLICATE_BANDS = (8, 8)
 _BANDS_FROM = 0.8
-# Four standard errors of a signature below.
-_POSSIBLE_REPEAT = 0.6
 
 
 def near_repeat(first: str, second: str) -> bool:
@@ -42,35 +40,32 @@ def near_repeat(first: str, second: str) -> bool:
 
 
 class Protected:
-    """Questions that no training question may nearly repeat: MinHash finds those that could, their n-grams decide."""
+    """Questions that no training question may nearly repeat. An inverted index of n-grams counts what each has in common with a question: exact,
+    and where thousands are made from one template, as tests and shops have them, faster than comparing those that MinHash finds.
+    """
 
     def __init__(self, questions: Iterable[str]) -> None:
         self._questions = sorted(question for question in set(questions) if normalised(question))
-        self._ngrams = [_ngrams(question) for question in self._questions]
-        signed = _signed(map(_question_hashes, self._questions), len(self._questions))
-        self._rows = _rows(signed)
-        buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
-        for position, signature in enumerate(signed):
-            for band in _bands(signature):
-                buckets[band].append(position)
-        self._buckets = {band: np.array(positions) for band, positions in buckets.items()}
+        holding: dict[str, list[int]] = defaultdict(list)
+        sizes = []
+        for position, question in enumerate(self._questions):
+            ngrams = _ngrams(question)
+            sizes.append(len(ngrams))
+            for gram in ngrams:
+                holding[gram].append(position)
+        self._sizes = np.array(sizes, dtype=np.intp)
+        self._holding = {gram: np.array(positions, dtype=np.intp) for gram, positions in holding.items()}
 
     def repeated_by(self, questions: Iterable[str]) -> Mapping[str, str]:
         """Of these questions, those that nearly repeat a protected one -> which."""
-        distinct = sorted(question for question in set(questions) if normalised(question))
         repeats: dict[str, str] = {}
-        for question, signature in zip(distinct, _signed(map(_question_hashes, distinct), len(distinct)), strict=True):
-            met = [self._buckets[band] for band in _bands(signature) if band in self._buckets]
-            if not met:
-                continue
-            # Thousands made from one template meet in every bucket: counting them is what costs least.
-            candidates = np.flatnonzero(np.bincount(np.concatenate(met)))
-            same = np.count_nonzero(self._rows[candidates] == np.frombuffer(signature, dtype="<u4"), axis=1)
+        for question in sorted(set(questions)):
             own = _ngrams(question)
-            for position in candidates[same >= _POSSIBLE_REPEAT * _PERMUTATIONS]:
-                if _alike(own, self._ngrams[position]):
-                    repeats[question] = self._questions[position]
-                    break
+            if met := [self._holding[gram] for gram in own if gram in self._holding]:
+                both = np.bincount(np.concatenate(met), minlength=len(self._sizes))
+                alike = both >= _NEAR_REPEAT * (len(own) + self._sizes - both)
+                if alike[first := int(alike.argmax())]:
+                    repeats[question] = self._questions[first]
         return repeats
 
 
@@ -217,15 +212,6 @@ def _matter(text: str) -> tuple[str, bool]:
     if not _CHINESE.search(letters):
         return letters, False
     return _ASKING.sub("", letters) or letters, True
-
-
-def _question_hashes(text: str) -> NDArray[np.uint32]:
-    """A number for each of `_ngrams`."""
-    letters, chinese = _matter(text)
-    if not chinese:
-        return _hashes(letters)
-    codes = np.frombuffer(letters.encode("utf-32-le"), dtype="<u4").astype(np.uint64)
-    return _mixed(np.concatenate([codes << np.uint64(42), codes[:-1] << np.uint64(42) | codes[1:] << np.uint64(21)]))
 
 
 def _ngrams(text: str) -> frozenset[str]:
