@@ -84,6 +84,13 @@ def test_in_chinese_the_matter_decides_and_not_how_it_is_asked(one: str, other: 
     assert bool(Protected([first.format(one)]).repeated_by([second.format(other)])) is (one == other)
 
 
+@given(*(st.lists(st.text("退货多久可以abAB ?", max_size=12), max_size=12) for _ in range(2)))
+def test_protected_questions_find_just_what_comparing_with_each_finds(protected: list[str], asked: list[str]):
+    held = [question for question in sorted(set(protected)) if question.strip(" ?")]
+    first = {question: next((other for other in held if near_repeat(question, other)), None) for question in asked if question.strip(" ?")}
+    assert Protected(protected).repeated_by(asked) == {question: other for question, other in first.items() if other is not None}
+
+
 @given(st.text())
 def test_a_text_repeats_itself(text: str):
     assert near_repeat(text, text)
