@@ -17,9 +17,9 @@ import httpx
 import psutil
 from aiokafka import AIOKafkaProducer
 
-from csqa_loop.backends.bus.admin import ensure_topics
-from csqa_loop.backends.local.broker import broker_command
-from csqa_loop.domain.errors import TransientError
+from csqa_loop.errors import TransientError
+from csqa_loop.local.broker import broker_command
+from csqa_loop.log.admin import ensure_topics
 from csqa_loop.settings import KafkaSettings
 
 OPERATOR_KEY = "benchmark"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from csqa_loop import events as e
 from csqa_loop.bootstrap import build_bus
-from csqa_loop.domain import events as e
 from csqa_loop.settings import Settings
 
 WINDOW_SECONDS, GRACE_SECONDS = 2.0, 0.5

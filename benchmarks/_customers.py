@@ -10,7 +10,7 @@ from typing import Self
 import httpx
 from _service import SHOP, until
 
-from csqa_loop.scenario_files import load_scenario
+from csqa_loop.demo.scenario_files import load_scenario
 
 _MAX_TOKENS = 12
 _REQUEST_SECONDS = 90.0

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from csqa_loop.domain.events import BASE
+from csqa_loop.events import BASE
 
 
 class Replica(ThreadingHTTPServer):

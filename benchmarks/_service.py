@@ -19,12 +19,11 @@ from typing import Any, TypeVar
 import httpx
 from _bench import OPERATOR_KEY, child, console, free_port
 
-from csqa_loop.backends.local.base_model import prepare
-from csqa_loop.backends.local.vllm import vllm_command, vllm_environment, vllm_python
+from csqa_loop import events as e
 from csqa_loop.bootstrap import build_bus
-from csqa_loop.cycle.adapters import install
-from csqa_loop.domain import events as e
-from csqa_loop.scenario_files import load_scenario, packaged, policy_folder
+from csqa_loop.demo.scenario_files import load_scenario, packaged, policy_folder
+from csqa_loop.local.base_model import prepare
+from csqa_loop.local.vllm import vllm_command, vllm_environment, vllm_python
 from csqa_loop.settings import (
     ConsoleSettings,
     GatewaySettings,
@@ -35,6 +34,7 @@ from csqa_loop.settings import (
     TrainerSettings,
     TrainingSettings,
 )
+from csqa_loop.training.adapters import install
 
 SHOP = packaged("harbour-shop/scenario.yaml")
 _CSQA = (sys.executable, "-m", "csqa_loop.cli")
@@ -195,7 +195,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _placebos(settings: Settings, base_model: str) -> tuple[str, str]:
-    from csqa_loop.backends.training import run
+    from csqa_loop.training.trl import run
 
     run.quiet()
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from csqa_loop.cycle.knowledge import publication
-from csqa_loop.domain import events as e
-from csqa_loop.domain.chunking import Passage, chunk_markdown
-from csqa_loop.domain.prompt import PROMPT_VERSION, build_messages
-from csqa_loop.domain.scenario import ScenarioQuestion
-from csqa_loop.scenario_files import load_scenario, packaged, policy_folder
+from csqa_loop import events as e
+from csqa_loop.answering.rules.prompt import PROMPT_VERSION, build_messages
+from csqa_loop.demo.scenario import ScenarioQuestion
+from csqa_loop.demo.scenario_files import load_scenario, packaged, policy_folder
+from csqa_loop.knowledge.rules.chunking import Passage, chunk_markdown
+from csqa_loop.knowledge.rules.publishing import publication
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 REPEATED = 0.03

@@ -10,8 +10,8 @@ import sys
 
 from _bench import Figure, figure, report
 
-from csqa_loop.domain.populations import LIVELY, Population
-from csqa_loop.domain.simulation import Outcome, RuleName, Scenario, contract_for, guardrail_misses, simulate
+from csqa_loop.experiment.offline.rules.populations import LIVELY, Population
+from csqa_loop.experiment.offline.rules.simulation import Outcome, RuleName, Scenario, contract_for, guardrail_misses, simulate
 
 ALPHA = 0.05
 QUICK = {"burn_in_users": 100, "max_users": 300}

@@ -29,8 +29,8 @@ from _traffic import Shop, Tally
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from csqa_loop.backends.bus.reader import open_consumer, partitions_of
-from csqa_loop.domain.topics import FACT_TOPICS, TOPICS
+from csqa_loop.events.topics import FACT_TOPICS, TOPICS
+from csqa_loop.log.reader import open_consumer, partitions_of
 from csqa_loop.settings import KafkaSettings
 from streams.loop import GROUP
 

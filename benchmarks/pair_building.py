@@ -26,13 +26,15 @@ from uuid import UUID
 
 from _bench import Figure, figure, report
 
-from csqa_loop.backends.garbage import collect_seldom
-from csqa_loop.backends.ledger import Ledger, pairs
-from csqa_loop.domain import events as e
-from csqa_loop.domain.intake import Batch, LogRecord, marks_of
-from csqa_loop.domain.policies import policy_version
-from csqa_loop.domain.prompt import build_messages
-from csqa_loop.domain.selection import SelectionPolicy, select
+from csqa_loop import events as e
+from csqa_loop.answering.rules.prompt import build_messages
+from csqa_loop.evidence import pair_queries as pairs
+from csqa_loop.knowledge.rules.versions import policy_version
+from csqa_loop.ledger import Ledger
+from csqa_loop.ledger.garbage import collect_seldom
+from csqa_loop.ledger.rules.batch import Batch, marks_of
+from csqa_loop.log.records import LogRecord
+from csqa_loop.training.rules.selection import SelectionPolicy, select
 
 EVENTS = 100_000
 SEED = 20_263
@@ -148,11 +150,11 @@ def measure(number: int, seed: int, *, plain: bool) -> Outcome:
     answers, feedback = zip(*shop.turns(number), strict=True)
     with tempfile.TemporaryDirectory(prefix="csqa-bench-pairs-") as folder, ExitStack() as without:
         if plain:
-            without.enter_context(patch("csqa_loop.domain.preferences.findings", lambda *_: ()))
-            without.enter_context(patch("csqa_loop.backends.ledger.derive.signatures", lambda texts: [b"-"] * len(texts)))
-            without.enter_context(patch("csqa_loop.domain.selection.near_duplicates", lambda *_: {}))
-            without.enter_context(patch("csqa_loop.domain.selection.Protected.repeated_by", lambda *_: {}))
-            without.enter_context(patch("csqa_loop.domain.selection.Protected.__init__", lambda *_: None))
+            without.enter_context(patch("csqa_loop.evidence.rules.pairs.findings", lambda *_: ()))
+            without.enter_context(patch("csqa_loop.evidence.derivation.signatures", lambda texts: [b"-"] * len(texts)))
+            without.enter_context(patch("csqa_loop.training.rules.selection.near_duplicates", lambda *_: {}))
+            without.enter_context(patch("csqa_loop.training.rules.selection.Protected.repeated_by", lambda *_: {}))
+            without.enter_context(patch("csqa_loop.training.rules.selection.Protected.__init__", lambda *_: None))
         ledger = Ledger(Path(folder) / "ledger" / "ledger.duckdb")
         ledger.open()
         try:

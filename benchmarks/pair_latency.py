@@ -26,10 +26,10 @@ from typing import Any
 from _bench import Figure, broker, create_topics, figure, producer, report
 from _traffic import Shop
 
-from csqa_loop.backends.bus.reader import open_consumer, partitions_of
-from csqa_loop.domain.events import AnswerGiven, BadCaseReported, ChatMessage, Event, FeedbackGiven, derived_id
-from csqa_loop.domain.topics import BAD_CASES, FEEDBACK
-from csqa_loop.domain.wire import decode
+from csqa_loop.events import AnswerGiven, BadCaseReported, ChatMessage, Event, FeedbackGiven, derived_id
+from csqa_loop.events.topics import BAD_CASES, FEEDBACK
+from csqa_loop.events.wire import decode
+from csqa_loop.log.reader import open_consumer, partitions_of
 from csqa_loop.settings import KafkaSettings, PreferenceSettings, Settings, TriggerSettings
 from streams.loop import LoopStream
 

@@ -33,7 +33,7 @@ from _customers import Customers
 from _replica import Replica, replica
 from _service import Machine, machine, revision_of, until, vllm
 
-from csqa_loop.domain.events import BASE
+from csqa_loop.events import BASE
 
 P95_SECONDS = 2.0
 _POLL_SECONDS = 0.01

@@ -28,7 +28,7 @@ from _bench import Figure, figure, report
 from _customers import Chat, Customers
 from _service import Machine, machine
 
-from csqa_loop.domain.events import BASE
+from csqa_loop.events import BASE
 
 _QUIET_SECONDS = 3.0
 """Between switches: what runs then is the baseline."""

@@ -37,14 +37,14 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
-from csqa_loop.backends.local.base_model import prepare
-from csqa_loop.backends.training import dpo, lora, run
-from csqa_loop.backends.training.examples import Preference
-from csqa_loop.domain import sizing
-from csqa_loop.domain.chunking import chunk_markdown
-from csqa_loop.domain.events import ChatMessage
-from csqa_loop.domain.prompt import build_messages
+from csqa_loop.answering.rules.prompt import build_messages
+from csqa_loop.events import ChatMessage
+from csqa_loop.knowledge.rules.chunking import chunk_markdown
+from csqa_loop.local.base_model import prepare
 from csqa_loop.settings import Settings, TrainingSettings
+from csqa_loop.training.rules import sizing
+from csqa_loop.training.trl import dpo, lora, run
+from csqa_loop.training.trl.examples import Preference
 
 SEED = 20_263
 SHOP = Path("csqa_loop/scenarios/harbour-shop")
@@ -109,7 +109,7 @@ def plain(base: str, data: list[Preference], settings: TrainingSettings, scratch
 
 def ours(base: str, data: list[Preference], settings: TrainingSettings, scratch: Path, *, share: bool) -> Measured:
     """What `jobs.train_adapter` does between loading and saving; without shared prompts where `share` is off."""
-    from csqa_loop.backends.training import base as bases
+    from csqa_loop.training.trl import base as bases
 
     with contextlib.nullcontext() if share else patch.object(dpo.shared_prompt, "applies_to", return_value=False):
         trainer = dpo.build(

@@ -16,11 +16,12 @@ from pathlib import Path
 import duckdb
 from _bench import figure, report
 
-from csqa_loop.backends.ledger import Ledger, experiments
-from csqa_loop.domain import events as e
-from csqa_loop.domain.experiment import analyse
-from csqa_loop.domain.rollout import Experiment
-from csqa_loop.domain.simulation import contract_for
+from csqa_loop import events as e
+from csqa_loop.experiment import closed_users as experiments
+from csqa_loop.experiment.offline.rules.simulation import contract_for
+from csqa_loop.experiment.rules.analysis import analyse
+from csqa_loop.experiment.rules.experiments import Experiment
+from csqa_loop.ledger import Ledger
 
 SEED = 20_261
 EXPOSURES = int(os.environ.get("CSQA_TEST_EXPOSURES", "10000000"))

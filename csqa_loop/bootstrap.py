@@ -6,29 +6,28 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csqa_loop.backends.secrets import Secrets, load_or_create
-from csqa_loop.cycle.ports import Bus, Encoder
-from csqa_loop.domain.errors import ConfigurationError
-from csqa_loop.domain.judge_prompts import JudgePrompt, parse_judge_prompt
-from csqa_loop.domain.preferences import PairPolicy
-from csqa_loop.domain.quality import QualityPolicy
-from csqa_loop.domain.replay import ReplayPolicy
-from csqa_loop.domain.selection import SelectionPolicy
-from csqa_loop.domain.trigger import TriggerPolicy
+from csqa_loop.errors import ConfigurationError
+from csqa_loop.evidence.judge.rules.prompts import JudgePrompt, parse_judge_prompt
+from csqa_loop.evidence.rules.pairs import PairPolicy
+from csqa_loop.evidence.rules.quality import QualityPolicy
+from csqa_loop.knowledge.encoder import Encoder
+from csqa_loop.log.bus import Bus
 from csqa_loop.settings import Settings
+from csqa_loop.settings.secrets import Secrets, load_or_create
 
 if TYPE_CHECKING:
-    from csqa_loop.backends.bus import KafkaBus
-    from csqa_loop.backends.judge import EndpointJudge
-    from csqa_loop.backends.ledger.publisher import AnalyticsPublisher
-    from csqa_loop.backends.ledger.service import LedgerService
-    from csqa_loop.backends.model_server import VllmServer
-    from csqa_loop.cycle.decide import Decider
-    from csqa_loop.cycle.experiment import Examiner
-    from csqa_loop.cycle.jobs import Trainer
-    from csqa_loop.cycle.prefer import AnswerProposer
-    from csqa_loop.cycle.promote import Reconciler
-    from csqa_loop.cycle.train import RunPolicy
+    from csqa_loop.analytics.publisher import AnalyticsPublisher
+    from csqa_loop.answering.model.vllm import VllmServer
+    from csqa_loop.console.parts import ConsoleParts
+    from csqa_loop.evidence.judge.endpoint import EndpointJudge
+    from csqa_loop.evidence.judge.proposer import AnswerProposer
+    from csqa_loop.gateway.parts import Parts
+    from csqa_loop.ledger import Ledger
+    from csqa_loop.ledger.service import LedgerService
+    from csqa_loop.log import KafkaBus
+    from csqa_loop.rollout.decider import Decider
+    from csqa_loop.rollout.reconciler import Reconciler
+    from csqa_loop.training.trainer import Trainer
 
 
 def build_secrets(settings: Settings) -> Secrets:
@@ -44,21 +43,21 @@ def build_secrets(settings: Settings) -> Secrets:
 
 def build_bus(settings: Settings) -> "KafkaBus":
     """The log as a writer; not started."""
-    from csqa_loop.backends.bus import KafkaBus
+    from csqa_loop.log import KafkaBus
 
     return KafkaBus(settings.kafka, settings.kafka_servers)
 
 
 def build_model_server(settings: Settings) -> "VllmServer":
     """All vLLM replicas behind one object."""
-    from csqa_loop.backends.model_server import VllmServer
+    from csqa_loop.answering.model.vllm import VllmServer
 
     return VllmServer(settings.model_server_urls, settings.model_server, adapters=settings.adapters)
 
 
 def build_model_server_at(urls: Sequence[str], adapters: Path) -> "VllmServer":
     """The replicas that a run directory names; everything else is default."""
-    from csqa_loop.backends.model_server import VllmServer
+    from csqa_loop.answering.model.vllm import VllmServer
     from csqa_loop.settings import ModelServerSettings
 
     return VllmServer(urls, ModelServerSettings(), adapters=adapters)
@@ -66,7 +65,7 @@ def build_model_server_at(urls: Sequence[str], adapters: Path) -> "VllmServer":
 
 def build_judge(settings: Settings) -> "EndpointJudge | None":
     """What compares answers; None where settings name no endpoint."""
-    from csqa_loop.backends.judge import EndpointJudge
+    from csqa_loop.evidence.judge.endpoint import EndpointJudge
 
     return EndpointJudge(settings.judge) if settings.judge.url else None
 
@@ -89,9 +88,9 @@ def build_judge_prompt(settings: Settings) -> JudgePrompt:
 
 def build_trainer(settings: Settings, bus: Bus) -> "Trainer":
     """The trainer; no job runs yet."""
-    from csqa_loop.backends.child import ProcessLauncher
-    from csqa_loop.cycle.jobs import Trainer
-    from csqa_loop.domain.events import now
+    from csqa_loop.events import now
+    from csqa_loop.training.child import ProcessLauncher
+    from csqa_loop.training.trainer import Trainer
 
     if settings.judge.url:
         build_judge_prompt(settings)  # the evaluation reads it; a wrong one stops the trainer instead
@@ -104,9 +103,30 @@ def build_trainer(settings: Settings, bus: Bus) -> "Trainer":
 
 def build_encoder(settings: Settings) -> Encoder:
     """The encoder that settings name, loaded."""
-    from csqa_loop.backends.encoder import load_encoder
+    from csqa_loop.knowledge.encoder import load_encoder
 
     return load_encoder(settings.encoder)
+
+
+def build_gateway(settings: Settings) -> "Parts":
+    """The gateway's parts; nothing is connected yet.
+
+    Raises:
+        ConfigurationError: a key file is damaged.
+    """
+    from csqa_loop.gateway.parts import FOLLOWED, Parts
+    from csqa_loop.log import Follower
+
+    # Whoever asks waits for the acknowledgement: lingering for company would only make each answer later.
+    prompt_bus = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"linger_ms": 0})})
+    return Parts(
+        settings=settings,
+        secrets=build_secrets(settings),
+        bus=build_bus(prompt_bus),
+        model=build_model_server(settings),
+        load_encoder=lambda: build_encoder(settings),
+        follow=lambda apply: Follower(settings.kafka_servers, settings.kafka, FOLLOWED, apply),
+    )
 
 
 def pair_policy(settings: Settings) -> PairPolicy:
@@ -123,58 +143,29 @@ def pair_policy(settings: Settings) -> PairPolicy:
     )
 
 
-def selection_policy(settings: Settings) -> SelectionPolicy:
-    """Which pairs may be trained on together: the planner of runs and what the console says of the next one must agree on it."""
-    preferences = settings.preferences
-    return SelectionPolicy(
-        max_pairs=settings.trigger.max_pairs,
-        user_share=preferences.user_share,
-        contributor_share=preferences.contributor_share,
-        category_share=preferences.category_share,
-        user_per_day=preferences.user_per_day,
-        contributor_per_day=preferences.contributor_per_day,
-        near_duplicate=preferences.near_duplicate,
-        newest_share=settings.trigger.newest_share,
-    )
+def build_ledger(settings: Settings, file: Path | None = None) -> "Ledger":
+    """The ledger at `file` (default: the settings'), not open; what is derived in it goes by the settings' policy."""
+    from csqa_loop.evidence.derivation import deriving
+    from csqa_loop.ledger import Ledger
 
-
-def run_policy(settings: Settings) -> "RunPolicy":
-    """When a run starts, and what it takes."""
-    from csqa_loop.cycle.train import RunPolicy
-
-    trigger, training = settings.trigger, settings.training
-    return RunPolicy(
-        TriggerPolicy(
-            trigger.min_pairs,
-            settings.preferences.min_users,
-            trigger.fewest_pairs,
-            timedelta(hours=trigger.max_age_hours) if trigger.max_age_hours else None,
-            trigger.schedule,
-        ),
-        selection_policy(settings),
-        ReplayPolicy(training.mode, training.replay_share, trigger.max_pairs, training.seed),
-        training.method,
-        trigger.min_rated,
-        trigger.min_demonstrations,
-        training.sft_mix,
-    )
+    return Ledger(file or settings.ledger_file, deriving(pair_policy(settings)), memory_mib=settings.ledger.memory_mib)
 
 
 @dataclass(frozen=True)
 class LoopParts:
-    """Everything the loop's process is made of."""
+    """What the loop's process runs, beside what its operator API is made of."""
 
     settings: Settings
     secrets: Secrets
     bus: "KafkaBus"
     model_server: "VllmServer"
     ledger: "LedgerService"
-    examiner: "Examiner"
     reconciler: "Reconciler"
     decider: "Decider"
     analytics: "AnalyticsPublisher"
     judge: "EndpointJudge | None"
     proposer: "AnswerProposer | None"
+    console: "ConsoleParts"
 
     async def close(self) -> None:
         """Let go of everything, the ledger last."""
@@ -188,27 +179,31 @@ class LoopParts:
 
 def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopParts:
     """The loop; nothing is open yet."""
-    from csqa_loop.backends.analytics import LiveEstimate
-    from csqa_loop.backends.base_files import fingerprint_here
-    from csqa_loop.backends.ledger import Ledger
-    from csqa_loop.backends.ledger.publisher import AnalyticsPublisher
-    from csqa_loop.backends.ledger.service import LedgerService
-    from csqa_loop.backends.local.base_model import base_model_path
-    from csqa_loop.cycle.adapters import AdapterFolders
-    from csqa_loop.cycle.contest import Contest
-    from csqa_loop.cycle.decide import Decider
-    from csqa_loop.cycle.experiment import Examiner, contract_of
-    from csqa_loop.cycle.prefer import AnswerProposer
-    from csqa_loop.cycle.promote import Reconciler
-    from csqa_loop.cycle.run_files import RunConfig
-    from csqa_loop.cycle.run_writer import RunWriter
-    from csqa_loop.cycle.train import RunPlanner
-    from csqa_loop.domain.events import now
-    from csqa_loop.regression_files import suite_hash
+    from csqa_loop.analytics.copy import LiveEstimate
+    from csqa_loop.analytics.publisher import AnalyticsPublisher
+    from csqa_loop.console.parts import ConsoleParts
+    from csqa_loop.events import BASE, now
+    from csqa_loop.evidence.judge.contest import Contest
+    from csqa_loop.evidence.judge.proposer import AnswerProposer
+    from csqa_loop.experiment.contract import contract_of
+    from csqa_loop.experiment.examiner import Examiner
+    from csqa_loop.experiment.state import latest_experiment
+    from csqa_loop.gate.suite import suite_hash
+    from csqa_loop.ledger.service import LedgerService
+    from csqa_loop.local.base_model import base_model_path
+    from csqa_loop.rollout.decider import Decider
+    from csqa_loop.rollout.reconciler import Reconciler
+    from csqa_loop.rollout.state import current_deployment
+    from csqa_loop.training.adapters import AdapterFolders
+    from csqa_loop.training.base_files import fingerprint_here
+    from csqa_loop.training.planner import RunPlanner
+    from csqa_loop.training.policy import RunPolicy
+    from csqa_loop.training.run.files import RunConfig
+    from csqa_loop.training.run.writer import RunWriter
 
     secrets = build_secrets(settings)
     bus, model_server = build_bus(settings), build_model_server(settings)
-    ledger = LedgerService(Ledger(settings.ledger_file, pair_policy(settings), memory_mib=settings.ledger.memory_mib))
+    ledger = LedgerService(build_ledger(settings))
     config = RunConfig(
         base_model=base_model_path(settings),
         adapters=str(settings.adapters.resolve()),
@@ -220,7 +215,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         model_server_urls=settings.model_server_urls,
     )
     trigger = settings.trigger
-    planner = RunPlanner(ledger, RunWriter(settings.runs, config, fingerprint_here, suite_hash), run_policy(settings))
+    planner = RunPlanner(ledger, RunWriter(settings.runs, config, fingerprint_here, suite_hash), RunPolicy.of(settings))
     examiner, reconciler = Examiner(ledger, settings.experiment.grace_seconds), Reconciler(model_server)
     decider = Decider(
         ledger,
@@ -238,11 +233,15 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     )
 
     async def live() -> list[LiveEstimate]:
-        experiment = (await ledger.state(now())).experiment
+        experiment = await ledger.ask(latest_experiment)
         if experiment is None or experiment.verdict is not None:
             return []
         verdict, _, as_of, estimates = examiner.seen(experiment)
         return [LiveEstimate(experiment.opened.experiment_id, as_of, verdict, estimate) for estimate in estimates] if as_of else []
+
+    async def champion() -> str:
+        deployment = await ledger.ask(current_deployment)
+        return deployment.champion if deployment else BASE
 
     analytics = AnalyticsPublisher(ledger, settings.analytics_file, live)
     judge = build_judge(settings)
@@ -251,17 +250,17 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         if judge
         else None
     )
-    proposer = AnswerProposer(ledger, contest, bus, settings.judge, now) if contest else None
+    proposer = AnswerProposer(ledger, contest, bus, settings.judge, now, champion) if contest else None
     return LoopParts(
         settings,
         secrets,
         bus,
         model_server,
         ledger,
-        examiner,
         reconciler,
         decider,
         analytics,
         judge,
         proposer,
+        ConsoleParts(settings, secrets, bus, model_server, ledger, examiner, reconciler, proposer),
     )

@@ -4,14 +4,13 @@ import sys
 
 import typer
 
+from csqa_loop.commands import adapters as exports
 from csqa_loop.commands import (
-    adapters,
     bad_cases,
     data,
     demo,
     docs,
     experiment,
-    exports,
     gate,
     knowledge,
     ledger,
@@ -22,7 +21,8 @@ from csqa_loop.commands import (
     report,
     reviews,
 )
-from csqa_loop.domain.errors import CsqaError
+from csqa_loop.commands import lineage as adapters
+from csqa_loop.errors import CsqaError
 
 app = typer.Typer(
     name="csqa",

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from csqa_loop.cycle.run_directory import RunDirectory
-from csqa_loop.domain.errors import CsqaError, PermanentError
-from csqa_loop.domain.shortage import shortage
+from csqa_loop.errors import CsqaError, PermanentError
+from csqa_loop.training.rules.shortage import shortage
+from csqa_loop.training.run.directory import RunDirectory
 
 BAD_INPUT = 2
 FAILED = 1

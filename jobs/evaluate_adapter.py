@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csqa_loop import bootstrap
-from csqa_loop.backends.html_report import render
-from csqa_loop.backends.overlap import overlap_checks
-from csqa_loop.cycle.evaluate import Findings, evaluate, wait_until_resident
-from csqa_loop.cycle.judged import judged_check
-from csqa_loop.cycle.manifest import Manifest
-from csqa_loop.cycle.run_directory import RunDirectory
-from csqa_loop.cycle.run_files import Evaluation, RunConfig, RunRequest
-from csqa_loop.domain import gate
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import GateCheck
-from csqa_loop.domain.regression import categories
-from csqa_loop.regression_files import RegressionSuite, load_suite, suite_hash
+from csqa_loop.analytics.evaluation_page import evaluation_report
+from csqa_loop.analytics.html_page import render
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import GateCheck
+from csqa_loop.gate.evaluate import Findings, evaluate, wait_until_resident
+from csqa_loop.gate.judged import judged_check
+from csqa_loop.gate.overlap import overlap_checks
+from csqa_loop.gate.rules import checks as gate
+from csqa_loop.gate.rules.regression import categories
+from csqa_loop.gate.suite import RegressionSuite, load_suite, suite_hash
 from csqa_loop.settings import Settings, load_settings
+from csqa_loop.training.run.directory import RunDirectory
+from csqa_loop.training.run.files import Evaluation, RunConfig, RunRequest
+from csqa_loop.training.run.manifest import Manifest
 from jobs import entry
-from jobs.evaluation_report import evaluation_report
 
 _CHANGED = "the regression questions or their policies were edited"
 

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from csqa_loop import __version__
-from csqa_loop.cycle.adapters import install, verify
-from csqa_loop.cycle.manifest import Manifest, PairSource
-from csqa_loop.cycle.run_directory import RunDirectory
-from csqa_loop.cycle.run_files import UNFIT, RunConfig, RunRequest
-from csqa_loop.cycle.run_rows import Demonstration, Pair, Unpaired
-from csqa_loop.domain.errors import PermanentError, UnfitError
-from csqa_loop.domain.events import BASE
-from csqa_loop.domain.plan import Plan, PlanPolicy, Supply, plan
+from csqa_loop.errors import PermanentError, UnfitError
+from csqa_loop.events import BASE
+from csqa_loop.training.adapters import install, verify
+from csqa_loop.training.rules.plan import Plan, PlanPolicy, Supply, plan
+from csqa_loop.training.run.directory import RunDirectory
+from csqa_loop.training.run.files import UNFIT, RunConfig, RunRequest
+from csqa_loop.training.run.manifest import Manifest, PairSource
+from csqa_loop.training.run.rows import Demonstration, Pair, Unpaired
 from jobs import entry
 
 if TYPE_CHECKING:
-    from csqa_loop.backends.training.examples import Examples, Trained
+    from csqa_loop.training.trl.examples import Examples, Trained
 
 _log = logging.getLogger(__name__)
 _MAIN = os.environ.get("RANK", "0") == "0"
@@ -86,7 +86,7 @@ def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # trl reports each training otherwise
     warnings.filterwarnings("ignore", category=FutureWarning)  # what libraries will change does not belong in a run's log
-    from csqa_loop.backends.training import run as training
+    from csqa_loop.training.trl import run as training
 
     training.quiet()
     folder = run.path / "adapter"
@@ -199,7 +199,7 @@ class _Rows:
 
     def examples(self) -> "Examples":
         """As the trainers take them."""
-        from csqa_loop.backends.training.examples import Examples, Preference, Rated, Shown
+        from csqa_loop.training.trl.examples import Examples, Preference, Rated, Shown
 
         def messages(row: Pair | Unpaired | Demonstration) -> list[dict[str, str]]:
             return [message.model_dump() for message in row.prompt]
@@ -215,7 +215,7 @@ def _draw(run: RunDirectory, trained: "Trained") -> tuple[str, ...]:
     """Write the curves; the names of the pictures."""
     if not trained.history:
         return ()
-    from csqa_loop.backends.training.curves import draw
+    from csqa_loop.training.trl.curves import draw
 
     run.write("curves.png", draw(trained.history))
     return ("curves.png",)

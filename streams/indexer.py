@@ -18,13 +18,14 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
 from csqa_loop import bootstrap
-from csqa_loop.backends.bus import KafkaBus, read_to_end
-from csqa_loop.cycle.knowledge import KnowledgeState, VectorCache, index_policy
-from csqa_loop.cycle.ports import Encoder
-from csqa_loop.domain.errors import CsqaError, PermanentError, TransientError
-from csqa_loop.domain.events import ChunksWithdrawn, Event, PolicyIndexed, now
-from csqa_loop.domain.topics import CHUNKS, MAX_RECORD_BYTES, POLICIES
-from csqa_loop.domain.wire import decode
+from csqa_loop.errors import CsqaError, PermanentError, TransientError
+from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, now
+from csqa_loop.events.topics import CHUNKS, MAX_RECORD_BYTES, POLICIES
+from csqa_loop.events.wire import decode
+from csqa_loop.knowledge.encoder import Encoder
+from csqa_loop.knowledge.indexing import VectorCache, index_policy
+from csqa_loop.knowledge.rules.current import KnowledgeState
+from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import Settings
 from streams.raw import undecoded, without_headers
 from streams.serving import health_app

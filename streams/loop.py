@@ -16,20 +16,20 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
 from csqa_loop import bootstrap
-from csqa_loop.backends.bus.reader import to_record
-from csqa_loop.backends.garbage import collect_seldom
-from csqa_loop.backends.ledger.facts import Rows
 from csqa_loop.console.app import create_console
-from csqa_loop.cycle.publish import Housekeeper
-from csqa_loop.cycle.record import Recorder
-from csqa_loop.domain.errors import CsqaError, TransientError
-from csqa_loop.domain.intake import LogRecord
-from csqa_loop.domain.topics import FACT_TOPICS
+from csqa_loop.errors import CsqaError, TransientError
+from csqa_loop.events.topics import FACT_TOPICS
+from csqa_loop.ledger.facts import Rows
+from csqa_loop.ledger.garbage import collect_seldom
+from csqa_loop.ledger.position import Position, until_answered
+from csqa_loop.ledger.recorder import Recorder
+from csqa_loop.ledger.sorting import LONG, Sorter
+from csqa_loop.log.reader import to_record
+from csqa_loop.log.records import LogRecord
+from csqa_loop.rollout.housekeeping import Housekeeper
 from csqa_loop.settings import Settings
-from streams.log_intake import Intake, until_answered
 from streams.raw import undecoded, without_headers
 from streams.serving import serve as serve_http
-from streams.sorting import LONG, Sorter
 
 _log = logging.getLogger(__name__)
 GROUP = "csqa-loop"
@@ -48,10 +48,17 @@ class LoopStream:
 
     def __init__(self, settings: Settings) -> None:
         self.parts = bootstrap.build_loop(settings, horizon=self._horizon)
-        self.intake = Intake(self.parts, lambda: self._subscriber.consumer, self._written)
+        self.position = Position(
+            self.parts.ledger,
+            self.parts.bus.ensure_topics,
+            settings.kafka_servers,
+            settings.kafka,
+            consumer=lambda: self._subscriber.consumer,
+            written=self._written,
+        )
         self._sort_out = Sorter(self.parts.secrets.secret)
         # Nobody reads pairs before the log has been caught up, and many at once cost less than a few with every batch.
-        self._recorder: Recorder[Rows] = Recorder(lambda rows: self.parts.ledger.take(rows, later=not self.intake.at_end))
+        self._recorder: Recorder[Rows] = Recorder(lambda rows: self.parts.ledger.take(rows, later=not self.position.at_end))
         self._housekeeper = Housekeeper(self.parts.ledger, self.parts.bus)
         self._phase = "starting"
         self._trouble: str | None = None
@@ -71,14 +78,14 @@ class LoopStream:
             ack_policy=AckPolicy.MANUAL,
             session_timeout_ms=10_000,
             fetch_max_wait_ms=50,  # the embedded broker does not wake a waiting fetch: this is the latency
-            listener=self.intake,
+            listener=self.position,
             parser=without_headers,
             decoder=undecoded,
         )
         self._subscriber(self.take)
 
     def _horizon(self) -> datetime:
-        return self.intake.horizon()
+        return self.position.horizon()
 
     async def take(self, message: KafkaMessage) -> None:
         """One batch of raw records, on its way: sorted out beside the batches before it, written after them."""
@@ -103,7 +110,7 @@ class LoopStream:
             async with self._done:
                 self._in_hand -= 1
                 self._done.notify_all()
-        self.intake.taken(records)
+        self.position.taken(records)
         # By name: the consumer's own position is already that of a later batch.
         self._uncommitted |= {TopicPartition(mark.topic, mark.partition): mark.next_offset for mark in rows.marks}
         if self._committing is None or self._committing.done():
@@ -164,7 +171,7 @@ class LoopStream:
             # What came while the last beat was at work, or slept, is no reason to wait.
             await first_of(self.parts.ledger.next_batch(seen, _BEAT_SECONDS), self.parts.reconciler.gained())
             seen = self.parts.ledger.batches
-            if not self.intake.at_end or self._recorder.trouble:
+            if not self.position.at_end or self._recorder.trouble:
                 self._phase = "reading"
                 continue
             try:
@@ -181,7 +188,7 @@ class LoopStream:
     async def _publish_analytics(self) -> None:
         while True:
             try:
-                if self.intake.caught_up:  # half of a log tells analysts nothing, and copying it slows down reading the other half
+                if self.position.caught_up:  # half of a log tells analysts nothing, and copying it slows down reading the other half
                     await self.parts.analytics.beat()
             except CsqaError as error:
                 self._trouble = str(error)
@@ -200,7 +207,7 @@ class LoopStream:
     def health(self) -> dict[str, object]:
         """For people and supervisors. A standby is healthy."""
         trouble = self._recorder.trouble or self._trouble
-        return {"ok": self._recorder.trouble is None, "phase": self._phase, "caught_up": self.intake.caught_up, "trouble": trouble}
+        return {"ok": self._recorder.trouble is None, "phase": self._phase, "caught_up": self.position.caught_up, "trouble": trouble}
 
 
 async def first_of(*waits: Coroutine[Any, Any, None]) -> None:
@@ -238,7 +245,7 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.gather(running, return_exceptions=True)
             await stream.stop()
 
-    return create_console(stream.parts, stream.intake, stream.health, lifespan)
+    return create_console(stream.parts.console, stream.position, stream.health, lifespan)
 
 
 async def _or_stop(work: Coroutine[Any, Any, None]) -> None:

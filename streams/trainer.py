@@ -12,9 +12,9 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
 from csqa_loop import bootstrap
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.topics import MAX_RECORD_BYTES, TRAINING
-from csqa_loop.domain.wire import decode
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events.topics import MAX_RECORD_BYTES, TRAINING
+from csqa_loop.events.wire import decode
 from csqa_loop.settings import Settings
 from streams.serving import health_app
 from streams.serving import serve as serve_http

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from csqa_loop.cycle.adapters import CONFIG_FILE, TENSORS_FILE, adapter_name
+from csqa_loop.training.adapters import CONFIG_FILE, TENSORS_FILE, adapter_name
 
 
 def adapter_in(folder: Path, tensors: bytes) -> str:

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from csqa_loop.domain import events as e
-from csqa_loop.domain.intake import Batch, LogRecord, marks_of
-from csqa_loop.domain.policies import policy_version
-from csqa_loop.domain.preferences import review_id_of
+from csqa_loop import events as e
+from csqa_loop.evidence.rules.pairs import review_id_of
+from csqa_loop.knowledge.rules.versions import policy_version
+from csqa_loop.ledger.rules.batch import Batch, marks_of
+from csqa_loop.log.records import LogRecord
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 VERSION = "0123456789ab"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from csqa_loop import bootstrap
-from csqa_loop.cycle.run_directory import RunDirectory
-from csqa_loop.cycle.run_files import CONFIG
+from csqa_loop.training.run.directory import RunDirectory
+from csqa_loop.training.run.files import CONFIG
 from jobs import evaluate_adapter, train_adapter
 from tests.fakes.model_server import FakeModelServer
 from tests.tiny_runs import tiny_run
@@ -36,7 +36,7 @@ def claim(folder: Path, base: str) -> None:
 
 
 def train(point: str, run: RunDirectory) -> None:
-    from csqa_loop.backends.training import checkpoints, lora
+    from csqa_loop.training.trl import checkpoints, lora
 
     match point:
         case "before the first step":

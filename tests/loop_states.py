@@ -3,8 +3,12 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from csqa_loop.domain import events as e
-from csqa_loop.domain.rollout import Experiment, LoopState, Run, Step, next_step
+from csqa_loop import events as e
+from csqa_loop.experiment.rules.experiments import Experiment
+from csqa_loop.rollout.rules.next_step import next_step
+from csqa_loop.rollout.rules.state import LoopState
+from csqa_loop.rollout.rules.steps import Step
+from csqa_loop.training.rules.attempts import Run
 
 T0 = datetime(2026, 5, 4, tzinfo=UTC)
 OLD, NEW = "a-00000000000000aa", "a-00000000000000bb"

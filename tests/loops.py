@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from csqa_loop import bootstrap
-from csqa_loop.backends.bus import KafkaBus, read_to_end
+from csqa_loop import events as e
 from csqa_loop.console.status import status
-from csqa_loop.domain import events as e
-from csqa_loop.domain.preferences import held_out
-from csqa_loop.domain.wire import decode
+from csqa_loop.events.wire import decode
+from csqa_loop.evidence.rules.pairs import held_out
+from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import ExperimentSettings, KafkaSettings, MetricSettings, PreferenceSettings, Settings, TriggerSettings
 from streams.loop import LoopStream
 from tests import events as make

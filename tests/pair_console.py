@@ -9,15 +9,15 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from csqa_loop import problems
-from csqa_loop.backends.ledger import Ledger
-from csqa_loop.backends.ledger.service import LedgerService
+from csqa_loop import events as e
 from csqa_loop.console.bad_cases import bad_cases_router
 from csqa_loop.console.pairs import pairs_router
-from csqa_loop.domain import events as e
-from csqa_loop.domain.preferences import PairPolicy, held_out
+from csqa_loop.evidence.rules.pairs import PairPolicy, held_out
+from csqa_loop.http import problems
+from csqa_loop.ledger.service import LedgerService
 from csqa_loop.settings import Settings
 from tests import events as make
+from tests.ledgers import ledger_at
 
 BOOTS = (
     "---\ncategory: returns and refunds\n---\n# Returns\n\n## Footwear\n\nBoots may be returned within 45 days if the soles are clean.\n"
@@ -48,7 +48,7 @@ def example(number: int, **fields: Any) -> e.ExampleImported:
 @asynccontextmanager
 async def console(tmp_path: Path, *events: e.Event, policy: PairPolicy | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """The routers over a ledger that holds these events."""
-    service = LedgerService(Ledger(tmp_path / "ledger" / "ledger.duckdb", policy))
+    service = LedgerService(ledger_at(tmp_path / "ledger" / "ledger.duckdb", policy))
     await service.wait_for_lock()
     await service.open()
     await service.take(make.batch(make.policy(BOOTS), *events))

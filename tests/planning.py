@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from csqa_loop.cycle.train import RunPlanner, RunPolicy
-from csqa_loop.domain import events as e
-from csqa_loop.domain.examples import Example
-from csqa_loop.domain.preferences import Pair
-from csqa_loop.domain.selection import SelectionPolicy
-from csqa_loop.domain.trigger import TriggerPolicy
+from csqa_loop import events as e
+from csqa_loop.evidence.rules.examples import Example
+from csqa_loop.evidence.rules.pairs import Pair
+from csqa_loop.training.planner import RunPlanner, RunPolicy
+from csqa_loop.training.rules.selection import SelectionPolicy
+from csqa_loop.training.rules.trigger import TriggerPolicy
 from tests import events as make
 from tests.fakes.board import Board, NoRuns
 

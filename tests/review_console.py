@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from csqa_loop import bootstrap
-from csqa_loop.backends.ledger.service import LedgerService
+from csqa_loop import events as e
 from csqa_loop.console.app import create_console
-from csqa_loop.domain import events as e
-from csqa_loop.domain.errors import TransientError
+from csqa_loop.errors import TransientError
+from csqa_loop.ledger.service import LedgerService
 from csqa_loop.settings import ConsoleSettings, Settings, TrainingSettings
 from tests import events as make
 from tests.fakes.model_server import FakeModelServer

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from csqa_loop.cycle.run_directory import RunDirectory
-from csqa_loop.cycle.run_files import RunConfig
-from csqa_loop.cycle.run_rows import Demonstration, Unpaired
-from csqa_loop.cycle.run_writer import RunWriter
-from csqa_loop.domain.events import ChatMessage, TrainingRequested
-from csqa_loop.domain.preferences import Pair
-from csqa_loop.domain.prompt import build_messages
-from csqa_loop.regression_files import suite_hash
+from csqa_loop.answering.rules.prompt import build_messages
+from csqa_loop.events import ChatMessage, TrainingRequested
+from csqa_loop.evidence.rules.pairs import Pair
+from csqa_loop.gate.suite import suite_hash
+from csqa_loop.training.run.directory import RunDirectory
+from csqa_loop.training.run.files import RunConfig
+from csqa_loop.training.run.rows import Demonstration, Unpaired
+from csqa_loop.training.run.writer import RunWriter
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

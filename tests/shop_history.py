@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-from csqa_loop.backends.analytics import LiveEstimate
-from csqa_loop.domain import events as e
-from csqa_loop.domain.experiment import ArmTotals, MetricTotals, analyse
-from csqa_loop.domain.intake import LogRecord
-from csqa_loop.domain.preferences import review_id_of
+from csqa_loop import events as e
+from csqa_loop.analytics.copy import LiveEstimate
+from csqa_loop.evidence.rules.pairs import review_id_of
+from csqa_loop.experiment.rules.analysis import ArmTotals, MetricTotals, analyse
+from csqa_loop.log.records import LogRecord
 
 START = datetime(2026, 5, 4, 23, 0, tzinfo=UTC)
 ADAPTER = "a-0123456789abcdef"

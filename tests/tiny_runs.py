@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from csqa_loop.cycle.run_directory import RunDirectory
-from csqa_loop.domain.preferences import Pair
+from csqa_loop.evidence.rules.pairs import Pair
+from csqa_loop.training.run.directory import RunDirectory
 from tests import tiny_model
 from tests.run_directories import pair, write_run
 

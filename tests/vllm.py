@@ -12,8 +12,8 @@ import httpx
 import numpy as np
 from safetensors.numpy import save_file
 
-from csqa_loop.backends.local.base_model import prepare
-from csqa_loop.backends.local.vllm import vllm_command, vllm_environment, vllm_python
+from csqa_loop.local.base_model import prepare
+from csqa_loop.local.vllm import vllm_command, vllm_environment, vllm_python
 from csqa_loop.settings import ModelServerSettings, Settings
 from tests.brokers import free_port
 

@@ -1,145 +1,115 @@
-"""`csqa why` and `csqa rebuild`: what an adapter is made of, and whether it can be made again."""
+"""`csqa adapters`: the list of them, and `csqa adapters export`: one of them as files for somewhere else."""
 
 import json
-import subprocess
 import sys
-from typing import Annotated, Any
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.tree import Tree
 
-from csqa_loop.commands.console_client import ask_console
-from csqa_loop.commands.pair_tree import pair_tree
-from csqa_loop.cycle.manifest import Manifest, PairSource
-from csqa_loop.cycle.pedigree import Ancestor, Comparison, compare, copy_for_rebuild, lineage
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.settings import Settings, load_settings
+from csqa_loop.commands import operators
+from csqa_loop.errors import PermanentError
+from csqa_loop.settings import load_settings
+from csqa_loop.training.adapters import verify
+from csqa_loop.training.exports import copy_adapter, copy_manifest, whole_folder
+from csqa_loop.training.pedigree import Ancestor, origin
+from csqa_loop.training.run.directory import RunDirectory
 
-Adapter = Annotated[str, typer.Argument(metavar="ADAPTER", help="As `csqa status` shows it: a- and 16 hex digits.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(why)
-    app.command()(rebuild)
+@app.callback(invoke_without_command=True)
+def adapters(context: typer.Context, as_json: operators.Json = False) -> None:
+    """List every adapter that was trained here: version, parent, run, what gate and experiment said, state and size.
 
-
-def why(
-    adapter: Adapter,
-    pairs: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Tell the history of the first N pairs; the others by their events' ids.")
-    ] = 10,
-    as_json: AsJson = False,
-) -> None:
-    """Walk back from an adapter: its run, its parents, its pairs, and the events that each pair comes from.
-
-    Where a loop answers, each pair's history is told in full; without one, what the manifest says.
-
-    Example: csqa why a-0123456789abcdef --pairs 3
+    Example: csqa adapters
     """
-    settings = load_settings()
-    ancestors = lineage(settings.runs, adapter)
-    traces, missing = _traces(settings, ancestors[0].manifest, pairs)
-    if as_json:
-        print(json.dumps(_report(ancestors, traces), ensure_ascii=False, indent=2))
-        return
-    Console().print(_tree(ancestors, traces, missing))
+    if context.invoked_subcommand is None:
+        operators.list_adapters(as_json=as_json)
 
 
-def rebuild(
-    adapter: Adapter,
-    tolerance: Annotated[
-        float, typer.Option(min=0, help="Largest difference of a metric, as a part of its value. Other processors round otherwise.")
-    ] = 0.01,
-    as_json: AsJson = False,
+@app.command()
+def export(
+    adapter: Annotated[str, typer.Argument(metavar="ADAPTER", help="As `csqa adapters` shows it: a- and 16 hex digits.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder that is not there yet, or is empty.")],
+    merged: Annotated[bool, typer.Option("--merged", help="Base and adapter in one, as an ordinary model.")] = False,
+    quantise: Annotated[
+        Literal["awq", "gptq"] | None, typer.Option("--quantise", help="Merged, with weights of four bits. Needs a GPU and llmcompressor.")
+    ] = None,
+    as_json: operators.Json = False,
 ) -> None:
-    """Train an adapter again from its run directory and compare: recipe, data and base must be the same, metrics within the tolerance.
+    """Write an adapter, or the base with the adapter merged into it, and its run's manifest to a folder for other systems.
 
-    It works in var/rebuilds and takes as long as the first training. Exit code 1 where something differs.
+    The folder appears when it is complete. Hold it against what serves now with `csqa gate` before it answers customers.
 
-    Example: csqa rebuild a-0123456789abcdef
+    Example: csqa adapters export a-0123456789abcdef --out /srv/models/shop --merged
     """
+    started = time.monotonic()
     settings = load_settings()
-    first = lineage(settings.runs, adapter)[0]
-    again = copy_for_rebuild(first.run, settings.var / "rebuilds" / adapter)
-    # A process of its own, as the trainer runs it: it takes the memory with it.
-    ended = subprocess.run((sys.executable, "-m", "jobs.train_adapter", str(again.path)), stdout=subprocess.DEVNULL, check=False)
-    if ended.returncode:
-        raise PermanentError(f"the training of {again.path} ended with exit code {ended.returncode}; its reason stands above")
-    compared = compare(first.run, again, tolerance)
-    made = again.manifest()
-    name = made.adapter if made else ""
+    made = origin(settings.runs, adapter)
+    source = verify(settings.adapters, adapter)
+    with whole_folder(out) as draft:
+        if quantise:
+            _quantise(made, source, draft, quantise)
+        elif merged:
+            _merge(made, source, draft)
+        else:
+            copy_adapter(source, draft)
+        copy_manifest(made.run, draft)
+    path, kind, files = str(out.resolve()), quantise or ("merged" if merged else "adapter"), sorted(file.name for file in out.iterdir())
     if as_json:
-        told = [{"name": one.name, "first": one.first, "rebuilt": one.rebuilt, "same": one.same} for one in compared]
-        print(json.dumps({"adapter": adapter, "rebuilt": name, "identical": name == adapter, "compared": told}, indent=2))
+        seconds = round(time.monotonic() - started, 3)
+        print(json.dumps({"adapter": adapter, "path": path, "kind": kind, "files": files, "seconds": seconds}))
     else:
-        Console().print(_table(compared))
-        print(f"{adapter} was made again as {name}: " + ("the same bytes" if name == adapter else "other bytes"))
-    differing = [one.name for one in compared if not one.same]
-    if differing:
-        raise PermanentError(f"the rebuilt adapter differs in {', '.join(differing)}; {first.run.path} and {again.path} hold both")
+        print(f"{adapter} is in {path} ({kind}): {', '.join(files)}")
 
 
-def _traces(settings: Settings, manifest: Manifest, most: int) -> tuple[dict[str, dict[str, Any]], str]:
-    """Pair -> its history, of as many as asked for; and why there are none, if there are none."""
-    traces: dict[str, dict[str, Any]] = {}
-    for source in (*manifest.pairs, *manifest.replay)[:most]:
-        try:
-            traces[source.pair_id] = ask_console(settings, "GET", f"/v1/pairs/{source.pair_id}")
-        except TransientError as error:
-            return {}, str(error)
-        except PermanentError:
-            continue  # a ledger that does not know the pair: the manifest still names its events
-    return traces, ""
+def _merge(made: Ancestor, source: Path, folder: Path) -> None:
+    try:
+        from csqa_loop.training.trl.merge import merge
+    except ImportError as error:
+        raise PermanentError(f"a merged export needs {error.name}, which is not installed; install csqa-loop[train]") from error
+
+    base = made.manifest.base
+    _tell(f"merging {made.manifest.adapter} into {base}, in float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what libraries will change does not belong in a command's output
+        merge(base, source, folder, fingerprint=made.manifest.base_fingerprint)
 
 
-def _report(ancestors: list[Ancestor], traces: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    manifest = ancestors[0].manifest
-    examples = [
-        source.model_dump(mode="json") | {"replayed": replayed, "trace": traces.get(source.pair_id)}
-        for replayed, sources in ((False, manifest.pairs), (True, manifest.replay))
-        for source in sources
+def _quantise(made: Ancestor, source: Path, folder: Path, method: Literal["awq", "gptq"]) -> None:
+    try:
+        from csqa_loop.training.trl.quantise import check_available, quantise
+    except ImportError as error:
+        raise PermanentError(f"a quantised export needs {error.name}, which is not installed; install csqa-loop[train]") from error
+
+    check_available(method)
+    conversations = _conversations(made.run)
+    # Beside the draft: the merged model is as large as the base, and /tmp is often small.
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as merged:
+        _merge(made, source, Path(merged))
+        _tell(f"quantising by {method}, calibrated on {len(conversations)} examples of run {made.manifest.run_id}")
+        quantise(Path(merged), folder, method, conversations)
+
+
+def _conversations(run: RunDirectory) -> list[list[dict[str, str]]]:
+    """What the run was given to learn to say.
+
+    Raises:
+        PermanentError: it was given nothing.
+    """
+    shown = [
+        *((pair.prompt, pair.chosen) for pair in (*run.pairs(), *run.replay())),
+        *((row.prompt, row.answer) for row in run.demonstrations()),
+        *((row.prompt, row.answer) for row in run.unpaired() if row.liked),
     ]
-    return {
-        "adapter": manifest.adapter,
-        "lineage": [ancestor.manifest.model_dump(mode="json", exclude={"pairs", "replay"}) for ancestor in ancestors],
-        "pairs": examples,
-    }
+    if not shown:
+        raise PermanentError(f"{run.path} holds no answer to calibrate on; export without --quantise")
+    return [[*(message.model_dump() for message in prompt), {"role": "assistant", "content": answer}] for prompt, answer in shown]
 
 
-def _tree(ancestors: list[Ancestor], traces: dict[str, dict[str, Any]], missing: str) -> Tree:
-    manifest = ancestors[0].manifest
-    tree = Tree(f"[bold]{manifest.adapter}[/bold]")
-    for ancestor in ancestors:
-        made = ancestor.manifest
-        place = tree.add(
-            f"[bold]{made.adapter}[/bold]  run {escape(made.run_id)}: {escape(made.method)} ({escape(made.reason)}), {made.mode}"
-        )
-        place.add(f"parent {made.parent}, base {escape(made.base)} [dim]{made.base_fingerprint[:16]}[/dim]")
-        place.add(f"recipe {made.recipe_hash}, data {made.data_hash}, code {made.code_version}, seed {made.seed}")
-        place.add(", ".join(f"{name} {value:.4g}" for name, value in made.metrics.items()))
-    for title, sources in (("new", manifest.pairs), ("repeated", manifest.replay)):
-        if sources:
-            branch = tree.add(f"[bold]{len(sources)} {title}[/bold]")
-            for source in sources:
-                branch.add(pair_tree(traces[source.pair_id]) if source.pair_id in traces else _named(source))
-    if missing:
-        tree.add(f"[dim]from the manifest alone: {escape(missing)}[/dim]")
-    return tree
-
-
-def _named(source: PairSource) -> str:
-    where = f"{source.pair_id}  {source.source or 'unknown source'}, weight {source.weight:g}"
-    events = f"answer {source.answer_event_id or '-'}, better {source.evidence_event_id or '-'}"
-    return f"{escape(where)}  [dim]{escape(events)}[/dim]"
-
-
-def _table(compared: list[Comparison]) -> Table:
-    table = Table("", "first", "rebuilt", "same")
-    for one in compared:
-        table.add_row(one.name, one.first, one.rebuilt, "yes" if one.same else "[red]no[/red]")
-    return table
+def _tell(text: str) -> None:
+    print(f"csqa: {text}", file=sys.stderr, flush=True)

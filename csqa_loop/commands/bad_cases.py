@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from csqa_loop.backends import plots
+from csqa_loop.analytics import plots
 from csqa_loop.commands.console_client import ask_console
-from csqa_loop.cycle.durable import write_atomically
-from csqa_loop.domain.blame import Fault
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import now
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import now
+from csqa_loop.evidence.rules.blame import Fault
+from csqa_loop.files.durable import write_atomically
 from csqa_loop.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Bad answers: how many, of what kind, and what the policies' owners have to write.")

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 
 from csqa_loop.bootstrap import build_secrets
-from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.settings import Settings
 
 

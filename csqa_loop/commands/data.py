@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import typer
 
 from csqa_loop import bootstrap
-from csqa_loop.backends.row_files import write_rows
 from csqa_loop.commands import data_generate
 from csqa_loop.commands.data_reading import (
     AsJson,
@@ -30,16 +29,17 @@ from csqa_loop.commands.data_reading import (
     reading_of,
 )
 from csqa_loop.commands.data_view import check_target, show, write_report
-from csqa_loop.cycle.importing import Progress, publish
-from csqa_loop.domain.data import augmentation
-from csqa_loop.domain.data.examples import Example, as_row
-from csqa_loop.domain.data.report import Outcome, Tally
-from csqa_loop.domain.data.split import stratified
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import now
-from csqa_loop.domain.prompt import language_of
+from csqa_loop.data.importing import Progress, publish
+from csqa_loop.data.rules import augmentation
+from csqa_loop.data.rules.examples import Example, as_row
+from csqa_loop.data.rules.report import Outcome, Tally
+from csqa_loop.data.rules.split import stratified
+from csqa_loop.data.wording_files import augmentation_wording
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import now
+from csqa_loop.files.rows import write_rows
 from csqa_loop.settings import Settings, load_settings
-from csqa_loop.wording_files import augmentation_wording
+from csqa_loop.text.languages import language_of
 
 app = typer.Typer(
     no_args_is_help=True, help="Import, check, split and multiply training data in files (CSV, JSON, SQLite, Alpaca, ShareGPT)."

@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 from csqa_loop import bootstrap
-from csqa_loop.backends.row_files import write_rows
-from csqa_loop.backends.seen import SeenBefore
 from csqa_loop.commands.data_reading import AsJson, CategoryColumn, File, FormatOption, Mapped, Seed, Table, check_out, read_all, reading_of
 from csqa_loop.commands.data_view import bar
-from csqa_loop.cycle.generating import Generator, Made, MadeFrom, Method, generate
-from csqa_loop.domain.data.examples import Example, as_row
-from csqa_loop.domain.errors import ConfigurationError, PermanentError
+from csqa_loop.data.generating import Generator, Made, MadeFrom, Method, generate
+from csqa_loop.data.rules.examples import Example, as_row
+from csqa_loop.data.seen import SeenBefore
+from csqa_loop.data.wording_files import generation_prompts
+from csqa_loop.errors import ConfigurationError, PermanentError
+from csqa_loop.files.rows import write_rows
 from csqa_loop.settings import Settings, load_settings
-from csqa_loop.wording_files import generation_prompts
 
 
 def register(app: typer.Typer) -> None:

@@ -11,15 +11,15 @@ from typing import Annotated, Any, Literal
 import typer
 
 from csqa_loop import bootstrap
-from csqa_loop.backends.data_files import CONTAINERS, DataFile, open_data_file
-from csqa_loop.backends.seen import SeenBefore
 from csqa_loop.commands.data_view import bar, followed
-from csqa_loop.cycle.importing import ImportOptions, Intake
-from csqa_loop.domain.data.columns import parse_mapping
-from csqa_loop.domain.data.examples import Example
-from csqa_loop.domain.data.report import Tally
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.quality import QualityPolicy
+from csqa_loop.data.files import CONTAINERS, DataFile, open_data_file
+from csqa_loop.data.importing import ImportOptions, Intake
+from csqa_loop.data.rules.columns import parse_mapping
+from csqa_loop.data.rules.examples import Example
+from csqa_loop.data.rules.report import Tally
+from csqa_loop.data.seen import SeenBefore
+from csqa_loop.errors import PermanentError
+from csqa_loop.evidence.rules.quality import QualityPolicy
 from csqa_loop.settings import load_settings
 
 Format = Literal["auto", "csv", "json", "jsonl", "sqlite", "alpaca", "sharegpt"]

@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from csqa_loop.backends import plots
-from csqa_loop.cycle.durable import write_atomically
-from csqa_loop.domain.data.report import Tally
-from csqa_loop.domain.data.rows import Broken, Row
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.analytics import plots
+from csqa_loop.data.rules.report import Tally
+from csqa_loop.data.rules.rows import Broken, Row
+from csqa_loop.errors import PermanentError
+from csqa_loop.files.durable import write_atomically
 
 _SHOWN = 10
 _STEP = 100

@@ -12,16 +12,16 @@ from typing import Annotated
 import httpx
 import typer
 
+from csqa_loop.demo.customers import Customers, Tally
 from csqa_loop.demo.play import Bounds, Mode, Play
 from csqa_loop.demo.remote import Services
+from csqa_loop.demo.scenario import Scenario
+from csqa_loop.demo.scenario_files import load_scenario, packaged, policy_folder
 from csqa_loop.demo.stage import demo_environment, prepare_folder, publish_policies, refuse_used_log, services_up
 from csqa_loop.demo.summary import Counts, Summary
 from csqa_loop.demo.view import DemoView
-from csqa_loop.domain.errors import ConfigurationError
-from csqa_loop.domain.scenario import Scenario
-from csqa_loop.scenario_files import load_scenario, packaged, policy_folder
+from csqa_loop.errors import ConfigurationError
 from csqa_loop.settings import Settings, load_settings
-from jobs.simulate_customers import Customers, Tally
 
 _READY_SECONDS = 600.0
 _INDEX_SECONDS = 180.0

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from csqa_loop.domain.schemas import asyncapi, event_schemas
+from csqa_loop.events.schemas import asyncapi, event_schemas
 
 
 def register(app: typer.Typer) -> None:

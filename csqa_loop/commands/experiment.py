@@ -10,17 +10,17 @@ from urllib.parse import quote
 
 import typer
 
+from csqa_loop.analytics.page_files import check_page, write_page
 from csqa_loop.commands.console_client import ask_console
-from csqa_loop.commands.experiment_contract import contract_for_table
 from csqa_loop.commands.experiment_view import show_experiment, show_hindsight, show_simulation
-from csqa_loop.commands.html_pages import check_page, write_page
 from csqa_loop.commands.operators import Operator, Reason, decide
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.statistics import CannotCompute
+from csqa_loop.errors import PermanentError
+from csqa_loop.experiment.offline.contract import contract_for_table
+from csqa_loop.experiment.rules.statistics import CannotCompute
 from csqa_loop.settings import load_settings
 
 if TYPE_CHECKING:
-    from csqa_loop.domain.hindsight import ExperimentUsers, Hindsight
+    from csqa_loop.experiment.offline.rules.hindsight import ExperimentUsers, Hindsight
 
 app = typer.Typer(no_args_is_help=True, help="Experiments: results, analyses afterwards, and simulated error rates.")
 
@@ -51,7 +51,7 @@ def report(
 
     Example: csqa experiment report x-1234 --out x-1234.html
     """
-    from csqa_loop.commands.experiment_report import experiment_report
+    from csqa_loop.analytics.experiment_page import experiment_report
 
     check_page(out)
     told = ask_console(load_settings(), "GET", f"/v1/experiments/{quote(experiment_id, safe='')}")
@@ -87,8 +87,8 @@ def analyse(
 
     Example: csqa experiment analyse users.parquet --json --primary satisfaction --margin error=0.02
     """
-    from csqa_loop.backends.user_tables import UserTable
-    from csqa_loop.domain.hindsight import hindsight
+    from csqa_loop.experiment.offline.rules.hindsight import hindsight
+    from csqa_loop.experiment.offline.tables import UserTable
 
     if config:
         os.environ["CSQA_CONFIG"] = str(config)

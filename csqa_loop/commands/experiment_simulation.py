@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from csqa_loop.backends.experiment_plots import Point, draw_power
-from csqa_loop.domain.populations import LIVELY
-from csqa_loop.domain.simulation import RULES, Outcome, Rate, Scenario, contract_for, simulate
+from csqa_loop.experiment.offline.plots import Point, draw_power
+from csqa_loop.experiment.offline.rules.populations import LIVELY
+from csqa_loop.experiment.offline.rules.simulation import RULES, Outcome, Rate, Scenario, contract_for, simulate
 
 _HANDOFF_MARGIN = 0.05
 

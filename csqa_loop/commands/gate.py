@@ -15,16 +15,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from csqa_loop import bootstrap
-from csqa_loop.cycle.counterparts import Counterparts
-from csqa_loop.cycle.evaluate import AskedQuestion, evaluate
-from csqa_loop.cycle.exports import Export, read_export
-from csqa_loop.cycle.ports import ModelServer
-from csqa_loop.cycle.run_directory import RunDirectory
-from csqa_loop.cycle.run_rows import Pair
-from csqa_loop.domain.errors import CsqaError, PermanentError, TransientError
-from csqa_loop.domain.events import BASE, GateCheck
-from csqa_loop.domain.gate import verdict
+from csqa_loop.answering.model.server import ModelServer
+from csqa_loop.errors import CsqaError, PermanentError, TransientError
+from csqa_loop.events import BASE, GateCheck
+from csqa_loop.gate.counterparts import Counterparts
+from csqa_loop.gate.evaluate import AskedQuestion, evaluate
+from csqa_loop.gate.rules.checks import verdict
 from csqa_loop.settings import GateSettings, Settings, load_settings
+from csqa_loop.training.exports import Export, read_export
+from csqa_loop.training.run.directory import RunDirectory
+from csqa_loop.training.run.rows import Pair
 
 _REFUSED, _NO_VERDICT = 1, 2
 

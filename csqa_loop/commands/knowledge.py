@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from csqa_loop import bootstrap
-from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Ask the index that answers are made from.")

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from csqa_loop.commands.console_client import ask_console
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.errors import PermanentError
 from csqa_loop.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="The facts: are they complete, and do they equal a replay of the log?")
@@ -59,7 +59,8 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Replay the log into an empty ledger and print its hash. Decides and publishes nothing; the running loop is not disturbed."""
-    from jobs.replay_log import replay_log
+    from csqa_loop.bootstrap import build_ledger, build_secrets
+    from csqa_loop.ledger.replay import replay_log
 
     settings = load_settings()
     if into is not None and (into / "ledger.duckdb").exists():
@@ -67,7 +68,13 @@ def replay(
         raise PermanentError(msg)
     with tempfile.TemporaryDirectory(prefix="csqa-replay-") as scratch:
         told = asyncio.run(
-            replay_log(settings, (into or Path(scratch)) / "ledger.duckdb", progress=lambda n: print(f"{n} records", file=sys.stderr))
+            replay_log(
+                build_ledger(settings, (into or Path(scratch)) / "ledger.duckdb"),
+                build_secrets(settings).secret,
+                settings.kafka_servers,
+                settings.kafka,
+                progress=lambda n: print(f"{n} records", file=sys.stderr),
+            )
         )
     print(json.dumps(told) if as_json else told["hash"])
 

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from csqa_loop.commands.console_client import ask_console
-from csqa_loop.domain.errors import CsqaError
-from csqa_loop.domain.orders import Action
+from csqa_loop.errors import CsqaError
+from csqa_loop.rollout.rules.orders import Action
 from csqa_loop.settings import Settings, load_settings
 
 _LISTED_CHECKS = 3

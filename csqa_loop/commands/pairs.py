@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from csqa_loop.backends.row_files import write_rows
 from csqa_loop.commands.console_client import ask_console
 from csqa_loop.commands.pair_tree import pair_tree
-from csqa_loop.domain.data.exports import Format, pair_rows, rated_row
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.data.rules.exports import Format, pair_rows, rated_row
+from csqa_loop.errors import PermanentError
+from csqa_loop.files.rows import write_rows
 from csqa_loop.settings import Settings, load_settings
 
 _PAGE = 500

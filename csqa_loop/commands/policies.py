@@ -13,12 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from csqa_loop import bootstrap
-from csqa_loop.backends.bus import KafkaBus, read_to_end
-from csqa_loop.cycle.knowledge import KnowledgeState, SyncPlan, plan_sync, withdrawal
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.events import PolicyWithdrawn, now
-from csqa_loop.domain.topics import CHUNKS, MAX_POLICY_BYTES, POLICIES
-from csqa_loop.domain.wire import decode
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events import PolicyWithdrawn, now
+from csqa_loop.events.topics import CHUNKS, MAX_POLICY_BYTES, POLICIES
+from csqa_loop.events.wire import decode
+from csqa_loop.knowledge.rules.current import KnowledgeState
+from csqa_loop.knowledge.rules.publishing import SyncPlan, plan_sync, withdrawal
+from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Publish, withdraw and list policy documents (Markdown).")

@@ -12,14 +12,14 @@ from typing import Annotated
 
 import typer
 
-from csqa_loop.backends.local import up_file
-from csqa_loop.backends.local.base_model import prepare
-from csqa_loop.backends.local.services import Service, build_services, watched_services
-from csqa_loop.backends.local.supervisor import Supervisor
-from csqa_loop.backends.local.vllm import vllm_command, vllm_environment, vllm_python
 from csqa_loop.commands.operators import operators_in_words
 from csqa_loop.commands.up_view import View
-from csqa_loop.domain.errors import CsqaError, TransientError
+from csqa_loop.errors import CsqaError, TransientError
+from csqa_loop.local import up_file
+from csqa_loop.local.base_model import prepare
+from csqa_loop.local.services import Service, build_services, watched_services
+from csqa_loop.local.supervisor import Supervisor
+from csqa_loop.local.vllm import vllm_command, vllm_environment, vllm_python
 from csqa_loop.settings import Settings, load_settings
 
 model = typer.Typer(no_args_is_help=True, help="The base model on this machine.")
@@ -40,9 +40,10 @@ def register(app: typer.Typer) -> None:
 def gateway() -> None:
     """HTTP for frontends and widgets."""
     settings = load_settings()
+    from csqa_loop.bootstrap import build_gateway
     from csqa_loop.gateway.app import serve
 
-    serve(settings)
+    serve(build_gateway(settings))
 
 
 def indexer() -> None:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from csqa_loop.backends import plots
-from csqa_loop.backends.html_report import Cell, Figure, Report, Section, Table
-from csqa_loop.commands.html_pages import check_page, write_page
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.analytics import plots
+from csqa_loop.analytics.html_page import Cell, Figure, Report, Section, Table
+from csqa_loop.analytics.page_files import check_page, write_page
+from csqa_loop.errors import PermanentError
 from csqa_loop.settings import load_settings
 
 _FIGURES = {
@@ -55,7 +55,7 @@ def report(
 
     Example: csqa report --week 2026-W19 --out week.html
     """
-    from csqa_loop.backends.weekly import weekly
+    from csqa_loop.analytics.weekly import weekly
 
     if out is None and not as_json:
         raise PermanentError("name a page with --out FILE.html, or print the figures with --json")

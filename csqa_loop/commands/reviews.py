@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from csqa_loop.commands import review_files
 from csqa_loop.commands.console_client import ask_console
+from csqa_loop.evidence.review import files as review_files
 from csqa_loop.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Doubtful answers and held pairs: list, export to a file, import what people wrote.")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from csqa_loop.backends.local.supervisor import Supervisor
+from csqa_loop.local.supervisor import Supervisor
 from csqa_loop.settings import Settings
 
 _COLOURS = {"healthy": "green", "starting": "yellow", "unhealthy": "red", "stopped": "red"}

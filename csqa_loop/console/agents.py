@@ -2,9 +2,9 @@
 
 import hmac
 
-from csqa_loop.bootstrap import LoopParts
-from csqa_loop.domain.errors import ConfigurationError
-from csqa_loop.problems import Problem
+from csqa_loop.console.parts import ConsoleParts
+from csqa_loop.errors import ConfigurationError
+from csqa_loop.http.problems import Problem
 
 OPERATOR = "operator"
 
@@ -12,7 +12,7 @@ OPERATOR = "operator"
 class Agents:
     """The keys to the review queue: every agent's own, and the operator's."""
 
-    def __init__(self, parts: LoopParts) -> None:
+    def __init__(self, parts: ConsoleParts) -> None:
         """Raises ConfigurationError where a key would not tell who decided."""
         self._keys = {OPERATOR: parts.secrets.operator_key.encode()}
         for name, key in parts.settings.console.agent_keys.items():

@@ -2,13 +2,13 @@
 
 import httpx
 
-from csqa_loop.bootstrap import LoopParts
-from csqa_loop.domain.events import BASE, DeploymentChanged, now
+from csqa_loop.console.parts import ConsoleParts
+from csqa_loop.events import BASE, DeploymentChanged, now
 
 _SECONDS = 3.0
 
 
-async def disagreements(parts: LoopParts, deployment: DeploymentChanged | None) -> list[tuple[str, str]]:
+async def disagreements(parts: ConsoleParts, deployment: DeploymentChanged | None) -> list[tuple[str, str]]:
     """(where, what it lacks) of everything that does not serve what the deployment says."""
     if deployment is None:
         return [("deployment", "none is known")]

@@ -10,18 +10,21 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
-from csqa_loop import problems
-from csqa_loop.backends.ledger import queries
-from csqa_loop.backends.ledger.invariants import check, ledger_hash
-from csqa_loop.bootstrap import LoopParts
 from csqa_loop.console.agreement import disagreements
 from csqa_loop.console.bad_cases import bad_cases_router
 from csqa_loop.console.operators import operators_router
 from csqa_loop.console.page import page_router
 from csqa_loop.console.pairs import pairs_router
+from csqa_loop.console.parts import ConsoleParts
 from csqa_loop.console.reviews import review_router
 from csqa_loop.console.status import experiment_status, run_status, status
-from csqa_loop.domain.events import now
+from csqa_loop.events import now
+from csqa_loop.experiment.state import latest_experiment
+from csqa_loop.http import problems
+from csqa_loop.ledger import bookkeeping
+from csqa_loop.ledger.invariants import check, ledger_hash
+from csqa_loop.rollout.state import loop_state
+from csqa_loop.training.runs import latest_run
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -46,7 +49,7 @@ class CheckRequest(BaseModel):
     accepted: list[str] | None = None
 
 
-def create_console(parts: LoopParts, position: Position, health: Callable[[], dict[str, object]], lifespan: Lifespan) -> FastAPI:
+def create_console(parts: ConsoleParts, position: Position, health: Callable[[], dict[str, object]], lifespan: Lifespan) -> FastAPI:
     """The app; the loop runs in its lifespan."""
     app = FastAPI(title="csqa console", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
@@ -78,7 +81,7 @@ def create_console(parts: LoopParts, position: Position, health: Callable[[], di
     @router.post("/ledger/check")
     async def check_ledger(body: CheckRequest) -> dict[str, Any]:
         committed = await position.committed()
-        deployment = (await parts.ledger.state(now())).deployment
+        deployment = (await parts.ledger.ask(loop_state, now())).deployment
         serving = await disagreements(parts, deployment)
         findings = await parts.ledger.ask(
             check, accepted=body.accepted, committed=committed, serving=serving, champion=deployment.champion if deployment else None
@@ -87,20 +90,20 @@ def create_console(parts: LoopParts, position: Position, health: Callable[[], di
 
     @router.get("/ledger/hash")
     async def show_hash() -> dict[str, Any]:
-        if parts.ledger.owes_pairs:
+        if parts.ledger.pairs_outstanding:
             raise problems.Problem(503, "Not derived yet", "pairs of what was taken while catching up are still being made; ask again")
-        return {"hash": await parts.ledger.ask(ledger_hash), "recorded": await parts.ledger.ask(queries.recorded_counts)}
+        return {"hash": await parts.ledger.ask(ledger_hash), "recorded": await parts.ledger.ask(bookkeeping.recorded_counts)}
 
     @router.get("/runs/{run_id}")
     async def show_run(run_id: str) -> dict[str, Any]:
-        run = await parts.ledger.ask(queries.latest_run, run_id)
+        run = await parts.ledger.ask(latest_run, run_id)
         if run is None:
             raise problems.Problem(404, "Unknown run", f"no run {run_id!r} was ever requested")
         return run_status(run)
 
     @router.get("/experiments/{experiment_id}")
     async def show_experiment(experiment_id: str) -> dict[str, Any]:
-        experiment = await parts.ledger.ask(queries.latest_experiment, experiment_id)
+        experiment = await parts.ledger.ask(latest_experiment, experiment_id)
         if experiment is None:
             raise problems.Problem(404, "Unknown experiment", f"no experiment {experiment_id!r} was ever opened")
         return await experiment_status(parts, experiment, settled=True)

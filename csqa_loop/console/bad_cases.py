@@ -6,11 +6,11 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import AwareDatetime
 
-from csqa_loop.backends.ledger import bad_cases
-from csqa_loop.bootstrap import LoopParts
+from csqa_loop.console.parts import ConsoleParts
+from csqa_loop.evidence import bad_cases
 
 
-def bad_cases_router(parts: LoopParts) -> APIRouter:
+def bad_cases_router(parts: ConsoleParts) -> APIRouter:
     """GET /bad-cases/report."""
     router = APIRouter(prefix="/bad-cases")
 

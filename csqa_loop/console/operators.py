@@ -10,14 +10,15 @@ from uuid import uuid4
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from csqa_loop.backends.ledger.decisions import adapter_records, audit_entries
-from csqa_loop.bootstrap import LoopParts
-from csqa_loop.cycle.adapters import verify
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.events import BASE, OperatorActed, now
-from csqa_loop.domain.orders import Action, Order, OrderRefusedError, acted
-from csqa_loop.domain.versions import AdapterRecord
-from csqa_loop.problems import Problem
+from csqa_loop.console.parts import ConsoleParts
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events import BASE, OperatorActed, now
+from csqa_loop.http.problems import Problem
+from csqa_loop.rollout.history import adapter_records, audit_entries
+from csqa_loop.rollout.rules.orders import Action, Order, OrderRefusedError, acted
+from csqa_loop.rollout.rules.versions import AdapterRecord
+from csqa_loop.rollout.state import loop_state
+from csqa_loop.training.adapters import verify
 
 _IN_LEDGER_SECONDS = 10.0
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -33,7 +34,7 @@ class OrderBody(BaseModel):
     override: bool = False
 
 
-def operators_router(parts: LoopParts, caught_up: Callable[[], bool]) -> APIRouter:
+def operators_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRouter:
     """POST /operator/{promote,rollback,pause,resume,stop}, GET /audit and /adapters."""
     router = APIRouter()
     # The second of two orders is judged by what the first has left.
@@ -67,8 +68,8 @@ def operators_router(parts: LoopParts, caught_up: Callable[[], bool]) -> APIRout
     return router
 
 
-async def _ordered(parts: LoopParts, order: Order) -> OperatorActed:
-    state = await parts.ledger.state(now())
+async def _ordered(parts: ConsoleParts, order: Order) -> OperatorActed:
+    state = await parts.ledger.ask(loop_state, now())
     records, champions = await parts.ledger.ask(adapter_records)
     event = acted(order, state, records, champions, event_id=uuid4(), now=now())
     if event.target not in {"", BASE}:

@@ -5,7 +5,7 @@ from importlib import resources
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from csqa_loop.problems import Problem
+from csqa_loop.http.problems import Problem
 
 _FILES = {
     "reviews.html": "text/html",

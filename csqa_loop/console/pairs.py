@@ -7,19 +7,21 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 
-from csqa_loop.backends.ledger.pair_pages import pairs_page, unpaired_page
-from csqa_loop.backends.ledger.trace import pair_trace
-from csqa_loop.bootstrap import LoopParts, selection_policy
-from csqa_loop.cycle.regression_file import regression_phrasings
-from csqa_loop.domain.preferences import Source
-from csqa_loop.domain.selection import Selection, select
-from csqa_loop.problems import Problem
+from csqa_loop.console.parts import ConsoleParts
+from csqa_loop.evidence.pair_pages import pairs_page, unpaired_page
+from csqa_loop.evidence.pair_queries import fresh_pairs, holdout_pairs
+from csqa_loop.evidence.pair_trace import pair_trace
+from csqa_loop.http.problems import Problem
+from csqa_loop.settings.learning import Source
+from csqa_loop.training.policy import selection_policy
+from csqa_loop.training.protected import regression_phrasings
+from csqa_loop.training.rules.selection import Selection, select
 
 State = Literal["fresh", "held", "held_out", "claimed", "quarantined", "withdrawn"]
 Limit = Annotated[int, Query(ge=1, le=5000)]
 
 
-def pairs_router(parts: LoopParts) -> APIRouter:
+def pairs_router(parts: ConsoleParts) -> APIRouter:
     """GET /pairs, /pairs/next-run, /pairs/{pair_id} and /unpaired."""
     router = APIRouter()
 
@@ -33,7 +35,7 @@ def pairs_router(parts: LoopParts) -> APIRouter:
     # Before /pairs/{pair_id}, which would take it for a pair.
     @router.get("/pairs/next-run")
     async def show_next_run() -> dict[str, Any]:
-        fresh, holdout = await parts.ledger.fresh_pairs(), await parts.ledger.holdout_pairs()
+        fresh, holdout = await parts.ledger.ask(fresh_pairs), await parts.ledger.ask(holdout_pairs)
         protected = [*(pair.question for pair in holdout), *regression_phrasings(parts.settings.gate.regression_file)]
         # Seconds for 100,000 pairs: not on the loop's thread.
         selection = await asyncio.to_thread(select, fresh, protected, selection_policy(parts.settings))

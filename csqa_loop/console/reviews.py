@@ -8,15 +8,22 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from csqa_loop.backends.ledger.reviews import QueueFilter
-from csqa_loop.bootstrap import LoopParts
 from csqa_loop.console.agents import Agents
-from csqa_loop.console.desk import Desk, NoItemError, TakenError, lease_body
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import now
-from csqa_loop.domain.quality import tokens_in
-from csqa_loop.domain.reviewing import LONGEST_CORRECTION, LONGEST_NOTE, Action, DecidedMeanwhileError, Decision, DecisionRefusedError
-from csqa_loop.problems import Problem
+from csqa_loop.console.parts import ConsoleParts
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import now
+from csqa_loop.evidence.review.desk import Desk, NoItemError, TakenError, lease_body
+from csqa_loop.evidence.review.queue import QueueFilter
+from csqa_loop.evidence.review.rules.reviewing import (
+    LONGEST_CORRECTION,
+    LONGEST_NOTE,
+    Action,
+    DecidedMeanwhileError,
+    Decision,
+    DecisionRefusedError,
+)
+from csqa_loop.evidence.rules.quality import tokens_in
+from csqa_loop.http.problems import Problem
 
 MOST_ROWS = 500
 _Word = Annotated[str, Query(max_length=200)]
@@ -38,7 +45,7 @@ class ImportBody(BaseModel):
     rows: Annotated[list[dict[str, Any]], Field(max_length=MOST_ROWS)]
 
 
-def review_router(parts: LoopParts, caught_up: Callable[[], bool]) -> APIRouter:
+def review_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRouter:
     """Everything under /v1/reviews."""
     agents = Agents(parts)
     desk = Desk(parts.ledger, parts.bus, now, token_limit=parts.settings.longest_example, tokens_in=tokens_in)

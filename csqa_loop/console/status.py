@@ -3,21 +3,27 @@
 from dataclasses import asdict
 from typing import Any
 
-from csqa_loop.backends.ledger import pairs, queries
-from csqa_loop.bootstrap import LoopParts
-from csqa_loop.domain.error_control import error_budget
-from csqa_loop.domain.events import now
-from csqa_loop.domain.rollout import Experiment, LoopState, Run, in_flight
+from csqa_loop.console.parts import ConsoleParts
+from csqa_loop.events import now
+from csqa_loop.evidence import pair_queries as pairs
+from csqa_loop.experiment.closed_users import past_experiments
+from csqa_loop.experiment.rules.error_control import error_budget
+from csqa_loop.experiment.rules.experiments import Experiment
+from csqa_loop.ledger import bookkeeping
+from csqa_loop.rollout.rules.next_step import in_flight
+from csqa_loop.rollout.rules.state import LoopState
+from csqa_loop.rollout.state import loop_state
+from csqa_loop.training.rules.attempts import Run
 
 
-async def status(parts: LoopParts, *, caught_up: bool) -> dict[str, Any]:
+async def status(parts: ConsoleParts, *, caught_up: bool) -> dict[str, Any]:
     """One JSON object: deployment, latest run and experiment, pairs, what is recorded."""
-    state = await parts.ledger.state(now())
+    state = await parts.ledger.ask(loop_state, now())
     busy = state.deployment is None or in_flight(state, max_attempts=parts.settings.trigger.max_attempts)
     deployment = state.deployment
     return {
         "caught_up": caught_up,
-        "epoch": await parts.ledger.ask(queries.epoch),
+        "epoch": await parts.ledger.ask(bookkeeping.epoch),
         "busy": busy,
         "deployment": deployment
         and deployment.model_dump(
@@ -29,7 +35,7 @@ async def status(parts: LoopParts, *, caught_up: bool) -> dict[str, Any]:
         "experiment": state.experiment and await experiment_status(parts, state.experiment, settled=not busy),
         "proposals": parts.proposer.status() if parts.proposer else None,
         "pairs": await parts.ledger.ask(pairs.pair_counts),
-        "recorded": await parts.ledger.ask(queries.recorded_counts),
+        "recorded": await parts.ledger.ask(bookkeeping.recorded_counts),
         "expected_false_promotions": await false_promotions(parts),
     }
 
@@ -44,9 +50,9 @@ def operators_status(state: LoopState) -> dict[str, Any]:
     }
 
 
-async def false_promotions(parts: LoopParts) -> dict[str, Any]:
+async def false_promotions(parts: ConsoleParts) -> dict[str, Any]:
     """What the experiments so far may have cost: the expected number of false promotions, and of the promotions their share, at most."""
-    budget = error_budget(await parts.ledger.past_experiments())
+    budget = error_budget(await parts.ledger.ask(past_experiments))
     return asdict(budget) | {"share_at_most": budget.share_at_most, "error_control": parts.settings.experiment.error_control}
 
 
@@ -72,13 +78,13 @@ def run_status(run: Run) -> dict[str, Any]:
     }
 
 
-async def experiment_status(parts: LoopParts, experiment: Experiment, *, settled: bool) -> dict[str, Any]:
+async def experiment_status(parts: ConsoleParts, experiment: Experiment, *, settled: bool) -> dict[str, Any]:
     """One experiment with its numbers: as recorded where a verdict has fallen, else as last seen."""
     opened = experiment.opened
     verdict, stopped_by, as_of, estimates = parts.examiner.seen(experiment)
     difference = next((row for row in estimates if row.metric == opened.contract.primary and row.arm == "difference"), None)
     users = {row.arm: row.users for row in estimates if row.metric == opened.contract.primary and row.arm != "difference"}
-    exposed = await parts.ledger.exposed(opened.experiment_id)
+    exposed = await parts.examiner.exposed(opened.experiment_id)
     return {
         "id": opened.experiment_id,
         "run_id": opened.run_id,
@@ -88,7 +94,7 @@ async def experiment_status(parts: LoopParts, experiment: Experiment, *, settled
         "share": experiment.share,
         "n": {"challenger": users.get("challenger", 0), "control": users.get("control", 0)},
         "exposed": {"challenger": exposed[0], "control": exposed[1]},
-        "excluded": {"seen_in_both_arms": await parts.ledger.in_both_arms(opened.experiment_id)},
+        "excluded": {"seen_in_both_arms": await parts.examiner.in_both_arms(opened.experiment_id)},
         "estimate": difference.estimate if difference else None,
         "lower": difference.lower if difference else None,
         "upper": difference.upper if difference else None,

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from csqa_loop.demo.customers import Answer, Customers, Visit, each
+from csqa_loop.demo.scenario import Scenario, ScenarioQuestion
 from csqa_loop.demo.summary import Score
 from csqa_loop.demo.view import View
-from csqa_loop.domain.errors import TransientError
-from csqa_loop.domain.scenario import Scenario, ScenarioQuestion
-from jobs.simulate_customers import Answer, Customers, Visit, each
+from csqa_loop.errors import TransientError
 
 _TRIES = 30
 _PAUSE_SECONDS = 1.0

@@ -7,13 +7,13 @@ from itertools import islice
 from typing import Any, Literal
 
 from csqa_loop.demo import summary
+from csqa_loop.demo.customers import AT_ONCE, Customers, Visit, each, visits
 from csqa_loop.demo.measuring import Measured, measure
 from csqa_loop.demo.remote import Services, Status
 from csqa_loop.demo.sabotage import wrong_correction
+from csqa_loop.demo.scenario import Scenario, ScenarioQuestion
 from csqa_loop.demo.view import View
-from csqa_loop.domain.errors import TransientError
-from csqa_loop.domain.scenario import Scenario, ScenarioQuestion
-from jobs.simulate_customers import AT_ONCE, Customers, Visit, each, visits
+from csqa_loop.errors import TransientError
 
 Mode = Literal["normal", "sabotage", "placebo"]
 
@@ -123,7 +123,7 @@ class Play:
     async def _collect(self, number: int, last_run: str | None) -> str:
         """Customers ask and rate, agents correct, until a run is requested; returns its id."""
         self.view.step(number, "customers ask, agents correct")
-        randomness = random.Random(f"corrections/{self.seed}/{number}")  # noqa: S311 - seeded, not secret
+        randomness = random.Random(f"corrections/{self.seed}/{number}")
         coming = visits(self.scenario.trainable, prefix=f"r{number}", seed=self.seed)
         right = asked = reported = 0
 

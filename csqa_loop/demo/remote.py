@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.errors import PermanentError, TransientError
 
 Status = dict[str, Any]
 _POLL_SECONDS = 1.0

@@ -3,7 +3,8 @@
 import random
 import re
 
-from csqa_loop.domain.scenario import Scenario, ScenarioQuestion, judge
+from csqa_loop.demo.scenario import Scenario, ScenarioQuestion
+from csqa_loop.evidence.rules.grading import judge
 
 _NUMBER = re.compile(r"\d+")
 _TRIES = 50

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from csqa_loop.backends.local import leash, up_file
-from csqa_loop.domain.errors import ConfigurationError, TransientError
-from csqa_loop.domain.scenario import Scenario
-from csqa_loop.scenario_files import packaged
+from csqa_loop.demo.scenario import Scenario
+from csqa_loop.demo.scenario_files import packaged
+from csqa_loop.errors import ConfigurationError, TransientError
+from csqa_loop.local import leash, up_file
 from csqa_loop.settings import Settings
 
 _STATE = ("ledger", "runs", "adapters", "logs", "analytics", "analytics.duckdb", "up.json", "demo/summary.json", "demo/accepted.txt")
@@ -85,8 +85,8 @@ async def refuse_used_log(settings: Settings) -> None:
     """
     if not settings.kafka.servers:
         return
-    from csqa_loop.backends.bus import end_offsets
-    from csqa_loop.domain.topics import TOPICS
+    from csqa_loop.events.topics import TOPICS
+    from csqa_loop.log import end_offsets
 
     ends = await end_offsets(settings.kafka.servers, settings.kafka, list(TOPICS))
     used = sorted({topic for (topic, _), offset in ends.items() if offset > 0})

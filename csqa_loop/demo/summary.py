@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from csqa_loop.domain.events import GateCheck
+from csqa_loop.events import GateCheck
 
 
 class _Part(BaseModel):

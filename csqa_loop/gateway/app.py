@@ -8,25 +8,19 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from csqa_loop import problems
 from csqa_loop.gateway.chat import chat_router
 from csqa_loop.gateway.feedback import feedback_router
 from csqa_loop.gateway.health import health_router
 from csqa_loop.gateway.knowledge import knowledge_router
 from csqa_loop.gateway.metrics import Metrics
-from csqa_loop.gateway.parts import Parts, build_parts
-from csqa_loop.settings import Settings
+from csqa_loop.gateway.parts import Parts
+from csqa_loop.http import problems
 
 _KINDS = {400: "refused", 401: "key", 403: "token", 404: "not found", 413: "too large", 422: "invalid", 500: "internal", 503: "unavailable"}
 
 
-def create_app(settings: Settings, parts: Parts | None = None) -> FastAPI:
-    """The app; its parts start with it, in the background. `parts` are built from `settings` unless given.
-
-    Raises:
-        ConfigurationError: a key file is damaged.
-    """
-    parts = parts or build_parts(settings)
+def create_app(parts: Parts) -> FastAPI:
+    """The app; its parts start with it, in the background."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -74,16 +68,13 @@ class _Counted:
                 self._metrics.errors.labels(_KINDS.get(status, str(status))).inc()
 
 
-def serve(settings: Settings) -> None:
-    """Block until TERM or INT; requests in flight are finished.
-
-    Raises:
-        ConfigurationError: a key file is damaged.
-    """
+def serve(parts: Parts) -> None:
+    """Block until TERM or INT; requests in flight are finished."""
+    settings = parts.settings.gateway
     uvicorn.run(
-        create_app(settings),
-        host=settings.gateway.host,
-        port=settings.gateway.port,
+        create_app(parts),
+        host=settings.host,
+        port=settings.port,
         loop="uvloop",
         http="httptools",
         log_level="warning",

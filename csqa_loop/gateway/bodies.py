@@ -7,8 +7,8 @@ import orjson
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from csqa_loop.domain.identity import MAX_CONVERSATION_ID
-from csqa_loop.problems import Problem, problem_of
+from csqa_loop.http.problems import Problem, problem_of
+from csqa_loop.text.identity import MAX_CONVERSATION_ID
 
 Body = TypeVar("Body", bound=BaseModel)
 MODEL = "csqa"

@@ -9,15 +9,15 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from csqa_loop.cycle.answer import Answered, Prepared, Question
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.events import AnswerGiven, ChatMessage, Sampling
-from csqa_loop.domain.identity import sign_feedback
+from csqa_loop.answering.answerer import Answered, Prepared, Question
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events import AnswerGiven, ChatMessage, Sampling
 from csqa_loop.gateway.bodies import LONGEST_TEXT, MODEL, ChatBody, chat_body, read_body
 from csqa_loop.gateway.parts import Parts
 from csqa_loop.gateway.streaming import EventStream
-from csqa_loop.problems import Problem, problem_of
+from csqa_loop.http.problems import Problem, problem_of
 from csqa_loop.settings import Settings
+from csqa_loop.text.identity import sign_feedback
 
 _DAY_SECONDS = 24 * 3600
 

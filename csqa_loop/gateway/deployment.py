@@ -2,10 +2,10 @@
 
 import logging
 
-from csqa_loop.backends.bus import Record
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import DeploymentChanged
-from csqa_loop.domain.wire import decode
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import DeploymentChanged
+from csqa_loop.events.wire import decode
+from csqa_loop.log import Record
 
 _log = logging.getLogger(__name__)
 

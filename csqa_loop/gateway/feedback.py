@@ -6,13 +6,13 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from csqa_loop.domain.events import BadCaseReported, Event, FeedbackGiven, now
-from csqa_loop.domain.identity import TokenRefusedError, conversation_of, verify_feedback
-from csqa_loop.domain.privacy import mask
+from csqa_loop.events import BadCaseReported, Event, FeedbackGiven, now
 from csqa_loop.gateway.bodies import BadCaseBody, FeedbackBody, read_body, validated
-from csqa_loop.gateway.keys import require_operator
 from csqa_loop.gateway.parts import Parts
-from csqa_loop.problems import Problem
+from csqa_loop.http.keys import require_operator
+from csqa_loop.http.problems import Problem
+from csqa_loop.text.identity import TokenRefusedError, conversation_of, verify_feedback
+from csqa_loop.text.masking import mask
 
 
 def feedback_router(parts: Parts) -> APIRouter:

@@ -6,7 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from csqa_loop.gateway.parts import Parts
-from csqa_loop.problems import RETRY_AFTER_SECONDS
+from csqa_loop.http.problems import RETRY_AFTER_SECONDS
 
 
 def health_router(parts: Parts) -> APIRouter:

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from csqa_loop.gateway.bodies import SearchBody, read_body, validated
-from csqa_loop.gateway.keys import require_operator
 from csqa_loop.gateway.parts import Parts
+from csqa_loop.http.keys import require_operator
 
 
 def knowledge_router(parts: Parts) -> APIRouter:

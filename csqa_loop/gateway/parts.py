@@ -6,20 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from csqa_loop.backends.bus import Follower, Record
-from csqa_loop.backends.index import KnowledgeIndex
-from csqa_loop.backends.secrets import Secrets
-from csqa_loop.bootstrap import build_bus, build_encoder, build_model_server, build_secrets
-from csqa_loop.cycle.answer import Answerer
-from csqa_loop.cycle.ports import Bus, Encoder, ModelServer
-from csqa_loop.domain import topics
-from csqa_loop.domain.errors import ConfigurationError, TransientError
-from csqa_loop.domain.events import now
+from csqa_loop.answering.answerer import Answerer
+from csqa_loop.answering.model.server import ModelServer
+from csqa_loop.errors import ConfigurationError, TransientError
+from csqa_loop.events import now, topics
 from csqa_loop.gateway.deployment import CurrentDeployment
-from csqa_loop.gateway.encoding import BatchingEncoder
 from csqa_loop.gateway.metrics import Metrics
-from csqa_loop.problems import Problem
+from csqa_loop.http.problems import Problem
+from csqa_loop.knowledge.batching import BatchingEncoder
+from csqa_loop.knowledge.encoder import Encoder
+from csqa_loop.knowledge.index import KnowledgeIndex
+from csqa_loop.log import Record
+from csqa_loop.log.bus import Bus
 from csqa_loop.settings import Settings
+from csqa_loop.settings.secrets import Secrets
 
 _log = logging.getLogger(__name__)
 FOLLOWED = (topics.POLICIES, topics.CHUNKS, topics.DEPLOYMENTS)
@@ -216,21 +216,3 @@ class Parts:
             self.deployment.apply(record)
         elif self.index is not None:
             self.index.apply(record)
-
-
-def build_parts(settings: Settings) -> Parts:
-    """The real parts; nothing is connected yet.
-
-    Raises:
-        ConfigurationError: a key file is damaged.
-    """
-    # Whoever asks waits for the acknowledgement: lingering for company would only make each answer later.
-    prompt_bus = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"linger_ms": 0})})
-    return Parts(
-        settings=settings,
-        secrets=build_secrets(settings),
-        bus=build_bus(prompt_bus),
-        model=build_model_server(settings),
-        load_encoder=lambda: build_encoder(settings),
-        follow=lambda apply: Follower(settings.kafka_servers, settings.kafka, FOLLOWED, apply),
-    )

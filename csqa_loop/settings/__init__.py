@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from csqa_loop.domain.errors import ConfigurationError
+from csqa_loop.errors import ConfigurationError
 from csqa_loop.settings.experiments import ExperimentSettings, MetricSettings
 from csqa_loop.settings.learning import KTO_MIN_BATCH, GateSettings, JudgeSettings, PreferenceSettings, TrainingSettings, TriggerSettings
 from csqa_loop.settings.serving import (

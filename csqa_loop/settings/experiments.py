@@ -4,8 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from csqa_loop.domain.events import MetricContract
-from csqa_loop.domain.metrics import SHIPPED, fault
+from csqa_loop.events import MetricContract
+from csqa_loop.settings.metrics import SHIPPED, fault
 from csqa_loop.settings.section import Section
 
 

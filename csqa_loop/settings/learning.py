@@ -1,12 +1,19 @@
 """From feedback to an adapter that may be tried."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from csqa_loop.domain.preferences import WEIGHTS, Source
 from csqa_loop.settings.section import Section
 
+Source = Literal["correction", "review", "rated", "resample", "judge", "import"]
+"""Where a better answer came from."""
+WEIGHTS: Mapping[Source, float] = MappingProxyType(
+    {"correction": 1.0, "review": 1.0, "rated": 0.5, "resample": 0.5, "judge": 0.3, "import": 0.5}
+)
+"""How much a pair counts in training, by its source: a person's word is the unit."""
 KTO_MIN_BATCH = 4
 """Examples a batch below which KTO has no divergence to estimate."""
 

@@ -7,12 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from csqa_loop.backends.bus import KafkaBus, Record, read_to_end
-from csqa_loop.cycle.ports import Bus
-from csqa_loop.domain import topics
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import AnswerGiven, ArmExposed, ChatMessage, FeedbackGiven, PolicyPublished, PolicyWithdrawn, now
-from csqa_loop.domain.wire import decode
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import AnswerGiven, ArmExposed, ChatMessage, FeedbackGiven, PolicyPublished, PolicyWithdrawn, now, topics
+from csqa_loop.events.wire import decode
+from csqa_loop.log import KafkaBus, Record, read_to_end
+from csqa_loop.log.bus import Bus
 from csqa_loop.settings import KafkaSettings
 from tests.brokers import Broker
 from tests.fakes.bus import MemoryBus
@@ -135,7 +134,7 @@ def indexed_of_bytes(size: int):
     """A PolicyIndexed whose JSON has about `size` bytes that do not compress."""
     import random
 
-    from csqa_loop.domain.events import Chunk, PolicyIndexed
+    from csqa_loop.events import Chunk, PolicyIndexed
 
     noise = random.Random(7)
     vector = noise.randbytes(size // 2).hex()

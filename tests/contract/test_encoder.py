@@ -9,9 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from csqa_loop.backends.encoder import load_encoder
-from csqa_loop.cycle.ports import Encoder, Vectors
-from csqa_loop.domain.errors import ConfigurationError, PermanentError, TransientError
+from csqa_loop.errors import ConfigurationError, PermanentError, TransientError
+from csqa_loop.knowledge.encoder import Encoder, Vectors, load_encoder
 from csqa_loop.settings import EncoderSettings
 from tests.fakes.encoder import FakeEncoder
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from csqa_loop.backends.judge import EndpointJudge
-from csqa_loop.cycle.ports import Judge
-from csqa_loop.domain.errors import ConfigurationError, PermanentError, TransientError
-from csqa_loop.domain.events import ChatMessage
+from csqa_loop.errors import ConfigurationError, PermanentError, TransientError
+from csqa_loop.events import ChatMessage
+from csqa_loop.evidence.judge.endpoint import EndpointJudge
+from csqa_loop.evidence.judge.judge import Judge
 from csqa_loop.settings import JudgeSettings
 from tests.fakes.judge import FakeJudge, Mode
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from csqa_loop.backends.local.base_model import base_model_path
-from csqa_loop.backends.model_server import VllmServer
-from csqa_loop.cycle.ports import Delta, ModelServer
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.events import ChatMessage, Sampling
+from csqa_loop.answering.model.server import Delta, ModelServer
+from csqa_loop.answering.model.vllm import VllmServer
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events import ChatMessage, Sampling
+from csqa_loop.local.base_model import base_model_path
 from csqa_loop.settings import ModelServerSettings
 from tests.fakes.model_server import FakeModelServer
 from tests.vllm import Vllm, write_adapter

@@ -16,8 +16,8 @@ import psutil
 import pytest
 import yaml
 
-from csqa_loop.backends.local.base_model import prepare
-from csqa_loop.scenario_files import packaged
+from csqa_loop.demo.scenario_files import packaged
+from csqa_loop.local.base_model import prepare
 from csqa_loop.settings import Settings
 from tests import vllm
 from tests.brokers import free_port

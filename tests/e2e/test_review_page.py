@@ -12,11 +12,11 @@ import uvicorn
 from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
 from csqa_loop import bootstrap
-from csqa_loop.backends.bus import KafkaBus, read_to_end
-from csqa_loop.domain import events as e
-from csqa_loop.domain.policies import policy_version
-from csqa_loop.domain.preferences import held_out
-from csqa_loop.domain.wire import decode
+from csqa_loop import events as e
+from csqa_loop.events.wire import decode
+from csqa_loop.evidence.rules.pairs import held_out
+from csqa_loop.knowledge.rules.versions import policy_version
+from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import ConsoleSettings, KafkaSettings, Settings, TrainingSettings
 from streams.loop import create_app
 from tests import brokers, browser

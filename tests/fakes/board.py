@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
-from csqa_loop.cycle.adapters import AdapterFolders
-from csqa_loop.cycle.decide import Decider
-from csqa_loop.cycle.experiment import Examiner
-from csqa_loop.cycle.promote import Reconciler
-from csqa_loop.cycle.train import RunPlanner, RunPolicy
-from csqa_loop.domain import events as e
-from csqa_loop.domain.examples import Example
-from csqa_loop.domain.experiment import ArmTotals, MetricTotals
-from csqa_loop.domain.operators import Interventions
-from csqa_loop.domain.preferences import Pair
-from csqa_loop.domain.rollout import Experiment, LoopState, Run
-from csqa_loop.domain.selection import SelectionPolicy
-from csqa_loop.domain.trigger import TriggerPolicy
+from csqa_loop import events as e
+from csqa_loop.evidence.rules.examples import Example
+from csqa_loop.evidence.rules.pairs import Pair
+from csqa_loop.experiment.examiner import Examiner
+from csqa_loop.experiment.rules.analysis import ArmTotals, MetricTotals
+from csqa_loop.experiment.rules.experiments import Experiment
+from csqa_loop.rollout.decider import Decider
+from csqa_loop.rollout.reconciler import Reconciler
+from csqa_loop.rollout.rules.operators import Interventions
+from csqa_loop.rollout.rules.state import LoopState
+from csqa_loop.training.adapters import AdapterFolders
+from csqa_loop.training.planner import RunPlanner, RunPolicy
+from csqa_loop.training.rules.attempts import Run
+from csqa_loop.training.rules.selection import SelectionPolicy
+from csqa_loop.training.rules.trigger import TriggerPolicy
 from tests import events as make
 from tests.fakes.bus import MemoryBus
 from tests.fakes.model_server import FakeModelServer

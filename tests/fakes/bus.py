@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Iterable
 from typing import TypeVar
 
-from csqa_loop.backends.bus import Record
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.events import Event
-from csqa_loop.domain.topics import MAX_RECORD_BYTES
-from csqa_loop.domain.wire import decode
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events import Event
+from csqa_loop.events.topics import MAX_RECORD_BYTES
+from csqa_loop.events.wire import decode
+from csqa_loop.log import Record
 
 E = TypeVar("E", bound=Event)
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from csqa_loop.cycle.contest import Contest
-from csqa_loop.cycle.prefer import AnswerProposer
-from csqa_loop.domain.errors import TransientError
-from csqa_loop.domain.events import AnswerProposed, ChatMessage, DeploymentChanged
-from csqa_loop.domain.judge_prompts import JudgePrompt
-from csqa_loop.domain.judging import Candidate, PositionBias
-from csqa_loop.domain.rollout import LoopState
+from csqa_loop.errors import TransientError
+from csqa_loop.events import AnswerProposed, ChatMessage, DeploymentChanged
+from csqa_loop.evidence.judge.contest import Contest
+from csqa_loop.evidence.judge.proposer import AnswerProposer
+from csqa_loop.evidence.judge.rules.judging import Candidate, PositionBias
+from csqa_loop.evidence.judge.rules.prompts import JudgePrompt
+from csqa_loop.rollout.rules.state import LoopState
 from csqa_loop.settings import AnswerSettings, JudgeSettings
 from tests.fakes.bus import MemoryBus
 from tests.fakes.judge import FakeJudge, by_merit

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from csqa_loop.cycle.ports import Vectors
+from csqa_loop.knowledge.encoder import Vectors
 
 _WORD = re.compile(r"[a-z0-9]+|[\u4e00-\u9fff]")
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from csqa_loop.backends.bus import Record
-from csqa_loop.backends.secrets import Secrets
-from csqa_loop.domain.errors import TransientError
-from csqa_loop.domain.events import Chunk, DeploymentChanged, Event, PolicyIndexed, PolicyPublished, now
-from csqa_loop.domain.vectors import pack_vector
+from csqa_loop.errors import TransientError
+from csqa_loop.events import Chunk, DeploymentChanged, Event, PolicyIndexed, PolicyPublished, now
 from csqa_loop.gateway.parts import Parts
+from csqa_loop.knowledge.rules.vectors import pack_vector
+from csqa_loop.log import Record
 from csqa_loop.settings import Settings
+from csqa_loop.settings.secrets import Secrets
 from tests.fakes.bus import MemoryBus
 from tests.fakes.encoder import FakeEncoder
 from tests.fakes.model_server import FakeModelServer

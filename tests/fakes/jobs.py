@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from csqa_loop.cycle.manifest import Manifest
-from csqa_loop.cycle.run_directory import RunDirectory
-from csqa_loop.cycle.run_files import Evaluation
+from csqa_loop.training.run.directory import RunDirectory
+from csqa_loop.training.run.files import Evaluation
+from csqa_loop.training.run.manifest import Manifest
 from tests.waiting import eventually
 
 ADAPTER = "a-" + "1" * 16

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.events import ChatMessage
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events import ChatMessage
 
 Mode = Literal["well", "down", "slow", "busy", "broken", "refuses", "nonsense", "silent"]
 Reply = Callable[[Sequence[ChatMessage]], str]

@@ -5,9 +5,9 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from csqa_loop.cycle.ports import Delta, Generation
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.events import BASE, ChatMessage, Sampling
+from csqa_loop.answering.model.server import Delta, Generation
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events import BASE, ChatMessage, Sampling
 
 Answer = Callable[[str, Sequence[ChatMessage]], str]
 """Adapter and messages to what is said. Words are tokens."""

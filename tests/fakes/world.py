@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from csqa_loop.domain.scenario import Scenario
+from csqa_loop.demo.scenario import Scenario
 
 ADAPTER = "a-" + "1" * 16
 KEY = "operator-key"

@@ -7,10 +7,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from csqa_loop.backends.analytics import publish_analytics
-from csqa_loop.backends.ledger.store import Ledger
-from csqa_loop.domain import events as e
-from csqa_loop.domain.intake import Batch, Letter, LogRecord
+from csqa_loop import events as e
+from csqa_loop.analytics.copy import publish_analytics
+from csqa_loop.ledger.rules.batch import Batch, Letter
+from csqa_loop.ledger.store import Ledger
+from csqa_loop.log.records import LogRecord
+from tests.ledgers import ledger_at
 from tests.shop_history import ADAPTER, LIVE, RECORD, at, estimates, history
 
 QUERIES = re.findall(r"### (\d+\..*?)\n```sql\n(.*?)```", Path("docs/analysts.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -18,7 +20,7 @@ QUERIES = re.findall(r"### (\d+\..*?)\n```sql\n(.*?)```", Path("docs/analysts.md
 
 @pytest.fixture
 def ledger(tmp_path: Path):
-    made = Ledger(tmp_path / "ledger" / "ledger.duckdb")
+    made = ledger_at(tmp_path / "ledger" / "ledger.duckdb")
     made.open()
     facts = [(event, RECORD) for event in history()]
     letter = Letter(LogRecord("csqa.feedback", 0, 7, b"c1", b'{"mail": "ann@example.com"}'), "FeedbackGiven: message_id is missing")
@@ -144,7 +146,7 @@ def test_runs_speak_for_their_last_attempt(analytics: duckdb.DuckDBPyConnection)
 
 def test_a_run_whose_adapter_was_given_up_says_why(tmp_path: Path):
     given_up = e.AdapterUnservable(occurred_at=at(700), run_id="r1", attempt=2, adapter=ADAPTER, reason="http://one refuses it")
-    found = Ledger(tmp_path / "var" / "ledger.duckdb")
+    found = ledger_at(tmp_path / "var" / "ledger.duckdb")
     found.open()
     found.take(Batch(facts=[(event, RECORD) for event in (*history(), given_up)], letters=[], marks=[]))
     publish_analytics(found.connection, tmp_path / "analytics.duckdb", at(9999))
@@ -159,7 +161,7 @@ def test_operators_actions_tell_when_they_were_carried_out(tmp_path: Path):
     order = e.OperatorActed(action="rollback", target=ADAPTER, experiment_id="x1", overridden="the gate refused it", **said)
     pause = e.OperatorActed(action="pause", experiment_id="none", **said)
     carried_out = [e.DeploymentChanged(occurred_at=at(n), revision=n, champion=ADAPTER, order=order.event_id) for n in (7, 8)]
-    found = Ledger(tmp_path / "var" / "ledger.duckdb")
+    found = ledger_at(tmp_path / "var" / "ledger.duckdb")
     found.open()
     found.take(Batch(facts=[(event, RECORD) for event in (order, pause, *carried_out)], letters=[], marks=[]))
     publish_analytics(found.connection, tmp_path / "analytics.duckdb", at(9))

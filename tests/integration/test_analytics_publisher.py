@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from csqa_loop.backends.ledger import publisher
-from csqa_loop.backends.ledger.publisher import AnalyticsPublisher
+from csqa_loop.analytics import publisher
+from csqa_loop.analytics.publisher import AnalyticsPublisher
 
 
 class CountingLedger:

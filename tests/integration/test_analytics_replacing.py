@@ -7,16 +7,18 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from csqa_loop.backends.analytics import publish_analytics
-from csqa_loop.backends.ledger.store import Ledger
-from csqa_loop.domain.errors import TransientError
-from csqa_loop.domain.intake import Batch, Letter, LogRecord
+from csqa_loop.analytics.copy import publish_analytics
+from csqa_loop.errors import TransientError
+from csqa_loop.ledger.rules.batch import Batch, Letter
+from csqa_loop.ledger.store import Ledger
+from csqa_loop.log.records import LogRecord
+from tests.ledgers import ledger_at
 from tests.shop_history import RECORD, at, chats, history
 
 
 @pytest.fixture
 def ledger(tmp_path: Path):
-    made = Ledger(tmp_path / "ledger" / "ledger.duckdb")
+    made = ledger_at(tmp_path / "ledger" / "ledger.duckdb")
     made.open()
     facts = [(event, RECORD) for event in history()]
     letter = Letter(LogRecord("csqa.feedback", 0, 7, b"c1", b'{"mail": "ann@example.com"}'), "FeedbackGiven: message_id is missing")
@@ -26,7 +28,7 @@ def ledger(tmp_path: Path):
 
 
 def test_an_empty_ledger_publishes_empty_views(tmp_path: Path):
-    empty = Ledger(tmp_path / "ledger" / "ledger.duckdb")
+    empty = ledger_at(tmp_path / "ledger" / "ledger.duckdb")
     empty.open()
     publish_analytics(empty.reader(), tmp_path / "out" / "analytics.duckdb", at(0))
     empty.close()
@@ -59,7 +61,7 @@ def test_a_failure_leaves_the_old_file_and_the_ledger_usable(ledger: Ledger, tmp
     cursor = ledger.reader()
     publish_analytics(cursor, target, at(1))
     before = target.read_bytes()
-    monkeypatch.setattr("csqa_loop.backends.analytics._TABLES", ("answers", "no_such_table"))
+    monkeypatch.setattr("csqa_loop.analytics.copy._TABLES", ("answers", "no_such_table"))
     with pytest.raises(TransientError, match=r"analytics\.duckdb could not be published: .*no_such_table"):
         publish_analytics(cursor, target, at(2))
     assert target.read_bytes() == before

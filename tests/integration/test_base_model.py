@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from csqa_loop.backends.local import base_model
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.errors import PermanentError
+from csqa_loop.local import base_model
 from csqa_loop.settings import Settings
 
 pytestmark = pytest.mark.timeout(600)  # some 25 s on an idle machine; a busy one must not turn that into a failure

@@ -10,13 +10,12 @@ from uuid import uuid4
 import pytest
 from aiokafka.admin import NewTopic
 
-from csqa_loop.backends.bus import KafkaBus, read_to_end
-from csqa_loop.backends.bus.admin import _admin, ensure_topics
-from csqa_loop.domain import topics
-from csqa_loop.domain.errors import TransientError
-from csqa_loop.domain.events import BadCaseReported, PolicyWithdrawn, now
-from csqa_loop.domain.topics import TOPICS, Topic
-from csqa_loop.domain.wire import decode
+from csqa_loop.errors import TransientError
+from csqa_loop.events import BadCaseReported, PolicyWithdrawn, now, topics
+from csqa_loop.events.topics import TOPICS, Topic
+from csqa_loop.events.wire import decode
+from csqa_loop.log import KafkaBus, read_to_end
+from csqa_loop.log.admin import _admin, ensure_topics
 from csqa_loop.settings import KafkaSettings
 from tests.brokers import Broker
 from tests.waiting import eventually

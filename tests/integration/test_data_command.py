@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from csqa_loop.backends.bus import read_to_end
-from csqa_loop.domain.events import ExampleImported
-from csqa_loop.domain.topics import BAD_CASES
-from csqa_loop.domain.wire import decode
+from csqa_loop.events import ExampleImported
+from csqa_loop.events.topics import BAD_CASES
+from csqa_loop.events.wire import decode
+from csqa_loop.log import read_to_end
 from csqa_loop.settings import KafkaSettings
 from tests.brokers import Broker
 

@@ -7,13 +7,13 @@ from pathlib import Path
 SCRIPT = """
 import resource, signal, sys
 from pathlib import Path
-from csqa_loop.backends.ledger import Ledger
-from csqa_loop.backends.ledger.invariants import check
-from csqa_loop.domain.errors import TransientError
+from tests.ledgers import ledger_at
+from csqa_loop.ledger.invariants import check
+from csqa_loop.errors import TransientError
 from tests import events as make
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-ledger = Ledger(Path(sys.argv[1]) / "ledger.duckdb")
+ledger = ledger_at(Path(sys.argv[1]) / "ledger.duckdb")
 ledger.open()
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, hard))

@@ -9,12 +9,11 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewPartitions
 
-from csqa_loop.backends.bus import Follower, KafkaBus, Record, end_offsets, read_to_end
-from csqa_loop.backends.bus import follower as follower_module
-from csqa_loop.backends.bus.admin import _admin, ensure_topics
-from csqa_loop.domain import topics
-from csqa_loop.domain.events import PolicyWithdrawn, now
-from csqa_loop.domain.topics import Topic
+from csqa_loop.events import PolicyWithdrawn, now, topics
+from csqa_loop.events.topics import Topic
+from csqa_loop.log import Follower, KafkaBus, Record, end_offsets, read_to_end
+from csqa_loop.log import follower as follower_module
+from csqa_loop.log.admin import _admin, ensure_topics
 from csqa_loop.settings import KafkaSettings
 from tests.brokers import Broker
 from tests.waiting import eventually

@@ -10,14 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from csqa_loop.backends.bus import KafkaBus, read_to_end
-from csqa_loop.cycle.knowledge import VectorCache, index_policy
-from csqa_loop.domain.events import DeploymentChanged, Event, PolicyPublished, now
-from csqa_loop.domain.policies import policy_version
-from csqa_loop.domain.topics import CHATS, FEEDBACK
-from csqa_loop.domain.wire import decode
+from csqa_loop.bootstrap import build_gateway
+from csqa_loop.events import DeploymentChanged, Event, PolicyPublished, now
+from csqa_loop.events.topics import CHATS, FEEDBACK
+from csqa_loop.events.wire import decode
 from csqa_loop.gateway.app import create_app
-from csqa_loop.gateway.parts import Parts, build_parts
+from csqa_loop.gateway.parts import Parts
+from csqa_loop.knowledge.indexing import VectorCache, index_policy
+from csqa_loop.knowledge.rules.versions import policy_version
+from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import Settings
 from tests.brokers import Broker
 from tests.fakes.encoder import FakeEncoder
@@ -33,7 +34,7 @@ QUESTION: dict[str, Any] = {
 
 
 def parts_on(broker: Broker, var: Path, **settings: Any) -> Parts:
-    parts = build_parts(Settings(var=var, kafka={"servers": broker.servers, "request_timeout_seconds": 3.0}, **settings))
+    parts = build_gateway(Settings(var=var, kafka={"servers": broker.servers, "request_timeout_seconds": 3.0}, **settings))
     parts.load_encoder = FakeEncoder
     return parts
 

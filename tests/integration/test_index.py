@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from csqa_loop.backends.index import KnowledgeIndex
-from csqa_loop.cycle.knowledge import VectorCache, index_policy, publication
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn
-from csqa_loop.domain.policies import index_version
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn
+from csqa_loop.knowledge.index import KnowledgeIndex
+from csqa_loop.knowledge.indexing import VectorCache, index_policy
+from csqa_loop.knowledge.rules.publishing import publication
+from csqa_loop.knowledge.rules.versions import index_version
 from tests.fakes.encoder import FakeEncoder
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

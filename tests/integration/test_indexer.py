@@ -10,11 +10,10 @@ import httpx
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from csqa_loop.backends.bus import KafkaBus, read_to_end
-from csqa_loop.cycle.knowledge import publication
-from csqa_loop.domain import topics, wire
-from csqa_loop.domain.errors import CsqaError
-from csqa_loop.domain.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyWithdrawn
+from csqa_loop.errors import CsqaError
+from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyWithdrawn, topics, wire
+from csqa_loop.knowledge.rules.publishing import publication
+from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import KafkaSettings, Settings
 from streams.indexer import IndexerStream, create_app
 from tests.brokers import Broker

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 from csqa_loop import bootstrap
-from csqa_loop.cycle.run_directory import RunDirectory
+from csqa_loop.training.run.directory import RunDirectory
 from jobs import entry, evaluate_adapter, train_adapter
 from tests import kill_at, tiny_model
 from tests.tiny_runs import PAIRS, tiny_pair, tiny_run

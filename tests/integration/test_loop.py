@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from csqa_loop.backends.ledger import queries
-from csqa_loop.backends.ledger.invariants import check, ledger_hash
-from csqa_loop.domain import events as e
+from csqa_loop import events as e
+from csqa_loop.ledger import bookkeeping as queries
+from csqa_loop.ledger.invariants import check, ledger_hash
+from csqa_loop.ledger.replay import replay_log
 from csqa_loop.settings import KafkaSettings, Settings
-from jobs.replay_log import replay_log
 from tests import events as make
 from tests.brokers import Broker
 from tests.fakes.model_server import FakeModelServer
@@ -64,7 +64,7 @@ async def test_what_came_while_no_loop_ran_is_caught_up_pairs_and_all(settings: 
     async with running(settings, FakeModelServer(), monkeypatch) as stream:
         told = await until(stream, lambda s: s["run"] is not None, "a run")
         assert told["recorded"]["bad_cases"] == 5
-        assert not stream.parts.ledger.owes_pairs
+        assert not stream.parts.ledger.pairs_outstanding
         live = await stream.parts.ledger.ask(ledger_hash)
         replayed = await replay_log(settings, settings.var / "replayed" / "ledger.duckdb", lambda _: None)
         assert replayed["hash"] == live

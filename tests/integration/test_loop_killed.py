@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from csqa_loop.domain import events as e
+from csqa_loop import events as e
 from csqa_loop.settings import KafkaSettings, Settings
 from tests.brokers import Broker, free_port
 from tests.fakes.replica import Replica, send

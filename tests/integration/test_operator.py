@@ -5,12 +5,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from csqa_loop.backends.ledger.decisions import audit_entries
-from csqa_loop.backends.ledger.invariants import ledger_hash
+from csqa_loop import events as e
 from csqa_loop.console.app import create_console
-from csqa_loop.domain import events as e
+from csqa_loop.ledger.invariants import ledger_hash
+from csqa_loop.ledger.replay import replay_log
+from csqa_loop.rollout.history import audit_entries
 from csqa_loop.settings import Settings
-from jobs.replay_log import replay_log
 from streams.loop import LoopStream
 from tests.adapter_folders import adapter_in
 from tests.brokers import Broker

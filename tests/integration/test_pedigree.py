@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from csqa_loop.cli import app
-from csqa_loop.cycle import pedigree
-from csqa_loop.cycle.manifest import Manifest, recipe_hash
-from csqa_loop.cycle.run_directory import RunDirectory
-from csqa_loop.cycle.run_files import RunConfig
-from csqa_loop.cycle.run_rows import Demonstration, Unpaired, examples_hash
-from csqa_loop.domain.errors import CsqaError
+from csqa_loop.errors import CsqaError
+from csqa_loop.training import pedigree
+from csqa_loop.training.run.directory import RunDirectory
+from csqa_loop.training.run.files import RunConfig
+from csqa_loop.training.run.manifest import Manifest, recipe_hash
+from csqa_loop.training.run.rows import Demonstration, Unpaired, examples_hash
 from jobs import entry, train_adapter
 from tests import tiny_model
 from tests.tiny_runs import PAIRS, tiny_run
@@ -177,7 +177,7 @@ def test_why_tells_a_pairs_history_where_a_loop_answers(claimed: RunDirectory, m
         asked.append(f"{method} {path}")
         return {"pair": {"pair_id": path.rpartition("/")[2]}}
 
-    monkeypatch.setattr("csqa_loop.commands.adapters.ask_console", console)
+    monkeypatch.setattr("csqa_loop.commands.lineage.ask_console", console)
     told = json.loads(CliRunner().invoke(app, ["why", _manifest(claimed).adapter, "--json", "--pairs", "2"]).stdout)
     assert asked == ["GET /v1/pairs/p-1", "GET /v1/pairs/p-2"]
     assert [one["trace"] is None for one in told["pairs"]] == [False, False, True, True, True]

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from csqa_loop.backends.ledger import Ledger, pairs
-from csqa_loop.domain import events as e
-from csqa_loop.domain.policies import policy_version
-from csqa_loop.domain.preferences import PairPolicy, held_out
-from csqa_loop.domain.selection import LeftOutReason, Selection, SelectionPolicy, select
+from csqa_loop import events as e
+from csqa_loop.evidence import pair_queries as pairs
+from csqa_loop.evidence.rules.pairs import PairPolicy, held_out
+from csqa_loop.knowledge.rules.versions import policy_version
+from csqa_loop.ledger import Ledger
+from csqa_loop.training.rules.selection import LeftOutReason, Selection, SelectionPolicy, select
 from tests import events as make
+from tests.ledgers import ledger_at
 
 BOOTS = "# Returns\n\n## Footwear\n\nBoots may be returned within 45 days, outlet boots within 14 days.\n"
 SECTION = "Returns > Footwear"
@@ -17,7 +19,7 @@ assert not held_out("returns", SECTION)
 
 
 def ledger_with(tmp_path: Path, *events: e.Event, policy: PairPolicy | None = None) -> Ledger:
-    ledger = Ledger(tmp_path / "ledger.duckdb", policy)
+    ledger = ledger_at(tmp_path / "ledger.duckdb", policy)
     ledger.open()
     ledger.take(make.batch(make.policy(BOOTS), *events))
     return ledger
@@ -181,7 +183,7 @@ def test_an_imported_pair_rests_on_a_policy_and_is_quarantined_with_it(tmp_path:
 
 
 def test_a_policy_that_arrives_late_is_found_by_what_was_imported_after_it(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "ledger.duckdb")
+    ledger = ledger_at(tmp_path / "ledger.duckdb")
     ledger.open()
     ledger.take(
         make.batch(make.policy("# Radios\n\nRepaired within 8 days.\n", policy_id="radios", number=3), imported(1, "Boots: 45 days."))

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from csqa_loop.backends.ledger import Ledger
-from csqa_loop.backends.ledger.service import LedgerService
-from csqa_loop.cycle.contest import Contest
-from csqa_loop.cycle.prefer import AnswerProposer
-from csqa_loop.domain import events as e
-from csqa_loop.domain.policies import policy_version
-from csqa_loop.domain.preferences import held_out
+from csqa_loop import events as e
+from csqa_loop.evidence.judge.contest import Contest
+from csqa_loop.evidence.judge.proposer import AnswerProposer
+from csqa_loop.evidence.rules.pairs import held_out
+from csqa_loop.knowledge.rules.versions import policy_version
+from csqa_loop.ledger.service import LedgerService
 from csqa_loop.settings import AnswerSettings, JudgeSettings
 from tests import events as make
 from tests.fakes.bus import MemoryBus
 from tests.fakes.desk import KNOWN
 from tests.fakes.judge import FakeJudge, by_merit
 from tests.fakes.model_server import FakeModelServer
+from tests.ledgers import ledger_at
 
 POLICY = "# Returns\n\n## Footwear\n\nBoots may be returned within 45 days if the soles are clean.\n"
 BAD, GOOD = "30 days.", "Boots may be returned within 45 days."
@@ -29,7 +29,7 @@ SETTINGS = JudgeSettings(url="http://judge", model="j", concurrency=10)
 
 @pytest.fixture
 async def ledger(tmp_path: Path) -> AsyncIterator[LedgerService]:
-    service = LedgerService(Ledger(tmp_path / "ledger" / "ledger.duckdb"))
+    service = LedgerService(ledger_at(tmp_path / "ledger" / "ledger.duckdb"))
     await service.wait_for_lock()
     await service.open()
     yield service

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from csqa_loop.backends.ledger import Ledger
-from csqa_loop.backends.ledger.service import LedgerService
-from csqa_loop.cycle.run_directory import RunDirectory
-from csqa_loop.cycle.run_files import RunConfig
-from csqa_loop.cycle.run_rows import data_hash_of
-from csqa_loop.cycle.run_writer import RunWriter
-from csqa_loop.cycle.train import RunPlanner, RunPolicy
-from csqa_loop.domain import events as e
-from csqa_loop.domain.policies import policy_version
-from csqa_loop.domain.preferences import held_out
-from csqa_loop.domain.selection import SelectionPolicy
-from csqa_loop.domain.trigger import TriggerPolicy
+from csqa_loop import events as e
+from csqa_loop.evidence.rules.pairs import held_out
+from csqa_loop.knowledge.rules.versions import policy_version
+from csqa_loop.ledger.service import LedgerService
 from csqa_loop.settings import TrainingSettings
+from csqa_loop.training.planner import RunPlanner, RunPolicy
+from csqa_loop.training.rules.selection import SelectionPolicy
+from csqa_loop.training.rules.trigger import TriggerPolicy
+from csqa_loop.training.run.directory import RunDirectory
+from csqa_loop.training.run.files import RunConfig
+from csqa_loop.training.run.rows import data_hash_of
+from csqa_loop.training.run.writer import RunWriter
 from tests import events as make
+from tests.ledgers import ledger_at
 
 ADAPTER = "a-0123456789abcdef"
 SECTION = next(name for name in map(str, range(100)) if not held_out("returns", name))
@@ -39,7 +39,7 @@ MATTERS = [
 
 @pytest.fixture
 async def ledger(tmp_path: Path) -> AsyncIterator[LedgerService]:
-    service = LedgerService(Ledger(tmp_path / "ledger" / "ledger.duckdb"))
+    service = LedgerService(ledger_at(tmp_path / "ledger" / "ledger.duckdb"))
     await service.wait_for_lock()
     await service.open()
     yield service

@@ -16,11 +16,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from csqa_loop.backends.local import up_file
-from csqa_loop.backends.local.probes import http_probe
-from csqa_loop.backends.local.services import Service
-from csqa_loop.backends.local.supervisor import Supervisor
-from csqa_loop.domain.errors import ConfigurationError
+from csqa_loop.errors import ConfigurationError
+from csqa_loop.local import up_file
+from csqa_loop.local.probes import http_probe
+from csqa_loop.local.services import Service
+from csqa_loop.local.supervisor import Supervisor
 
 # Answers /health, and has a child in a session of its own, as model servers and training jobs do.
 SERVER = """

@@ -10,12 +10,11 @@ import httpx
 from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI
 
-from csqa_loop.backends.bus import KafkaBus, read_to_end
-from csqa_loop.cycle.jobs import Trainer
-from csqa_loop.domain import topics, wire
-from csqa_loop.domain.errors import CsqaError
-from csqa_loop.domain.events import AdapterEvaluated, AdapterTrained, Event
+from csqa_loop.errors import CsqaError
+from csqa_loop.events import AdapterEvaluated, AdapterTrained, Event, topics, wire
+from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import KafkaSettings, Settings
+from csqa_loop.training.trainer import Trainer
 from streams.serving import health_app
 from streams.trainer import TrainerStream
 from tests.brokers import Broker

@@ -11,9 +11,9 @@ pytest.importorskip("trl")
 
 from safetensors.torch import load_file
 
-from csqa_loop.backends.local.base_model import prepare
-from csqa_loop.cycle.adapters import adapter_name
+from csqa_loop.local.base_model import prepare
 from csqa_loop.settings import Settings
+from csqa_loop.training.adapters import adapter_name
 from jobs import train_adapter
 from tests.run_directories import pair, write_run
 

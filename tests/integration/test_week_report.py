@@ -8,13 +8,13 @@ import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
-from csqa_loop.backends.analytics import publish_analytics
-from csqa_loop.backends.ledger.store import Ledger
-from csqa_loop.backends.weekly import weekly
+from csqa_loop import events as e
+from csqa_loop.analytics.copy import publish_analytics
+from csqa_loop.analytics.weekly import weekly
 from csqa_loop.cli import app
-from csqa_loop.domain import events as e
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.intake import Batch
+from csqa_loop.errors import PermanentError
+from csqa_loop.ledger.rules.batch import Batch
+from tests.ledgers import ledger_at
 from tests.shop_history import LIVE, RECORD, START, at, history
 
 HOSTILE = "<script>alert(1)</script>"
@@ -25,7 +25,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("CSQA_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("CSQA_VAR", str(tmp_path))
-    ledger = Ledger(tmp_path / "ledger" / "ledger.duckdb")
+    ledger = ledger_at(tmp_path / "ledger" / "ledger.duckdb")
     ledger.open()
     hostile = e.PolicyPublished(occurred_at=at(30), policy_id="bad", version="222222222222", title=HOSTILE, text="x")
     # As after a start with an empty log: published again, and no change.

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from csqa_loop.commands import bad_cases
 from csqa_loop.commands.bad_cases import app, moment_of
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.errors import PermanentError
 
 NOW = datetime(2026, 5, 11, 12, 0, tzinfo=UTC)
 REPORT: dict[str, Any] = {
@@ -117,14 +117,14 @@ def test_the_plot_counts_faults_and_policies(report: Report, monkeypatch: pytest
     report("--plot", "faults.png")
     assert (tmp_path / "faults.png").read_bytes().startswith(b"\x89PNG")
     drawn: dict[str, float] = {}
-    monkeypatch.setattr("csqa_loop.backends.plots.bars", lambda values, **_: drawn.update(values) or b"")
+    monkeypatch.setattr("csqa_loop.analytics.plots.bars", lambda values, **_: drawn.update(values) or b"")
     report("--plot", "faults.png")
     assert drawn == {"fault: generation": 20, "fault: missing_policy": 10, "policy: returns": 20, "policy: (no policy)": 10}
 
 
 def test_a_plot_of_many_policies_stays_readable(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, float] = {}
-    monkeypatch.setattr("csqa_loop.backends.plots.bars", lambda values, **_: drawn.update(values) or b"")
+    monkeypatch.setattr("csqa_loop.analytics.plots.bars", lambda values, **_: drawn.update(values) or b"")
     report("--plot", "faults.png", told=REPORT | {"by_policy": [{"name": f"p{n}", "cases": 2, "share": 0.0} for n in range(50)]})
     assert len(drawn) == 2 + 21
     assert drawn["policy: others"] == 60

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from csqa_loop import bootstrap
 from csqa_loop.commands import data_reading
 from csqa_loop.commands.data import app
-from csqa_loop.cycle import importing
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.events import Event, ExampleImported
+from csqa_loop.data import importing
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events import Event, ExampleImported
 from tests.fakes.bus import MemoryBus
 from tests.fakes.judge import FakeJudge
 

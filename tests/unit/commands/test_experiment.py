@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from csqa_loop.commands import experiment
 from csqa_loop.commands.experiment import app
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.errors import PermanentError
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HEADER = "experiment,user,arm,closed_at,satisfaction_num,satisfaction_den,error_num,error_den"

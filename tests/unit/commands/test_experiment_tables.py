@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from csqa_loop.commands.experiment import app
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.errors import PermanentError
 
 HEADER = "experiment,user,arm,closed_at,satisfaction_num,satisfaction_den,smiles_num,smiles_den"
 GOOD = [f"x,u{n},{'challenger' if n % 2 else 'control'},2026-03-01T00:{n:02},{n % 3 % 2},1,0,1" for n in range(40)]

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from csqa_loop.cli import app
-from csqa_loop.cycle.manifest import Manifest
+from csqa_loop.training.run.manifest import Manifest
 from tests.fakes.model_server import FakeModelServer
 from tests.run_directories import pair, write_run
 
@@ -57,7 +57,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _World:
 
     monkeypatch.setattr("csqa_loop.bootstrap.build_model_server", lambda _: usual)
     monkeypatch.setattr("csqa_loop.bootstrap.build_model_server_at", at)
-    monkeypatch.setattr("csqa_loop.cycle.evaluate._TRIES", 1)
+    monkeypatch.setattr("csqa_loop.gate.evaluate._TRIES", 1)
     return made
 
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from csqa_loop.commands.knowledge import app, ask_gateway
-from csqa_loop.domain.errors import PermanentError, TransientError
+from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.settings import GatewaySettings, Settings
 
 HIT = {

@@ -8,13 +8,13 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from typer.testing import CliRunner
 
-from csqa_loop.backends.data_files import open_data_file
 from csqa_loop.commands import pairs
 from csqa_loop.commands.pairs import app
-from csqa_loop.domain.data.columns import ColumnFinder
-from csqa_loop.domain.data.rows import Row
-from csqa_loop.domain.data.shapes import examples_of
-from csqa_loop.domain.errors import PermanentError
+from csqa_loop.data.files import open_data_file
+from csqa_loop.data.rules.columns import ColumnFinder
+from csqa_loop.data.rules.rows import Row
+from csqa_loop.data.rules.shapes import examples_of
+from csqa_loop.errors import PermanentError
 
 PROMPT = json.dumps([{"role": "system", "content": "政策"}, {"role": "user", "content": "多久？"}], ensure_ascii=False)
 PAIRS = [

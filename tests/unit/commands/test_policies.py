@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from csqa_loop.commands.policies import read_folder
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.topics import MAX_POLICY_BYTES
+from csqa_loop.errors import PermanentError
+from csqa_loop.events.topics import MAX_POLICY_BYTES
 
 
 def test_a_policy_id_is_the_path_without_md(tmp_path: Path) -> None:

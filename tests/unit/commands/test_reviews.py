@@ -10,12 +10,12 @@ import pytest
 from openpyxl import Workbook, load_workbook
 from typer.testing import CliRunner
 
+from csqa_loop import events as e
 from csqa_loop.commands import reviews
-from csqa_loop.commands.review_files import COLUMNS, read_file, row_of, write_file
 from csqa_loop.commands.reviews import app
-from csqa_loop.domain import events as e
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.preferences import review_id_of
+from csqa_loop.errors import PermanentError
+from csqa_loop.evidence.review.files import COLUMNS, read_file, row_of, write_file
+from csqa_loop.evidence.rules.pairs import review_id_of
 from tests import events as make
 from tests.review_console import Desk, open_desk
 

@@ -8,21 +8,23 @@ from types import SimpleNamespace
 import duckdb
 import pytest
 
-from csqa_loop.backends.analytics import LiveEstimate, publish_analytics
-from csqa_loop.backends.ledger import Ledger, queries
-from csqa_loop.backends.ledger.service import LedgerService
+from csqa_loop import events as e
+from csqa_loop.analytics.copy import LiveEstimate, publish_analytics
 from csqa_loop.console.status import experiment_status
-from csqa_loop.cycle.experiment import Examiner
-from csqa_loop.domain import events as e
-from csqa_loop.domain.simulation import contract_for
+from csqa_loop.experiment.examiner import Examiner
+from csqa_loop.experiment.offline.rules.simulation import contract_for
+from csqa_loop.ledger import Ledger
+from csqa_loop.ledger import bookkeeping as queries
+from csqa_loop.ledger.service import LedgerService
 from tests import events as make
+from tests.ledgers import ledger_at
 
 COLUMNS = ("metric", "arm", "users", "numerator", "denominator", "estimate", "lower", "upper")
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger(tmp_path / "ledger.duckdb")
+    opened = ledger_at(tmp_path / "ledger.duckdb")
     opened.open()
     yield opened
     opened.close()

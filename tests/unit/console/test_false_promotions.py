@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from csqa_loop.console.status import false_promotions
-from csqa_loop.domain.error_control import PastExperiment
+from csqa_loop.experiment.rules.error_control import PastExperiment
 from csqa_loop.settings import Settings
 
 

@@ -8,14 +8,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from csqa_loop.commands import exports, operators
+from csqa_loop import events as e
+from csqa_loop.commands import adapters as exports
+from csqa_loop.commands import operators
 from csqa_loop.commands.experiment import app as experiment_app
-from csqa_loop.cycle.adapters import TENSORS_FILE
-from csqa_loop.cycle.promote import Reconciler
-from csqa_loop.domain import events as e
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.unservable import Trouble
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.rollout.reconciler import Reconciler
+from csqa_loop.rollout.rules.unservable import Trouble
 from csqa_loop.settings import Settings
+from csqa_loop.training.adapters import TENSORS_FILE
 from tests import events as make
 from tests.adapter_folders import adapter_in
 from tests.review_console import OPERATOR, Desk, open_desk

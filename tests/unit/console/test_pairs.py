@@ -12,10 +12,10 @@ import pytest
 from fastapi import FastAPI
 from rich.console import Console
 
+from csqa_loop import events as e
 from csqa_loop.commands.pair_tree import pair_tree
 from csqa_loop.console.app import create_console
-from csqa_loop.domain import events as e
-from csqa_loop.domain.preferences import PairPolicy, held_out, review_id_of
+from csqa_loop.evidence.rules.pairs import PairPolicy, held_out, review_id_of
 from csqa_loop.settings import Settings
 from tests import events as make
 from tests.pair_console import ADAPTER, BOOTS, GOOD, HELD_OUT, QUESTION, SECTION, asked, console, corrected, example, get, requested

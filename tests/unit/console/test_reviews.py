@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from csqa_loop import bootstrap
+from csqa_loop import events as e
 from csqa_loop.console.agents import Agents
-from csqa_loop.domain import events as e
-from csqa_loop.domain.errors import ConfigurationError
-from csqa_loop.domain.preferences import review_id_of
+from csqa_loop.errors import ConfigurationError
+from csqa_loop.evidence.rules.pairs import review_id_of
 from csqa_loop.settings import ConsoleSettings, Settings, load_settings
 from tests import events as make
 from tests.review_console import KEYS, Desk, open_desk

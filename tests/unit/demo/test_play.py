@@ -3,14 +3,14 @@
 import pytest
 
 from csqa_loop.demo import measuring
+from csqa_loop.demo.customers import Customers
 from csqa_loop.demo.play import Bounds, Mode, Play
 from csqa_loop.demo.remote import Services
+from csqa_loop.demo.scenario_files import load_scenario, packaged
 from csqa_loop.demo.summary import Counts, Round, Summary
-from csqa_loop.domain.errors import PermanentError, TransientError
-from csqa_loop.domain.scenario import judge
-from csqa_loop.scenario_files import load_scenario, packaged
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.evidence.rules.grading import judge
 from jobs import simulate_customers
-from jobs.simulate_customers import Customers
 from tests.fakes.world import ADAPTER, KEY, World
 
 BOUNDS = Bounds(

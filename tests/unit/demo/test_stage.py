@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from csqa_loop.backends.local import up_file
 from csqa_loop.demo import stage
+from csqa_loop.demo.scenario_files import load_scenario, packaged
 from csqa_loop.demo.stage import demo_environment, prepare_folder, services_up
-from csqa_loop.domain.errors import ConfigurationError, TransientError
-from csqa_loop.scenario_files import load_scenario, packaged
+from csqa_loop.errors import ConfigurationError, TransientError
+from csqa_loop.local import up_file
 from csqa_loop.settings import Settings, load_settings
 
 

@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from csqa_loop.demo.sabotage import wrong_correction
+from csqa_loop.demo.scenario_files import load_scenario, packaged
 from csqa_loop.demo.summary import ExperimentReport, Score, Summary
 from csqa_loop.demo.view import DemoView
-from csqa_loop.domain.scenario import judge
-from csqa_loop.scenario_files import load_scenario, packaged
+from csqa_loop.evidence.rules.grading import judge
 
 ADAPTER = "a-" + "1" * 16
 ROUND = {

@@ -9,8 +9,8 @@ import typer.main
 import yaml
 from pydantic import BaseModel
 
-from csqa_loop.backends.local.vllm import BASE, vllm_command
 from csqa_loop.cli import app
+from csqa_loop.local.vllm import BASE, vllm_command
 from csqa_loop.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[3]

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from csqa_loop.domain.events import AnswerGiven, ArmExposed, BadCaseReported, FeedbackGiven
-from csqa_loop.domain.identity import new_message_id, sign_feedback
+from csqa_loop.events import AnswerGiven, ArmExposed, BadCaseReported, FeedbackGiven
 from csqa_loop.gateway.app import create_app
+from csqa_loop.text.identity import new_message_id, sign_feedback
 from tests.fakes.gateway import SECRETS, World
 from tests.gateway_client import QUESTION, asked, refused
 

@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from csqa_loop.domain.events import AnswerGiven
+from csqa_loop.events import AnswerGiven
 from tests.fakes.gateway import World
 from tests.unit.gateway.live import Live, serving
 

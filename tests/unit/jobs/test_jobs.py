@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from csqa_loop.cycle.manifest import Manifest, PairSource
-from csqa_loop.cycle.run_files import Evaluation
-from csqa_loop.regression_files import suite_hash
+from csqa_loop.gate.suite import suite_hash
+from csqa_loop.training.run.files import Evaluation
+from csqa_loop.training.run.manifest import Manifest, PairSource
 from jobs import entry, evaluate_adapter, train_adapter
 from tests.adapter_folders import adapter_in
 from tests.run_directories import pair, write_run

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from csqa_loop.backends.bus import Record
-from csqa_loop.cycle.knowledge import publication
-from csqa_loop.domain.errors import PermanentError
-from csqa_loop.domain.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyWithdrawn
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyWithdrawn
+from csqa_loop.knowledge.rules.publishing import publication
+from csqa_loop.log import Record
 from csqa_loop.settings import Settings
 from streams import indexer
 from streams.indexer import IndexerStream

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from csqa_loop.backends.ledger.facts import Rows
-from csqa_loop.cycle.record import Recorder
-from csqa_loop.domain.intake import LogRecord
+from csqa_loop.ledger.facts import Rows
+from csqa_loop.ledger.recorder import Recorder
+from csqa_loop.log.records import LogRecord
 from csqa_loop.settings import Settings
 from streams.loop import LoopStream, first_of
 from tests import events as make

@@ -1,1 +1,0 @@
-"""One external system a module."""

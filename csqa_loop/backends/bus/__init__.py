@@ -1,7 +1,0 @@
-"""The log on Kafka: writing with acknowledgement, reading to the end, and following compacted topics."""
-
-from csqa_loop.backends.bus.follower import Follower
-from csqa_loop.backends.bus.producer import KafkaBus
-from csqa_loop.backends.bus.reader import Record, end_offsets, read_to_end
-
-__all__ = ["Follower", "KafkaBus", "Record", "end_offsets", "read_to_end"]

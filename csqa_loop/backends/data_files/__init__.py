@@ -1,5 +1,0 @@
-"""Training data on disk: CSV, JSON, JSON lines and SQLite, read as a stream of rows."""
-
-from csqa_loop.backends.data_files.source import CONTAINERS, Container, DataFile, open_data_file
-
-__all__ = ["CONTAINERS", "Container", "DataFile", "open_data_file"]

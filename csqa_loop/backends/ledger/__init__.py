@@ -1,5 +1,0 @@
-"""The ledger: DuckDB. One process opens the file; everything else asks that process."""
-
-from csqa_loop.backends.ledger.store import Ledger
-
-__all__ = ["Ledger"]

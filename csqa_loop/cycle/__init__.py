@@ -1,1 +1,0 @@
-"""Use cases, in the order of the cycle."""

@@ -1,1 +1,0 @@
-"""Decisions, pure: no I/O; clock and randomness are passed in."""

@@ -1,0 +1,73 @@
+"""Records to events, one at a time: a bad record is refused by name and its neighbours are not touched."""
+
+import json
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import EVENTS_OF_TOPIC, Event
+from csqa_loop.events.topics import BAD_CASES
+
+_NAMED_AFTER = frozenset({BAD_CASES})
+"""Topics whose first kind needs no `type`: bad cases came first, and their frontends know of no other."""
+_OWN = ("event_id", "occurred_at")
+
+
+def decode(topic: str, value: bytes | None) -> Event:
+    """The event in one record of `topic`.
+
+    Raises:
+        PermanentError: the value is empty, not JSON, of an unknown type, or a field is missing or wrong. The message names the field.
+    """
+    kinds = EVENTS_OF_TOPIC.get(topic)
+    if kinds is None:
+        msg = f"topic {topic!r} is not one of this system's; known: {', '.join(EVENTS_OF_TOPIC)}"
+        raise PermanentError(msg)
+    if value is None:
+        msg = f"{topic}: the record has no value; a JSON event is expected (a withdrawal is a value too)"
+        raise PermanentError(msg)
+    body = _body(topic, value)
+    # A frontend that publishes what the topic is named after need not name it: the first kind is the topic's own.
+    name = body.get("type", next(iter(kinds)) if len(kinds) == 1 or topic in _NAMED_AFTER else None)
+    kind = kinds.get(name) if isinstance(name, str) else None
+    if kind is None:
+        msg = f"{topic}: field 'type' is {name!r}; it must be one of {', '.join(kinds)}"
+        raise PermanentError(msg)
+    for field in _OWN:
+        if field not in body:
+            msg = f"{topic}: {name} lacks {field!r}; every event needs its own event_id (a UUID) and occurred_at (ISO 8601 with offset)"
+            raise PermanentError(msg)
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        msg = f"{topic}: {name}.{where} is {str(first['input'])[:80]!r}: {first['msg']} ({error.error_count()} problem(s) in all)"
+        raise PermanentError(msg) from error
+
+
+def _body(topic: str, value: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        body = _slowly(topic, value)
+    if not isinstance(body, dict):
+        msg = f"{topic}: the value is a JSON {type(body).__name__}; an object is expected"
+        raise PermanentError(msg)
+    return body
+
+
+def _slowly(topic: str, value: bytes) -> Any:
+    """What the fast parser refuses, read by the standard one: it takes a byte order mark and UTF-16 as well, and tells what is wrong."""
+    try:
+        return json.loads(value, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, or an integer of thousands of digits
+        msg = f"{topic}: the value is not JSON in UTF-8 ({error})"
+        raise PermanentError(msg) from error
+
+
+def _refuse(constant: str) -> float:
+    msg = f"{constant} is no JSON number"
+    raise ValueError(msg)

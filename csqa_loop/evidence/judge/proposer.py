@@ -1,0 +1,215 @@
+"""Better answers that models find: which bad ones are looked at, how fast, and what becomes of a winner.
+
+Whatever goes wrong, nothing is proposed, and the case stays where people see it.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events import BASE, AnswerProposed, derived_id
+from csqa_loop.evidence.judge.contest import Contender, Contest
+from csqa_loop.evidence.judge.rules.judging import Candidate
+from csqa_loop.evidence.pair_queries import proposal_candidates
+from csqa_loop.ledger.service import LedgerService
+from csqa_loop.log.bus import Bus
+from csqa_loop.settings import JudgeSettings
+
+_log = logging.getLogger(__name__)
+_BEAT_SECONDS = 2.0
+_MOST_STRIKES = 3
+_FIRST_PAUSE = timedelta(seconds=5)
+_LONGEST_PAUSE = timedelta(minutes=10)
+_HOUR = timedelta(hours=1)
+_RECORDED_WITHIN = 15.0
+"""Seconds until a published proposal must have come back through the log."""
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+class AnswerProposer:
+    """Goes through the cases, `concurrency` at once and at most `per_hour` in an hour. `run` is a task of its own: no other beat waits for it.
+
+    What was tried is remembered in memory only: a case without a better answer is tried again when another champion serves, and after a
+    restart.
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerService,
+        contest: Contest,
+        bus: Bus,
+        settings: JudgeSettings,
+        clock: Callable[[], datetime],
+        champion: Callable[[], Awaitable[str]],
+    ) -> None:
+        """`champion` tells who serves now."""
+        self._ledger = ledger
+        self._contest = contest
+        self._bus = bus
+        self._settings = settings
+        self._clock = clock
+        self._serving = champion
+        self._champion = BASE
+        self._settled: set[str] = set()
+        """Messages that are done with as long as this champion serves: a better answer is on record, or it has none."""
+        self._postponed: set[str] = set()
+        """Messages that come again when all others have been tried."""
+        self._strikes: Counter[str] = Counter()
+        """Tries of a message that failed in a way that trying again seldom helps."""
+        self._withheld: dict[str, AnswerProposed] = {}
+        """Message -> what a judge prefers that has not shown yet that it does not choose at random."""
+        self._owed: dict[str, AnswerProposed] = {}
+        """Message -> a proposal that the ledger does not hold yet."""
+        self._tries: deque[datetime] = deque()
+        self._counts: Counter[str] = Counter()
+        self._failures = 0
+        self._pause_until = _LONG_AGO
+        self._last_error: dict[str, str] | None = None
+
+    async def run(self, ready: Callable[[], bool]) -> None:
+        """Beat for ever, whenever the loop is `ready`. No failure ends it; `status` tells the last one."""
+        while True:
+            if ready() and self._clock() >= self._pause_until:
+                try:
+                    await self.beat()
+                except TransientError as error:
+                    self._pause(str(error))
+                except Exception as error:
+                    _log.exception("looking for better answers failed in a way that nobody foresaw")
+                    self._pause(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    async def beat(self) -> None:
+        """Try the next cases and publish what was found.
+
+        Raises:
+            TransientError: ledger, model server, judge or log did not answer, or the judge cannot be trusted. Cases are tried again later,
+                proposals sent again.
+        """
+        await self._pay()
+        now = self._clock()
+        champion = await self._serving()
+        if champion != self._champion:
+            self._champion = champion
+            self._settled.clear()
+        cases = await self._next(now)
+        if not cases:
+            return
+        troubles = await asyncio.gather(*(self._try(case) for case in cases))
+        self._judge_the_judge()
+        await self._pay()
+        trouble = next(filter(None, troubles), self._contest.bias.named)
+        if trouble:
+            raise TransientError(trouble)
+        self._failures = 0
+
+    def status(self) -> dict[str, Any]:
+        """Counts since the start, what went wrong last, and whether the judge goes by place."""
+        contest, bias = self._contest, self._contest.bias
+        return {
+            "judge": contest.judge_model,
+            "tried": self._counts["tried"],
+            "proposed": {method: self._counts[method] for method in ("resample", "judge")},
+            "ties": self._counts["ties"],
+            "unreadable": contest.counts["unreadable"],
+            "given_up": len(self._given_up),
+            "judge_errors": contest.counts["judge_errors"],
+            "last_error": self._last_error,
+            "paused_until": self._pause_until.isoformat() if self._pause_until > self._clock() else None,
+            "withheld": len(self._withheld),
+            "position_bias": {
+                "comparisons": len(bias.outcomes),
+                "changed": bias.changed,
+                "by_chance": bias.by_chance,
+                "trusted": bias.trusted,
+                "named": bias.named,
+            },
+        }
+
+    @property
+    def _given_up(self) -> set[str]:
+        return {message for message, strikes in self._strikes.items() if strikes >= _MOST_STRIKES}
+
+    async def _next(self, now: datetime) -> list[Candidate]:
+        while self._tries and now - self._tries[0] >= _HOUR:
+            self._tries.popleft()
+        room = min(self._settings.concurrency, self._settings.per_hour - len(self._tries))
+        if room <= 0:
+            return []
+        skip = self._settled | self._postponed | self._given_up | self._withheld.keys()
+        cases = await self._ledger.ask(proposal_candidates, room, skip)
+        if not cases:
+            self._postponed.clear()
+        self._tries.extend(now for _ in cases)
+        return cases
+
+    async def _try(self, case: Candidate) -> str | None:
+        """Look for a better answer; the trouble that other cases would meet too, if any."""
+        self._counts["tried"] += 1
+        try:
+            winner = await self._contest.winner(case, self._champion)
+        except TransientError as error:
+            self._postponed.add(case.message_id)
+            return str(error)
+        except Exception as error:
+            # Whatever it is, this case must not stand in the way of the others.
+            self._postponed.add(case.message_id)
+            self._strikes[case.message_id] += 1
+            self._note(f"{case.message_id}, try {self._strikes[case.message_id]} of {_MOST_STRIKES}: {error}")
+            if not isinstance(error, PermanentError):
+                _log.exception("looking for a better answer failed in a way that nobody foresaw")
+            return None
+        if self._contest.bias.named:
+            self._postponed.add(case.message_id)
+        elif winner:
+            self._withheld[case.message_id] = self._proposal(case, winner)
+        else:
+            self._counts["ties"] += 1
+            self._settled.add(case.message_id)
+        return None
+
+    def _judge_the_judge(self) -> None:
+        """Publish what it prefers once it is trusted; forget that where it goes by place."""
+        if self._contest.bias.named:
+            self._postponed |= self._withheld.keys()
+            self._withheld.clear()
+        elif self._contest.bias.trusted:
+            self._owed |= self._withheld
+            self._withheld.clear()
+
+    def _proposal(self, case: Candidate, winner: Contender) -> AnswerProposed:
+        return AnswerProposed(
+            event_id=derived_id(case.message_id, "AnswerProposed", winner.method),
+            occurred_at=self._clock(),
+            conversation_id=case.conversation_id,
+            message_id=case.message_id,
+            method=winner.method,
+            answer=winner.text,
+            adapter=winner.adapter,
+            judge_model=self._contest.judge_model,
+            judge_prompt_version=self._contest.prompt_version,
+        )
+
+    async def _pay(self) -> None:
+        """Publish what is owed, byte for byte until the ledger holds it: another body under the same id would be a dead letter."""
+        for message_id, proposal in list(self._owed.items()):
+            await self._bus.publish(proposal)
+            if not await self._ledger.wait_for(proposal.event_id, _RECORDED_WITHIN):
+                raise TransientError(f"the proposal for {message_id} is published and not yet back from the log")
+            del self._owed[message_id]
+            self._settled.add(message_id)
+            self._counts[proposal.method] += 1
+
+    def _pause(self, reason: str) -> None:
+        pause = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE)
+        self._failures = min(self._failures + 1, 10)
+        self._pause_until = self._clock() + pause
+        self._note(f"{reason}; waiting {pause.total_seconds():g} s")
+
+    def _note(self, error: str) -> None:
+        self._last_error = {"at": self._clock().isoformat(), "message": error}
+        _log.warning("no better answer: %s", error)

@@ -1,0 +1,119 @@
+"""Pairs, and answers that are in none, a page at a time: what the console lists and an export reads to its end."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+
+from csqa_loop.errors import PermanentError
+from csqa_loop.knowledge.formats.markdown import read_document
+
+Connection = duckdb.DuckDBPyConnection
+Row = dict[str, Any]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR = re.compile(r"(\d{1,18})\.(.+)")
+_PAIRS = """
+SELECT s.* EXCLUDE (signature, answer_event_id, evidence_event_id), answer_event_id::VARCHAR AS answer_event_id,
+    evidence_event_id::VARCHAR AS evidence_event_id, coalesce(c.runs, []) AS runs
+FROM pair_states s LEFT JOIN (SELECT pair_id, list_sort(list_distinct(list(run_id))) AS runs FROM claims GROUP BY pair_id) c USING (pair_id)
+"""
+_PAGE = """
+WHERE ($state IS NULL OR state = $state) AND ($source IS NULL OR source = $source) AND ($category IS NULL OR category = $category)
+    AND (occurred_at, pair_id) > (make_timestamptz($moment), $name)
+ORDER BY occurred_at, pair_id LIMIT $limit
+"""
+_UNPAIRED = """
+SELECT * EXCLUDE (answer_event_id, evidence_event_id) FROM unpaired WHERE (occurred_at, message_id) > (make_timestamptz($moment), $name) ORDER BY occurred_at, message_id LIMIT $limit
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, oldest first. `next` is the cursor of the page that follows; None where there is none."""
+
+    rows: list[Row]
+    next: str | None
+
+
+def pairs_page(
+    connection: Connection,
+    *,
+    state: str | None = None,
+    source: str | None = None,
+    category: str | None = None,
+    after: str | None = None,
+    limit: int,
+) -> Page:
+    """Pairs with their state and the runs that claimed them. The prompt is its messages as JSON.
+
+    Raises:
+        PermanentError: `after` is no cursor of a page.
+    """
+    wanted = {"state": state, "source": source, "category": category}
+    return _page(connection, _PAIRS + _PAGE, "pair_id", after, limit, wanted)
+
+
+def pair_row(connection: Connection, pair_id: str) -> Row | None:
+    """One pair as a page shows it."""
+    found = rows(connection, f"{_PAIRS} WHERE pair_id = $pair_id", {"pair_id": pair_id})
+    return found[0] if found else None
+
+
+def unpaired_page(connection: Connection, *, after: str | None = None, limit: int) -> Page:
+    """Liked and disliked answers that no pair uses and that may be trained on.
+
+    Raises:
+        PermanentError: `after` is no cursor of a page.
+    """
+    page = _page(connection, _UNPAIRED, "message_id", after, limit, {})
+    categories = _categories(connection, {row["policy_id"] for row in page.rows if row["category"] is None})
+    shown = [
+        {name: value for name, value in row.items() if name not in {"policy_id", "section", "version"}}
+        | {
+            "category": row["category"]
+            if row["category"] is not None
+            else categories.get((row["policy_id"], row["version"]), row["policy_id"])
+        }
+        for row in page.rows
+    ]
+    return Page(shown, page.next)
+
+
+def rows(connection: Connection, query: str, values: Row | Sequence[object] = ()) -> list[Row]:
+    """Rows by column."""
+    found = connection.execute(query, values or None)
+    names = [column[0] for column in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def _page(connection: Connection, query: str, name: str, after: str | None, limit: int, wanted: Row) -> Page:
+    moment, last = _position(after)
+    # One more than asked for tells whether another page follows.
+    found = rows(connection, query, wanted | {"moment": moment, "name": last, "limit": limit + 1})
+    shown = found[:limit]
+    if len(found) <= limit:
+        return Page(shown, None)
+    moment = (shown[-1]["occurred_at"] - _EPOCH) // timedelta(microseconds=1)
+    return Page(shown, f"{moment}.{shown[-1][name]}")
+
+
+def _position(after: str | None) -> tuple[int, str]:
+    if after is None:
+        return 0, ""
+    found = _CURSOR.fullmatch(after)
+    if found is None:
+        msg = f"after={after!r} is no cursor; give the `next` of the page before, or nothing for the first page"
+        raise PermanentError(msg)
+    return int(found[1]), found[2]
+
+
+def _categories(connection: Connection, policy_ids: set[str]) -> dict[tuple[str, str], str]:
+    """What each version's front matter calls its matter."""
+    found = connection.execute(
+        "SELECT policy_id, version, any_value(body ->> 'text') FROM policies WHERE NOT withdrawn AND policy_id IN (SELECT unnest($1)) GROUP BY ALL",
+        [list(policy_ids)],
+    ).fetchall()
+    return {(policy_id, version): read_document(text).category or policy_id for policy_id, version, text in found}

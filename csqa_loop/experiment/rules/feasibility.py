@@ -1,0 +1,42 @@
+"""Could the contract ever be fulfilled? Asked before the first user enters."""
+
+from collections.abc import Iterator
+
+from csqa_loop.events import ExperimentContract
+from csqa_loop.experiment.rules import rare_events
+from csqa_loop.experiment.rules.analysis import definitions
+
+_MOST_USERS = 2**31 - 1
+
+
+def impossible_margins(contract: ExperimentContract) -> Iterator[str]:
+    """Guardrails that a challenger exactly as good as the champion could not pass at `max_users`, each with what would be right.
+
+    Only proportions can be told beforehand: without a single event in either arm their bound is known. What a mean takes depends on its
+    variance.
+    """
+    known = definitions(contract)
+    for guardrail in contract.guardrails:
+        if known[guardrail.metric].kind != "proportion":
+            continue
+        narrowest = _narrowest(contract.max_users, contract.alpha)
+        if guardrail.margin <= narrowest:
+            yield (
+                f"guardrail {guardrail.metric!r} has margin {guardrail.margin:g}, which max_users = {contract.max_users} can never show at "
+                f"alpha = {contract.alpha:.4g}: without one event in either arm the bound is {narrowest:.4g}. "
+                f"Take a margin above {narrowest:.4g}, or max_users of at least {_users_for(guardrail.margin, contract.alpha)}"
+            )
+
+
+def _narrowest(users: int, alpha: float) -> float:
+    return float(rare_events.bounds_of_difference((0.0, float(users)), (0.0, float(users)), alpha)[1])
+
+
+def _users_for(margin: float, alpha: float) -> int:
+    enough, short = 2, 1
+    while _narrowest(enough, alpha) >= margin and enough < _MOST_USERS:
+        enough, short = 2 * enough, enough
+    while enough - short > 1:
+        middle = (enough + short) // 2
+        enough, short = (middle, short) if _narrowest(middle, alpha) < margin else (enough, middle)
+    return enough

@@ -1,0 +1,47 @@
+"""Which version of each policy is current, and what is indexed of it."""
+
+from dataclasses import dataclass, field
+
+from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn
+
+
+@dataclass(slots=True)
+class KnowledgeState:
+    """The last word of both compacted topics on each policy."""
+
+    current: dict[str, PolicyPublished] = field(default_factory=dict)
+    withdrawn: dict[str, PolicyWithdrawn] = field(default_factory=dict)
+    indexed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """policy_id -> (version, encoder) of its chunks."""
+
+    def take(self, event: Event) -> None:
+        """Follow `csqa.policies` and `csqa.chunks` in the order of the log."""
+        if isinstance(event, PolicyPublished):
+            self.current[event.policy_id] = event
+            self.withdrawn.pop(event.policy_id, None)
+        elif isinstance(event, PolicyWithdrawn):
+            self.current.pop(event.policy_id, None)
+            self.withdrawn[event.policy_id] = event
+        elif isinstance(event, PolicyIndexed):
+            self.indexed[event.policy_id] = (event.version, event.encoder)
+        elif isinstance(event, ChunksWithdrawn):
+            self.indexed.pop(event.policy_id, None)
+
+    def is_indexed(self, policy_id: str, version: str) -> bool:
+        """Whether the log holds the chunks of this version, of any encoder."""
+        return self.indexed.get(policy_id, ("", ""))[0] == version
+
+    def outstanding(self, encoder: str) -> list[PolicyPublished | PolicyWithdrawn]:
+        """Policy events whose consequence `csqa.chunks` lacks, by policy_id.
+
+        Their offsets may be committed all the same: when the encoder's name changed, or when the log of chunks was lost.
+        """
+        lacking = (self.lacks(key, encoder) for key in sorted({*self.current, *self.withdrawn}))
+        return [event for event in lacking if event is not None]
+
+    def lacks(self, policy_id: str, encoder: str) -> PolicyPublished | PolicyWithdrawn | None:
+        """The policy's last event, where its consequence is not in `csqa.chunks`."""
+        event = self.current.get(policy_id)
+        if event is not None:
+            return event if self.indexed.get(policy_id) != (event.version, encoder) else None
+        return self.withdrawn.get(policy_id) if policy_id in self.indexed else None

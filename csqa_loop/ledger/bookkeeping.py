@@ -1,0 +1,51 @@
+"""Questions the loop and the operator API ask the ledger."""
+
+from datetime import UTC
+
+import duckdb
+
+from csqa_loop import events as e
+from csqa_loop.ledger.rules.batch import Letter
+from csqa_loop.log.records import LogRecord
+
+Connection = duckdb.DuckDBPyConnection
+
+
+# --- intake --------------------------------------------------------------------------------------------------------
+
+
+def has_event(connection: Connection, event_id: str) -> bool:
+    """Whether the ledger holds the event."""
+    return connection.execute("SELECT 1 FROM events WHERE event_id = ?", [event_id]).fetchone() is not None
+
+
+def next_offsets(connection: Connection) -> dict[tuple[str, int], tuple[int, str]]:
+    """(topic, partition) -> (next offset, hash of the last record taken)."""
+    rows = connection.execute("SELECT topic, partition, next_offset, last_record_sha FROM offsets").fetchall()
+    return {(topic, partition): (offset, sha) for topic, partition, offset, sha in rows}
+
+
+def recorded_counts(connection: Connection) -> dict[str, int]:
+    """Chats (answers), feedback, bad cases and dead letters."""
+    row = connection.execute(
+        "SELECT (SELECT count(*) FROM answers), (SELECT count(*) FROM feedback), (SELECT count(*) FROM bad_cases), (SELECT count(*) FROM dead_letters)"
+    ).fetchone()
+    return dict(zip(("chats", "feedback", "bad_cases", "dead_letters"), row or (0, 0, 0, 0), strict=True))
+
+
+def epoch(connection: Connection) -> int:
+    """The current log epoch, from 1."""
+    row = connection.execute("SELECT coalesce(max(epoch), 1) FROM epochs").fetchone()
+    return int(row[0]) if row else 1
+
+
+def unpublished_letters(connection: Connection, most: int = 500) -> list[e.DeadLettered]:
+    """Dead letters not yet in their topic, oldest first."""
+    rows = connection.execute(
+        'SELECT topic, partition, "offset", original_key, value, reason, event_id, occurred_at FROM dead_letters WHERE NOT published ORDER BY occurred_at LIMIT ?',
+        [most],
+    ).fetchall()
+    return [
+        Letter(LogRecord(topic, partition, offset, key, value), reason, event_id).as_event(occurred_at.astimezone(UTC))
+        for topic, partition, offset, key, value, reason, event_id, occurred_at in rows
+    ]

@@ -1,0 +1,54 @@
+"""Connections to the live file: transactions, and migrations by name."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import resources
+from pathlib import Path
+
+import duckdb
+
+from csqa_loop.errors import PermanentError
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit what is done within, or nothing of it."""
+    connection.execute("BEGIN")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:  # whatever it is, an interrupt too: a batch is visible whole or not at all
+        with suppress(duckdb.Error):  # a failed COMMIT has already ended the transaction; the first error is the one to tell
+            connection.execute("ROLLBACK")
+        raise
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """Apply the migrations that `file` lacks, in the order of their names, and never one twice.
+
+    Raises:
+        PermanentError: the file was written by a newer version, or with a migration of another text.
+    """
+    connection.execute("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR PRIMARY KEY, sha VARCHAR, applied_at TIMESTAMPTZ)")
+    applied = dict(connection.execute("SELECT name, sha FROM migrations").fetchall())
+    scripts = sorted(
+        (script for script in resources.files("csqa_loop.ledger").joinpath("migrations").iterdir() if script.name.endswith(".sql")),
+        key=lambda script: script.name,
+    )
+    unknown = applied.keys() - {script.name for script in scripts}
+    if unknown:
+        msg = f"{file} was written by a newer version (migration {min(unknown)}); upgrade csqa_loop"
+        raise PermanentError(msg)
+    for script in scripts:
+        text = script.read_text()
+        sha = hashlib.sha256(text.encode()).hexdigest()[:16]
+        if script.name in applied:
+            if applied[script.name] != sha:
+                msg = f"{file}: migration {script.name} was applied with another text; migrations are never edited, add a new one"
+                raise PermanentError(msg)
+            continue
+        with transaction(connection):
+            connection.execute(text)
+            connection.execute("INSERT INTO migrations VALUES (?, ?, now())", [script.name, sha])
+    connection.execute("CHECKPOINT")

@@ -1,0 +1,38 @@
+"""What the ledger asks of whoever derives tables from its facts. The rules are not the ledger's: `evidence` has them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import duckdb
+import pyarrow as pa
+
+Append = Callable[[str, list[dict[str, Any]]], None]
+"""Adds rows to a table."""
+
+
+class Derivation(Protocol):
+    """Keeps derived tables up to date, in the caller's transaction."""
+
+    def is_current(self) -> bool:
+        """Whether the tables were made by this code with these settings."""
+        ...
+
+    def rebuild(self) -> None:
+        """Make everything anew from the facts."""
+        ...
+
+    def follow(self, fresh: Mapping[str, pa.Table], *, later: bool = False) -> None:
+        """Bring the tables up to what `fresh` adds to the facts (rows a table), which are inserted already; `later`: note what is to be done."""
+        ...
+
+    def is_behind(self) -> bool:
+        """Whether anything was put off."""
+        ...
+
+    def catch_up(self) -> None:
+        """Derive a part of what was put off."""
+        ...
+
+
+Derive = Callable[[duckdb.DuckDBPyConnection, Append], Derivation]
+"""The derivation of one connection."""

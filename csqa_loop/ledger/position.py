@@ -1,0 +1,134 @@
+"""Where the loop stands in the log."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+
+from csqa_loop.errors import TransientError
+from csqa_loop.events import now
+from csqa_loop.ledger.bookkeeping import next_offsets
+from csqa_loop.ledger.service import LedgerService
+from csqa_loop.log.position import Bearings, take_bearings
+from csqa_loop.log.records import LogRecord
+from csqa_loop.settings import KafkaSettings
+
+_log = logging.getLogger(__name__)
+R = TypeVar("R")
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
+    """Where the ledger stands in the log: seeks to it on assignment, notices another log, knows when it has caught up."""
+
+    def __init__(
+        self,
+        ledger: LedgerService,
+        ensure_topics: Callable[[], Awaitable[None]],
+        servers: str,
+        settings: KafkaSettings,
+        *,
+        consumer: Callable[[], AIOKafkaConsumer | None],
+        written: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`consumer` gives the present one; `written` returns when no batch is being written."""
+        self._ledger = ledger
+        self._ensure_topics = ensure_topics
+        self._servers = servers
+        self._settings = settings
+        self._consumer = consumer
+        self._written = written
+        self._next: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._heard_ms: dict[TopicPartition, int] = {}
+        self._horizon = _LONG_AGO
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Another member takes over; what is in hand is deduplicated there."""
+        for partition in revoked:
+            self._next.pop(partition, None)
+            self._ends.pop(partition, None)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Seek to the ledger's offsets, whatever the group committed."""
+        consumer = self._consumer()
+        if not assigned or consumer is None:
+            return
+        await self._written()  # what is being written moves the ledger's offsets
+        known = await self._ledger.ask(next_offsets)
+
+        async def compare() -> Bearings:
+            await self._ensure_topics()  # a broker that came back empty has none
+            return await take_bearings(self._servers, self._settings, sorted(assigned), known)
+
+        bearings = await until_answered(compare, "comparing the log with the ledger")
+        if bearings.replaced:
+            reason = "; ".join(sorted(bearings.replaced.values())[:3])
+            epoch = await self._ledger.begin_epoch([(p.topic, p.partition) for p in bearings.replaced], reason)
+            _log.error("ANOTHER LOG (epoch %d): %d partition(s) are read from the beginning: %s", epoch, len(bearings.replaced), reason)
+        for partition in assigned:
+            taken = 0 if partition in bearings.replaced else known.get((partition.topic, partition.partition), (0, ""))[0]
+            if 0 < taken < bearings.starts[partition]:
+                _log.error(
+                    "%s[%d]: offsets %d to %d were deleted before the ledger read them", *partition, taken, bearings.starts[partition] - 1
+                )
+            start = max(taken, bearings.starts[partition])
+            consumer.seek(partition, start)
+            self._next[partition] = start
+            self._ends[partition] = bearings.ends[partition]
+
+    def taken(self, records: list[LogRecord]) -> None:
+        """The ledger holds these."""
+        for record in {(record.topic, record.partition): record for record in records}.values():
+            partition = TopicPartition(record.topic, record.partition)
+            self._next[partition] = record.offset + 1
+            self._heard_ms[partition] = record.timestamp_ms
+
+    @property
+    def caught_up(self) -> bool:
+        """The ledger holds all that the log held at assignment, and the pairs that follow from it."""
+        return self.at_end and not self._ledger.pairs_outstanding
+
+    @property
+    def at_end(self) -> bool:
+        """The end offsets seen at assignment are reached."""
+        return bool(self._next) and all(self._next.get(partition, 0) >= end for partition, end in self._ends.items())
+
+    def horizon(self) -> datetime:
+        """The moment up to which the log has been taken: now, or the last record's time in the partition that lags most."""
+        consumer = self._consumer()
+        if consumer is None:
+            return _LONG_AGO
+        lagging = [p for p, position in self._next.items() if (consumer.highwater(p) or 0) > position]
+        moments = [datetime.fromtimestamp(self._heard_ms.get(partition, 0) / 1000, UTC) for partition in lagging]
+        # What lags now came after what was complete before: the moment never goes back.
+        self._horizon = max(self._horizon, min([now(), *moments]))
+        return self._horizon
+
+    async def committed(self) -> dict[tuple[str, int], int]:
+        """Kafka's committed offset of every assigned partition that has one."""
+        found: dict[tuple[str, int], int] = {}
+        consumer = self._consumer()
+        if consumer is None:
+            return found
+        async with asyncio.timeout(self._settings.request_timeout_seconds):
+            for partition in list(self._next):
+                offset = await consumer.committed(partition)
+                if offset is not None:
+                    found[partition.topic, partition.partition] = offset
+        return found
+
+
+async def until_answered(action: Callable[[], Awaitable[R]], what: str) -> R:
+    """Try until it works: at a start the broker may still be on its way."""
+    pause = 0.2
+    while True:
+        try:
+            return await action()
+        except TransientError as error:
+            _log.warning("%s: %s; trying again in %.1f s", what, error, pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)

@@ -1,0 +1,73 @@
+"""Taking the log into the ledger: decode one by one, mask once more, take the batch whole, only then let Kafka forget it."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events import Event
+from csqa_loop.events.wire import decode
+from csqa_loop.ledger.rules.batch import Batch, Letter, marks_of
+from csqa_loop.log.records import LogRecord
+
+_log = logging.getLogger(__name__)
+_LONGEST_PAUSE = 10.0
+
+R = TypeVar("R")
+"""A batch as the ledger wants it."""
+Guard = Callable[[Event], Event]
+"""Pseudonymises and masks; doing it twice changes nothing."""
+
+
+def sort_out(records: Sequence[LogRecord], guard: Guard) -> Batch:
+    """Facts and dead letters of a batch. A bad record touches none of its neighbours."""
+    letters: list[Letter] = []
+    facts = list(facts_of(records, guard, letters))
+    return Batch(facts=facts, letters=letters, marks=marks_of(records))
+
+
+def facts_of(records: Iterable[LogRecord], guard: Guard, letters: list[Letter]) -> Iterator[tuple[Event, LogRecord]]:
+    """The facts one by one, for whoever keeps none of them; those records that are none join `letters`."""
+    for record in records:
+        try:
+            event = guard(decode(record.topic, record.value))
+        except PermanentError as error:
+            letters.append(Letter(record, str(error), event_id=_event_id(record.value)))
+        else:
+            yield event, record
+
+
+class Recorder(Generic[R]):
+    """Takes batches until they are taken: a refused disk is waited for, and nothing is committed to Kafka meanwhile."""
+
+    def __init__(self, take: Callable[[R], Awaitable[int]]) -> None:
+        self._take = take
+        self.trouble: str | None = None
+        """Why the ledger takes nothing at present."""
+
+    async def record(self, batch: R) -> int:
+        """Return once the batch is durable; the number of new facts."""
+        pause = 0.2
+        while True:
+            try:
+                fresh = await self._take(batch)
+            except TransientError as error:
+                self.trouble = str(error)
+                _log.warning("%s; trying again in %.1f s", error, pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self.trouble = None
+                return fresh
+
+
+def _event_id(value: bytes | None) -> str | None:
+    """The id a refused record claims, so that its producer's account can be settled."""
+    try:
+        body = json.loads(value or b"")
+    except (ValueError, RecursionError):
+        return None
+    claimed = body.get("event_id") if isinstance(body, dict) else None
+    return claimed.lower() if isinstance(claimed, str) else None

@@ -1,0 +1,42 @@
+"""The log once more, into an empty ledger: what the tables must come to, whatever happened on the way."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from csqa_loop.events.topics import FACT_TOPICS
+from csqa_loop.ledger import Ledger
+from csqa_loop.ledger import bookkeeping as queries
+from csqa_loop.ledger.invariants import ledger_hash
+from csqa_loop.ledger.recorder import sort_out
+from csqa_loop.ledger.rules.masking import guard
+from csqa_loop.log import read_to_end
+from csqa_loop.log.records import LogRecord
+from csqa_loop.settings import KafkaSettings
+
+
+async def replay_log(
+    ledger: Ledger, secret: bytes, servers: str, settings: KafkaSettings, progress: Callable[[int], None]
+) -> dict[str, Any]:
+    """Fill `ledger`, which is empty, from the log; its hash and counts.
+
+    Raises:
+        TransientError: Kafka does not answer, or the disk refuses.
+    """
+    ledger.open()
+    clean = partial(guard, secret)
+    batch: list[LogRecord] = []
+    done = 0
+    try:
+        async for record in read_to_end(servers, settings, FACT_TOPICS):
+            batch.append(record)
+            if len(batch) >= settings.batch_records:
+                ledger.take(sort_out(batch, clean))
+                done += len(batch)
+                batch.clear()
+                progress(done)
+        ledger.take(sort_out(batch, clean))
+        progress(done + len(batch))
+        return {"hash": ledger_hash(ledger.connection), "recorded": queries.recorded_counts(ledger.connection)}
+    finally:
+        ledger.close()

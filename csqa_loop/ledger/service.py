@@ -1,0 +1,115 @@
+"""The ledger for asyncio: one writer thread, two reader threads, and a bell that rings after every batch."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+from uuid import UUID
+
+from csqa_loop.errors import TransientError
+from csqa_loop.ledger.bookkeeping import has_event
+from csqa_loop.ledger.facts import Rows
+from csqa_loop.ledger.rules.batch import Batch
+from csqa_loop.ledger.store import Ledger
+
+R = TypeVar("R")
+_STANDBY_BEAT_SECONDS = 0.5
+
+
+class LedgerService:
+    """Writes go through one thread, reads through others on cursors of their own, so that a long query delays no batch."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
+        self._reader = ThreadPoolExecutor(2, thread_name_prefix="ledger-reader")
+        self._taken = asyncio.Condition()
+        self.batches = 0
+        self.pairs_outstanding = False
+        """Whether facts are in the ledger whose pairs, blames and ratings are not."""
+
+    async def open(self) -> None:
+        """Open the file; the lock must be held already."""
+        await self._on(self._writer, self._ledger.open)
+        self.pairs_outstanding = await self._on(self._writer, self._ledger.derivation.is_behind)
+
+    async def close(self) -> None:
+        """Checkpoint and let go of the lock."""
+        await self._on(self._reader, lambda: None)
+        await self._on(self._writer, self._ledger.close)
+        self._writer.shutdown()
+        self._reader.shutdown()
+
+    async def wait_for_lock(self) -> None:
+        """Be a standby until this is the one active loop of the volume."""
+        while not self._ledger.try_lock():  # noqa: ASYNC110 - a file lock of another process rings no bell here
+            await asyncio.sleep(_STANDBY_BEAT_SECONDS)
+
+    async def take(self, batch: Batch | Rows, *, later: bool = False) -> int:
+        """As `Ledger.take`. After a refused write the file is opened again before the caller's next try."""
+        fresh = await self._write(partial(self._ledger.take, batch, later=later))
+        self.pairs_outstanding |= later  # after it: a `derive` that ended while this waited knew nothing of it
+        self.batches += 1
+        async with self._taken:
+            self._taken.notify_all()
+        return fresh
+
+    async def derive(self) -> None:
+        """Derive all that was put off. Batches may be taken between its parts."""
+        while self.pairs_outstanding:
+            self.pairs_outstanding = await self._write(self._ledger.derive)
+
+    async def wait_for(self, event_id: UUID, seconds: float) -> bool:
+        """Whether the ledger came to hold the event within `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                async with self._taken:
+                    while not await self.ask(has_event, str(event_id)):
+                        await self._taken.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def next_batch(self, seen: int, seconds: float) -> None:
+        """Return once more than `seen` batches were taken, or after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds), self._taken:
+                await self._taken.wait_for(lambda: self.batches > seen)
+        except TimeoutError:
+            return
+
+    async def ask(self, query: Callable[..., R], *arguments: object, **named: object) -> R:
+        """Run `query(cursor, ...)` on a reader thread."""
+
+        def run() -> R:
+            cursor = self._ledger.reader()
+            try:
+                return query(cursor, *arguments, **named)
+            finally:
+                cursor.close()
+
+        return await self._on(self._reader, run)
+
+    async def begin_epoch(self, partitions: Sequence[tuple[str, int]], reason: str) -> int:
+        """As `Ledger.begin_epoch`."""
+        return await self._on(self._writer, self._ledger.begin_epoch, partitions, reason)
+
+    async def mark_republished(self, epoch: int) -> None:
+        """As `Ledger.mark_republished`."""
+        await self._on(self._writer, self._ledger.mark_republished, epoch)
+
+    async def mark_letters_published(self, letter_ids: Sequence[str]) -> None:
+        """As `Ledger.mark_letters_published`."""
+        await self._on(self._writer, self._ledger.mark_letters_published, letter_ids)
+
+    async def _write(self, call: Callable[[], R]) -> R:
+        try:
+            return await self._on(self._writer, call)
+        except TransientError:
+            await self._on(self._writer, self._ledger.reopen)
+            raise
+
+    @staticmethod
+    async def _on(executor: ThreadPoolExecutor, call: Callable[..., R], *arguments: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(executor, call, *arguments)

@@ -1,0 +1,262 @@
+"""Runs the processes of one machine: starts them in order, restarts what dies, stops all of them, and leaves nothing behind."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from csqa_loop.local import up_file
+from csqa_loop.local.ports import require_free
+from csqa_loop.local.services import Service, own_environment
+
+Health = Literal["starting", "healthy", "unhealthy", "stopped"]
+
+_LEASH = str(Path(__file__).with_name("leash.py"))
+_MARK = "LEASHED_FOR_CSQA"
+"""Environment variable by which everything a service started can be found again."""
+_PROBE_SECONDS = 1.0
+_LEFTOVER_SECONDS = 12.0
+"""Longer than any service gets to stop by itself."""
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
+_STEADY_SECONDS = 60.0
+"""A process that ran this long before it died is restarted at once: its trouble is new."""
+_KEPT_LOG_BYTES = 16 * 1024 * 1024
+
+
+@dataclass
+class Supervised:
+    """One service and how it is doing."""
+
+    service: Service
+    health: Health = "stopped"
+    pid: int | None = None
+    """Of the service itself, not of its leash."""
+    started_at: float | None = None
+    restarts: int = 0
+    leash: asyncio.subprocess.Process | None = None
+
+    def row(self) -> up_file.Row:
+        """What others may know."""
+        return up_file.Row(self.service.name, self.pid, self.service.url, self.health, self.started_at, self.restarts)
+
+
+class Supervisor:
+    """Everything between `csqa up` and its end. `say` gets one line for each thing worth knowing, `changed` is called when a state changed."""
+
+    def __init__(
+        self, services: Sequence[Service], var: Path, say: Callable[[str], None], changed: Callable[[], None] = lambda: None
+    ) -> None:
+        self.supervised = {service.name: Supervised(service) for service in services}
+        self._var = var
+        self._say = say
+        self._changed = changed
+        self._stopping = asyncio.Event()
+        self._healthy = {service.name: asyncio.Event() for service in services}
+
+    def stop(self) -> None:
+        """Ask for the end; `run` returns when everything is down. Safe as a signal handler."""
+        self._stopping.set()
+
+    @property
+    def all_healthy(self) -> bool:
+        """Whether everything answers."""
+        return all(one.health == "healthy" for one in self.supervised.values())
+
+    async def run(self) -> None:
+        """Hold the machine's processes until `stop` is called.
+
+        Raises:
+            ConfigurationError: another one holds `var`, or a port is taken; nothing was started.
+        """
+        with up_file.hold(self._var) as took_over:
+            own = [one for one in self.supervised.values() if not one.service.external]
+            if took_over:
+                await self._end_leftovers()
+            require_free([one.service for one in own])
+            (self._var / "logs").mkdir(parents=True, exist_ok=True)
+            keepers = [asyncio.create_task(self._keep(one), name=one.service.name) for one in own]
+            watchers = [asyncio.create_task(self._watch(one)) for one in self.supervised.values()]
+            try:
+                self._publish()
+                await self._until_stopped(keepers + watchers)
+            finally:
+                for task in watchers:
+                    task.cancel()
+                await self._stop_all(own)
+                for task in keepers:
+                    task.cancel()
+                await asyncio.gather(*keepers, *watchers, return_exceptions=True)
+
+    async def _end_leftovers(self) -> None:
+        """A supervisor that was killed: its processes are on their way out. We hold the lock, so whatever carries our mark is theirs."""
+        mark = f"{self._var.resolve()}:"
+        for seconds in (_LEFTOVER_SECONDS, 2.0):  # to stop by themselves, then to die
+            deadline = time.monotonic() + seconds
+            while _marked(mark) and time.monotonic() < deadline:  # noqa: ASYNC110 - other processes set no events
+                await asyncio.sleep(0.1)
+            _kill(_marked(mark))
+
+    async def _until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Also ends where one of our own tasks has a bug: loudly, and with everything stopped."""
+        stopped = asyncio.create_task(self._stopping.wait())
+        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        self._stopping.set()
+        for task in done - {stopped}:
+            task.result()
+        await stopped
+
+    async def _keep(self, one: Supervised) -> None:
+        """Start it when what it needs is healthy, and again whenever it ends."""
+        name, backoff = one.service.name, _FIRST_BACKOFF
+        for needed in one.service.needs:
+            if needed in self._healthy:
+                await self._healthy[needed].wait()
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            status = await self._run_once(one)
+            if self._stopping.is_set():
+                break
+            lasted = time.monotonic() - began
+            backoff = _FIRST_BACKOFF if lasted >= _STEADY_SECONDS else backoff
+            one.restarts += 1
+            self._say(
+                f"{name} ended with {_named(status)} after {lasted:.0f} s; restart {one.restarts} in {backoff:g} s ({self._log(one)}: {self._last_line(one)})"
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), backoff)
+            backoff = min(backoff * 2, _LONGEST_BACKOFF)
+        await asyncio.Event().wait()  # until cancelled: a keeper that returned would count as a bug
+
+    async def _run_once(self, one: Supervised) -> int:
+        service = one.service
+        log = self._log(one)
+        if log.exists() and log.stat().st_size > _KEPT_LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
+        mark = f"{self._var.resolve()}:{service.name}:{time.monotonic_ns()}"
+        reader, writer = os.pipe()
+        with log.open("ab") as output:
+            try:
+                one.leash = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-I", "-S", _LEASH, str(os.getpid()), str(writer), str(service.stop_seconds), "--", *service.command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=own_environment(service) | {_MARK: mark},
+                    pass_fds=(writer,),
+                    process_group=0,
+                )
+            finally:
+                os.close(writer)
+        try:
+            one.pid = await _read_pid(reader)
+            one.started_at = time.time()
+            self._set(one, "starting")
+            return await one.leash.wait()
+        finally:
+            if one.leash.returncode is None:
+                await self._kill_leash(one)
+            if (one.leash.returncode or 0) < 0:  # the leash itself was killed: what it held is ours to end
+                _kill(_marked(mark))
+            one.pid, one.leash = None, None
+            self._set(one, "stopped")
+
+    async def _watch(self, one: Supervised) -> None:
+        while True:
+            if one.service.external or one.pid is not None:
+                pid = one.pid
+                well = await one.service.probe()
+                if one.pid == pid:  # else the answer is about one that is gone
+                    self._set(one, "healthy" if well else "starting" if one.health in ("starting", "stopped") else "unhealthy")
+            # Quick while something comes up, so that nobody waits for our beat.
+            await asyncio.sleep(_PROBE_SECONDS if one.health == "healthy" else _PROBE_SECONDS / 4)
+
+    def _set(self, one: Supervised, health: Health) -> None:
+        if one.health == health:
+            return
+        one.health = health
+        (self._healthy[one.service.name].set if health == "healthy" else self._healthy[one.service.name].clear)()
+        self._publish()
+
+    def _publish(self) -> None:
+        up_file.write(self._var, [one.row() for one in self.supervised.values()])
+        self._changed()
+
+    async def _stop_all(self, own: Sequence[Supervised]) -> None:
+        """Users before what they use. Each wave is bounded, so all are gone within 20 s."""
+        self._stopping.set()
+        for wave in sorted({one.service.stop_last for one in own}):
+            await asyncio.gather(*(self._stop_one(one) for one in own if one.service.stop_last == wave))
+
+    async def _stop_one(self, one: Supervised) -> None:
+        leash = one.leash
+        if leash is None or leash.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            leash.terminate()
+        try:
+            # The leash kills what is left after `stop_seconds`; half a second more is for itself.
+            await asyncio.wait_for(leash.wait(), one.service.stop_seconds + 0.5)
+        except TimeoutError:
+            self._say(f"{one.service.name} did not stop within {one.service.stop_seconds:g} s and was killed")
+            await self._kill_leash(one)
+
+    async def _kill_leash(self, one: Supervised) -> None:
+        if one.leash is not None:
+            with contextlib.suppress(ProcessLookupError):
+                one.leash.kill()
+            await one.leash.wait()
+
+    def _log(self, one: Supervised) -> Path:
+        return self._var / "logs" / f"{one.service.name}.log"
+
+    def _last_line(self, one: Supervised) -> str:
+        try:
+            with self._log(one).open("rb") as handle:
+                handle.seek(max(0, handle.seek(0, os.SEEK_END) - 4096))
+                lines = handle.read().decode(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return lines[-1][:300] if lines else "empty"
+
+
+async def _read_pid(descriptor: int) -> int | None:
+    """The pid that the leash writes; None where it ended first."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0))
+    try:
+        line = await reader.readline()
+        return int(line) if line.strip() else None
+    finally:
+        transport.close()
+
+
+def _marked(mark: str) -> list[int]:
+    """Every process that inherited a mark that starts so in its environment, whatever session or parent it has by now."""
+    wanted = f"{_MARK}={mark}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            if any(variable.startswith(wanted) for variable in (entry / "environ").read_bytes().split(b"\0")):
+                found.append(int(entry.name))
+    return found
+
+
+def _kill(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _named(status: int) -> str:
+    number = -status if status < 0 else status - 128
+    if 0 < number < signal.NSIG and (status < 0 or status > 128):
+        return signal.Signals(number).name
+    return f"status {status}"

@@ -1,0 +1,81 @@
+"""Decisions as people read them: what, who, why, and the numbers behind it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from csqa_loop.events import (
+    AdapterEvaluated,
+    AdapterUnservable,
+    DeploymentChanged,
+    Event,
+    ExperimentOpened,
+    OperatorActed,
+    ShareRaised,
+    TrainingRequested,
+    VerdictReached,
+)
+from csqa_loop.rollout.rules.operators import NO_EXPERIMENT, by_hand
+
+LOOP = "loop"
+"""Who decided what no person did."""
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One decision. `about` is a run, an experiment or an adapter; `numbers` are as recorded with the decision."""
+
+    occurred_at: datetime
+    event_id: UUID
+    what: str
+    about: str
+    who: str
+    why: str
+    numbers: dict[str, Any]
+
+
+def audit(events: Iterable[Event], actions: Sequence[OperatorActed]) -> list[AuditEntry]:
+    """An entry a decision, in the order given. What follows from one of `actions` is the operator's."""
+    causes = [(by_hand(action), action.operator) for action in actions]
+
+    def who(cause: str) -> str:
+        return next((operator for text, operator in causes if cause.startswith(text)), LOOP)
+
+    entries: list[AuditEntry] = []
+    for event in events:
+        what, about, by, why, numbers = _told(event)
+        entries.append(AuditEntry(event.occurred_at, event.event_id, what, about, by or who(why), why, numbers))
+    return entries
+
+
+def _told(event: Event) -> tuple[str, str, str, str, dict[str, Any]]:
+    """(what, about, who where it says so itself, why, numbers)."""
+    match event:
+        case OperatorActed():
+            about = event.target or ("" if event.experiment_id == NO_EXPERIMENT else event.experiment_id)
+            return event.action, about, event.operator, event.reason, {"overridden": event.overridden} if event.overridden else {}
+        case VerdictReached():
+            seen = {"as_of": event.as_of.isoformat(), "estimates": [row.model_dump(mode="json") for row in event.estimates]}
+            return f"verdict {event.verdict}", event.experiment_id, "", event.stopped_by, seen
+        case ExperimentOpened():
+            against = f"{event.challenger} passed the gate; against {event.champion}"
+            return "experiment opened", event.experiment_id, LOOP, against, {"alpha": event.contract.alpha, "share": event.share}
+        case ShareRaised():
+            return "share raised", event.experiment_id, LOOP, "enough closed users in both arms, and no harm seen", {"share": event.share}
+        case DeploymentChanged():
+            serving = event.model_dump(mode="json", include={"revision", "champion", "challenger", "candidate", "share", "experiment"})
+            return "deployed", event.champion, "", event.cause, serving
+        case AdapterEvaluated():
+            checks = {"champion": event.champion, "checks": [check.model_dump(mode="json") for check in event.checks]}
+            failed = ", ".join(check.name for check in event.checks if not check.passed)
+            why = f"failed: {failed}" if failed else f"no check failed against {event.champion}"
+            return "gate passed" if event.passed else "gate refused", event.adapter, LOOP, why, checks
+        case AdapterUnservable():
+            return "adapter given up", event.adapter, LOOP, event.reason, {"run_id": event.run_id, "attempt": event.attempt}
+        case TrainingRequested():
+            asked = {"attempt": event.attempt, "pairs": len(event.pair_ids), "held_out_pairs": len(event.holdout_pair_ids)}
+            return "run requested", event.run_id, LOOP, event.reason, asked
+        case _:
+            raise TypeError(f"{event.type} is no decision")

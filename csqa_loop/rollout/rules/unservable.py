@@ -1,0 +1,81 @@
+"""What to do where the adapter of a step cannot be served: wait, for as long as that may help, then give it up. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from csqa_loop.events import BASE, DeploymentChanged
+from csqa_loop.rollout.rules.next_step import at_the_gate
+from csqa_loop.rollout.rules.operators import by_hand
+from csqa_loop.rollout.rules.state import LoopState
+from csqa_loop.rollout.rules.steps import Deploy, EndExperiment, FailRun, GiveUp, JudgeExperiment, OpenExperiment, Step, Wait
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A replica that answers and cannot serve an adapter."""
+
+    replica: str
+    adapter: str
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why an adapter gets no traffic yet."""
+
+    adapter: str
+    reason: str
+    since: datetime | None = None
+    """When a replica that answers was first seen to lack it. None: nothing speaks against the adapter itself, an outage say."""
+    final: bool = False
+    """No waiting helps."""
+
+
+def newcomer(step: Deploy | OpenExperiment, deployment: DeploymentChanged | None) -> str | None:
+    """The adapter that gets traffic, or more of it than it has. The base is always there."""
+    if isinstance(step, OpenExperiment):
+        return step.challenger
+    present = deployment.champion if deployment else BASE
+    return step.challenger or (step.champion if step.champion not in {BASE, present} else None)
+
+
+def instead(step: Deploy | OpenExperiment, state: LoopState, found: Obstacle, within: timedelta) -> Step:
+    """The step to take where `found` is in the way of `step`.
+
+    Args:
+        step: What would be next.
+        state: What it follows from.
+        found: What is in its way.
+        within: How long replicas that answer may be in trouble with an adapter before it is given up.
+    """
+    hopeless = found.final or (found.since is not None and state.as_of - max(found.since, _last_decided(state)) >= within)
+    waiting = Wait(f"{found.adapter} on every replica: {found.reason}")
+    run, deployment, experiment = state.run, state.deployment, state.experiment
+    if deployment is None:
+        return waiting
+    if isinstance(step, Deploy) and (order := state.operators.open_order(deployment.order)):
+        cause = f"given up: {by_hand(order)}; {found.adapter} cannot be served: {found.reason}"
+        given_up = Deploy(champion=deployment.champion, candidate=at_the_gate(run), cause=cause, order=order.event_id)
+        return given_up if hopeless else waiting
+    if isinstance(step, Deploy) and step.challenger and experiment:
+        if hopeless and deployment.experiment != experiment.opened.experiment_id:
+            return EndExperiment(experiment, f"{found.adapter} cannot be served: {found.reason}")
+        # What the challenger already has may be doing harm while it waits for more.
+        return JudgeExperiment(experiment, may_advance=False)
+    if not hopeless:
+        return waiting
+    if isinstance(step, Deploy) and step.champion == found.adapter:
+        return Deploy(champion=deployment.champion, cause=f"given up: {step.cause}; {found.adapter} cannot be served: {found.reason}")
+    if run is None:
+        return waiting
+    # Another attempt makes a lost adapter again; what the gate has passed is not trained a second time.
+    return GiveUp(run.request, found.adapter, found.reason) if run.evaluated else FailRun(run.request, found.reason)
+
+
+def _last_decided(state: LoopState) -> datetime:
+    """Nothing was asked of the replicas for longer than this."""
+    verdict = state.experiment.verdict if state.experiment else None
+    facts = (state.deployment, state.run and state.run.evaluated, verdict)
+    moments = [*(fact.occurred_at for fact in facts if fact), *filter(None, [state.operators.last_at])]
+    return max(moments)

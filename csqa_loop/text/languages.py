@@ -1,0 +1,13 @@
+"""Which language a text is in."""
+
+import re
+
+_HAN = re.compile(r"[\u4e00-\u9fff]")
+_LATIN = re.compile(r"[A-Za-z]")
+
+
+def language_of(text: str, default: str) -> str:
+    """`zh` where the text holds Han characters, `en` where it holds Latin letters, else `default`."""
+    if not text.isascii() and _HAN.search(text):
+        return "zh"
+    return "en" if _LATIN.search(text) else default

@@ -1,0 +1,89 @@
+"""An adapter outside `var`: a folder that is seen whole or not at all, with its run's manifest in it."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from csqa_loop.errors import PermanentError
+from csqa_loop.files.durable import sync_folder
+from csqa_loop.training.adapters import CONFIG_FILE, TENSORS_FILE
+from csqa_loop.training.run.directory import RunDirectory
+from csqa_loop.training.run.manifest import Manifest
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Export:
+    """What `csqa adapters export` wrote."""
+
+    manifest: Manifest
+    whole_model: bool
+    """Base and adapter in one; otherwise the adapter alone."""
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A draft beside `target` to fill. It becomes `target` when the block ends, on disk, and is gone where the block fails.
+
+    Raises:
+        PermanentError: `target` is there and no empty folder, or became so meanwhile; or it cannot be written.
+    """
+    target = target.resolve()
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise _taken(target)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed and had this one's number
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        for file in draft.iterdir():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        sync_folder(draft)
+        draft.rename(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR} and target.exists():
+            raise _taken(target) from error
+        msg = f"{target} cannot be written: {error}"
+        raise PermanentError(msg) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def copy_adapter(adapter: Path, draft: Path) -> None:
+    """The adapter's two files."""
+    for name in (CONFIG_FILE, TENSORS_FILE):
+        shutil.copyfile(adapter / name, draft / name)
+
+
+def copy_manifest(run: RunDirectory, draft: Path) -> None:
+    """The run's manifest: what `read_export` finds the run by."""
+    shutil.copyfile(run.path / MANIFEST, draft / MANIFEST)
+
+
+def read_export(folder: Path) -> Export:
+    """What lies in `folder`.
+
+    Raises:
+        PermanentError: it is no export.
+    """
+    manifest = RunDirectory(folder).manifest()
+    if manifest is None:
+        msg = f"{folder} has no {MANIFEST}; name a folder that `csqa adapters export` wrote"
+        raise PermanentError(msg)
+    whole, alone = (folder / "config.json").is_file(), (folder / CONFIG_FILE).is_file()
+    if whole == alone:
+        what = "both a model's config.json and" if whole else "neither a model's config.json nor"
+        msg = f"{folder} has {what} an adapter's {CONFIG_FILE}; export {manifest.adapter} again"
+        raise PermanentError(msg)
+    return Export(manifest, whole)
+
+
+def _taken(target: Path) -> PermanentError:
+    return PermanentError(f"{target} is there already and is not an empty folder; name another one, or remove it")

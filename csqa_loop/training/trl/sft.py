@@ -1,0 +1,57 @@
+"""A first SFT: demonstrations alone, answer tokens alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+from trl import SFTConfig, SFTTrainer
+
+from csqa_loop.settings import TrainingSettings
+from csqa_loop.training.trl import arguments
+from csqa_loop.training.trl.examples import OnStep, Shown
+
+
+def build(
+    model: Any,
+    tokenizer: Any,
+    shown: Sequence[Shown],
+    validation: Sequence[Shown],
+    settings: TrainingSettings,
+    *,
+    scratch: Path,
+    on_step: OnStep,
+    lora: Any,
+) -> SFTTrainer:
+    """A trainer. With `order` easy_first short answers come first, and every epoch is alike."""
+    easy_first = settings.order == "easy_first"
+    config = SFTConfig(**arguments.common(settings, scratch, ordered=easy_first or settings.group_by_length), completion_only_loss=True)
+    trainer = SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=_rows(sorted(shown, key=lambda one: len(one.answer)) if easy_first else shown),
+        eval_dataset=_rows(validation) if validation else None,
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=arguments.callbacks(settings, on_step),
+    )
+    arguments.silence(trainer)
+    return trainer
+
+
+def lengths(rows: datasets.Dataset) -> list[int]:
+    """Tokens of each prompt with its answer."""
+    return [len(ids) for ids in rows["input_ids"]]
+
+
+def _rows(shown: Sequence[Shown]) -> datasets.Dataset:
+    return datasets.Dataset.from_list(
+        [
+            {
+                "prompt": [dict(message) for message in one.prompt],
+                "completion": [{"role": "assistant", "content": one.answer}],
+                "name": one.name,
+            }
+            for one in shown
+        ]
+    )
