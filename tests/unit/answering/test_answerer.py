@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from csqa_loop.answering.answerer import Answered, Answerer, Question
+from csqa_loop.answering.answerer import Answerer
+from csqa_loop.answering.question import Answered, Question
 from csqa_loop.errors import TransientError
 from csqa_loop.events import AnswerGiven, ArmExposed, ChatMessage, Sampling, now
 from csqa_loop.experiment.rules.analysis import arm_of
