@@ -22,7 +22,6 @@ from csqa_loop.settings import Settings
 from csqa_loop.settings.secrets import Secrets
 
 _log = logging.getLogger(__name__)
-FOLLOWED = (topics.POLICIES, topics.CHUNKS, topics.DEPLOYMENTS)
 _BEAT_SECONDS = 1.0
 _FINISH_SECONDS = 5.0
 
