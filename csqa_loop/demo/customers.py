@@ -11,6 +11,7 @@ import httpx
 from csqa_loop.demo.scenario import Scenario, ScenarioQuestion
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.evidence.rules.grading import Probe, judge
+from csqa_loop.http.bearer import bearer
 from csqa_loop.retry import growing, retried
 
 AT_ONCE = 8
@@ -110,7 +111,7 @@ class Customers:
     async def report(self, answer: Answer, correction: str, reviewer: str) -> None:
         """A bad case, with what an agent would have said."""
         body = {"message_id": answer.message_id, "reason": "wrong", "corrected_answer": correction, "reviewer": reviewer}
-        told = await self._post("/v1/bad-cases", body, 202, {"Authorization": f"Bearer {self._operator_key}"})
+        told = await self._post("/v1/bad-cases", body, 202, bearer(self._operator_key))
         self.tally.bad_cases += 1
         self.tally.accepted.append(str(told["event_id"]))
 
