@@ -124,11 +124,6 @@ class Trainer:
             await asyncio.gather(self._work, return_exceptions=True)
         self._work = None
 
-    async def idle(self) -> None:
-        """Until the run in hand has its result."""
-        if self._work is not None:
-            await asyncio.gather(self._work, return_exceptions=True)
-
     async def _run(self, request: TrainingRequested, run: RunDirectory, started: asyncio.Event) -> None:
         try:
             if await self._publish_again(request, run):
