@@ -45,7 +45,6 @@ class Visit:
 class Answer:
     """What a customer got."""
 
-    visit: Visit
     text: str
     right: bool
     message_id: str
@@ -91,7 +90,6 @@ class Customers:
         self.tally.chats += 1
         self.tally.accepted += [str(extra["exposure_event_id"]), str(extra["event_id"])]
         return Answer(
-            visit=visit,
             text=text,
             right=judge(text, visit.question, self._scenario.language),
             message_id=extra["message_id"],
