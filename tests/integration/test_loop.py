@@ -7,9 +7,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from csqa_loop import events as e
-from csqa_loop.ledger import bookkeeping as queries
 from csqa_loop.ledger.invariants import check, ledger_hash
 from csqa_loop.ledger.replay import replay_log
+from csqa_loop.rollout.epochs import unpublished_epoch
 from csqa_loop.settings import KafkaSettings, Settings
 from tests import events as make
 from tests.brokers import Broker
@@ -134,7 +134,7 @@ async def test_a_broker_that_comes_back_empty_starts_an_epoch(
     async with running(settings, FakeModelServer(), monkeypatch) as stream:
         await until(stream, lambda s: s["epoch"] == 2, "a new epoch")
         deadline = time.monotonic() + PATIENCE
-        while await stream.parts.ledger.ask(queries.epoch_debt) is not None and time.monotonic() < deadline:
+        while await stream.parts.ledger.ask(unpublished_epoch) is not None and time.monotonic() < deadline:
             await stream.parts.ledger.next_batch(stream.parts.ledger.batches, 0.2)
         assert [event.event_id for event in await published(settings, "csqa.policies")] == [policy.event_id]
         assert [event.revision for event in await published(settings, "csqa.deployments")] == [1]

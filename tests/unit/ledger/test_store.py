@@ -201,36 +201,6 @@ def test_training_on_held_out_pairs_breaks_i4(ledger: Ledger) -> None:
     assert [finding.invariant for finding in check(ledger.connection, champion="base") if not finding.holds] == ["I4"]
 
 
-def test_a_state_is_of_one_moment(ledger: Ledger) -> None:
-    """A batch that lands between two questions of one state is in none of its answers."""
-    ledger.take(make.batch(e.DeploymentChanged(occurred_at=make.at(1), revision=1, champion="base")))
-    late = [
-        e.TrainingRequested(occurred_at=make.at(9), run_id="r", attempt=1, reason="x", champion="base", pair_ids=(), data_hash="x"),
-        e.DeploymentChanged(occurred_at=make.at(9), revision=2, champion="base"),
-    ]
-
-    class Interrupted:
-        """A reader; the writer takes a batch after its first question."""
-
-        def __init__(self) -> None:
-            self.cursor = ledger.reader()
-
-        def execute(self, *asked: object) -> duckdb.DuckDBPyConnection:
-            found = self.cursor.execute(*asked)
-            if late:
-                ledger.take(make.batch(*late))
-                late.clear()
-            return found
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.cursor, name)
-
-    state = queries.loop_state(Interrupted(), make.at(20))
-    assert (state.deployment.revision, state.run) == (1, None)
-    after = queries.loop_state(ledger.reader(), make.at(20))
-    assert (after.deployment.revision, after.run.request.run_id) == (2, "r")
-
-
 def test_missing_accepted_event_breaks_i1(ledger: Ledger) -> None:
     ledger.take(make.batch(make.thumb(1)))
     broken = [
@@ -245,22 +215,6 @@ def test_kafka_ahead_of_the_ledger_breaks_i3(ledger: Ledger) -> None:
     ledger.take(make.batch(make.thumb(1)))
     broken = [f.invariant for f in check(ledger.connection, committed={("csqa.feedback", 0): 5}, champion="base") if not f.holds]
     assert broken == ["I3"]
-
-
-def test_a_new_epoch_forgets_offsets_and_keeps_facts(ledger: Ledger) -> None:
-    ledger.take(
-        make.batch(e.PolicyPublished(occurred_at=make.at(0), policy_id="returns", version=make.VERSION, title="Returns", text="14 days."))
-    )
-    deployed = e.DeploymentChanged(occurred_at=make.at(1), revision=1, champion="base")
-    ledger.take(make.batch(deployed))
-    epoch = ledger.begin_epoch([("csqa.policies", 0)], "the broker came back empty")
-    assert ("csqa.policies", 0) not in queries.next_offsets(ledger.connection)
-    owed = queries.epoch_debt(ledger.connection)
-    assert owed is not None
-    assert [event.type for event in owed[1]] == ["PolicyPublished", "DeploymentChanged"]
-    assert ledger.take(make.batch(*owed[1])) == 0
-    ledger.mark_republished(epoch)
-    assert queries.epoch_debt(ledger.connection) is None
 
 
 def test_one_active_ledger_and_a_standby(tmp_path: Path) -> None:

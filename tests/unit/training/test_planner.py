@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from tests.boards import ADAPTER, Board, build, kinds, pair
 
 from csqa_loop import events as e
 from csqa_loop.evidence.rules.pairs import Pair
@@ -12,9 +13,7 @@ from csqa_loop.training.rules.replay import ReplayPolicy
 from csqa_loop.training.rules.selection import Selection, SelectionPolicy, select
 from csqa_loop.training.rules.trigger import TriggerPolicy
 from tests import events as make
-from tests.fakes.board import ADAPTER, Board, build, kinds, pair
-from tests.fakes.bus import MemoryBus
-from tests.planning import example, planner
+from tests.planning import contents, imported, planner, question, rated
 
 
 async def test_enough_pairs_are_one_run() -> None:
@@ -70,7 +69,7 @@ async def test_what_was_found_too_little_is_looked_at_again_when_it_has_changed(
 
 @pytest.fixture
 def board() -> Board:
-    return Board(MemoryBus())
+    return Board()
 
 
 async def test_a_continued_adapter_repeats_a_share_of_what_its_line_was_taught(board: Board) -> None:

@@ -5,19 +5,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from tests.boards import ADAPTER, Board, pair
 
 from csqa_loop.evidence.rules.examples import Example
 from csqa_loop.evidence.rules.pairs import Pair
 from csqa_loop.training.rules.trigger import TriggerPolicy
 from tests import events as make
-from tests.fakes.board import ADAPTER, Board, pair
-from tests.fakes.bus import MemoryBus
-from tests.planning import example, planner
+from tests.planning import contents, imported, planner, question, rated
 
 
 @pytest.fixture
 def board() -> Board:
-    return Board(MemoryBus())
+    return Board()
 
 
 def distinct(number: int) -> Pair:
