@@ -185,7 +185,7 @@ def build(
 def pair(number: int) -> Pair:
     pair_id = f"p-{number}"
     return Pair(
-        pair_id, f"m{number}", "returns", "s", False, f"question {number} about something else {number * 7919}", "[]", "good", "bad", "correction", 1.0,
+        pair_id, f"of-{pair_id}", "returns", "s", False, f"question {number} about something else {number * 7919}", "[]", "good", "bad", "correction", 1.0,
         "base", str(make.event_id(20_000 + number)), str(make.event_id(40_000 + number)), make.at(number), user=f"u-{number}",
         quoted=(("returns", make.VERSION),), review_id=review_id_of("pair", pair_id),
     )  # fmt: skip

@@ -28,7 +28,7 @@ def rated(number: int, *, liked: bool) -> tuple[e.Event, ...]:
     """A customer's question, its answer and the thumb on it: example `m<number>`."""
     asked = question(number)
     messages = (e.ChatMessage(role="system", content="Policy."), e.ChatMessage(role="user", content=asked))
-    told = make.answer(number, second=number, section=SECTION, question=asked, messages=messages, answer=f"answer {number}".translate(_WORDS))
+    told = make.answer(number, second=number, section=SECTION, question=asked, messages=messages, answer=f"answer {number}")
     return told, make.thumb(number, "up" if liked else "down", second=number)
 
 

@@ -140,13 +140,13 @@ async def promoted(world: World) -> None:
     await world.gate()
     await world.board.visit(5)
     await world.rest()
-    await world.board.visit(40, (0.8, 0.1))
+    await world.board.visit(20, (0.8, 0.1))
     await world.rest()
 
 
 async def harmful(world: World) -> None:
     await world.gate()
-    await world.board.visit(40, (0.1, 0.8))
+    await world.board.visit(20, (0.1, 0.8))
     await world.rest()
 
 
