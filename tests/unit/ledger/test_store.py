@@ -31,9 +31,6 @@ def ledger(tmp_path: Path):
     opened.close()
 
 
-TRAINABLE = next(name for name in map(str, range(100)) if not held_out("returns", name))
-
-
 def count(ledger: Ledger, table: str) -> int:
     return ledger.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
@@ -104,28 +101,6 @@ def test_the_same_bad_record_twice_is_one_letter(ledger: Ledger) -> None:
     assert count(ledger, "dead_letters") == 1
 
 
-@pytest.mark.parametrize("correction_first", [True, False])
-def test_a_correction_may_come_before_its_answer(ledger: Ledger, *, correction_first: bool) -> None:
-    events = [make.bad_case(1), make.answer(1)]
-    for event in events if correction_first else events[::-1]:
-        ledger.take(make.batch(event))
-    assert ledger.connection.execute("SELECT chosen, rejected, message_id FROM pairs").fetchall() == [("14 days.", "30 days.", "m1")]
-
-
-def test_what_the_model_did_not_write_makes_no_pair(ledger: Ledger) -> None:
-    ledger.take(
-        make.batch(
-            make.answer(1, source="refusal"),
-            make.bad_case(1),
-            make.answer(2),
-            make.bad_case(2, None),
-            make.answer(3),
-            make.bad_case(3, "30 DAYS"),
-        )
-    )
-    assert count(ledger, "pairs") == 0
-
-
 def test_offsets_and_rows_are_one_transaction(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise duckdb.IOException("disk full")
@@ -164,27 +139,6 @@ def test_tables_are_a_function_of_the_set_of_events(tmp_path_factory: pytest.Tem
         hashes.add(ledger_hash(ledger.connection))
         ledger.close()
     assert len(hashes) == 1
-
-
-def test_held_out_pairs_are_never_offered_for_training(ledger: Ledger) -> None:
-    for number in range(60):
-        ledger.take(make.batch(make.answer(number, section=f"section {number}"), make.bad_case(number)))
-    fresh, kept = pairs.fresh_pairs(ledger.connection), pairs.holdout_pairs(ledger.connection)
-    assert kept
-    assert len(fresh) + len(kept) == 60
-    assert all(held_out(pair.policy_id, pair.section) for pair in kept)
-    assert not any(held_out(pair.policy_id, pair.section) for pair in fresh)
-
-
-def test_a_claimed_pair_is_not_fresh_any_more(ledger: Ledger) -> None:
-    ledger.take(make.batch(make.answer(1, section=TRAINABLE), make.bad_case(1), make.answer(2, section=TRAINABLE), make.bad_case(2)))
-    first, second = pairs.fresh_pairs(ledger.connection)
-    request = e.TrainingRequested(
-        occurred_at=make.at(9), run_id="r-1", attempt=1, reason="test", champion="base", pair_ids=(first.pair_id,), data_hash="x"
-    )
-    ledger.take(make.batch(request))
-    assert pairs.fresh_pairs(ledger.connection) == [second]
-    assert all(finding.holds for finding in check(ledger.connection, champion="base"))
 
 
 def test_training_on_held_out_pairs_breaks_i4(ledger: Ledger) -> None:
