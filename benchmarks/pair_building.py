@@ -29,6 +29,8 @@ from _bench import Figure, figure, report
 from csqa_loop import events as e
 from csqa_loop.answering.rules.prompt import build_messages
 from csqa_loop.evidence import pair_queries as pairs
+from csqa_loop.evidence.derivation import deriving
+from csqa_loop.evidence.rules.pairs import PairPolicy
 from csqa_loop.knowledge.rules.versions import policy_version
 from csqa_loop.ledger import Ledger
 from csqa_loop.ledger.garbage import collect_seldom
@@ -155,7 +157,7 @@ def measure(number: int, seed: int, *, plain: bool) -> Outcome:
             without.enter_context(patch("csqa_loop.training.rules.selection.near_duplicates", lambda *_: {}))
             without.enter_context(patch("csqa_loop.training.rules.selection.Protected.repeated_by", lambda *_: {}))
             without.enter_context(patch("csqa_loop.training.rules.selection.Protected.__init__", lambda *_: None))
-        ledger = Ledger(Path(folder) / "ledger" / "ledger.duckdb")
+        ledger = Ledger(Path(folder) / "ledger" / "ledger.duckdb", deriving(PairPolicy()))
         ledger.open()
         try:
             take(ledger, policies)

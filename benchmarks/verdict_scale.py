@@ -17,6 +17,8 @@ import duckdb
 from _bench import figure, report
 
 from csqa_loop import events as e
+from csqa_loop.evidence.derivation import deriving
+from csqa_loop.evidence.rules.pairs import PairPolicy
 from csqa_loop.experiment import closed_users as experiments
 from csqa_loop.experiment.offline.rules.simulation import contract_for
 from csqa_loop.experiment.rules.analysis import analyse
@@ -73,7 +75,7 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
 def main() -> int:
     """Fill, look, judge."""
     with tempfile.TemporaryDirectory(prefix="csqa-bench-verdict-") as folder:
-        ledger = Ledger(Path(folder) / "ledger.duckdb")
+        ledger = Ledger(Path(folder) / "ledger.duckdb", deriving(PairPolicy()))
         ledger.open()
         began = time.perf_counter()
         fill(ledger.connection)

@@ -113,12 +113,11 @@ def _add_views(draft: Path, as_of: datetime, live: Sequence[LiveEstimate]) -> No
                     row.estimate, row.lower, row.upper,
                 ],
             )  # fmt: skip
-        package = resources.files("csqa_loop.analytics")
         # The ledger's own views name no schema: here they read what lies in `facts`.
         published.execute("SET schema = 'facts'")
-        published.execute(package.joinpath("ledger/views.sql").read_text(encoding="utf-8"))
+        published.execute(resources.files("csqa_loop.ledger").joinpath("views.sql").read_text(encoding="utf-8"))
         published.execute("SET schema = 'main'")
-        published.execute(package.joinpath("views.sql").read_text(encoding="utf-8"))
+        published.execute(resources.files("csqa_loop.analytics").joinpath("views.sql").read_text(encoding="utf-8"))
         published.execute("COMMIT")
         published.execute("CHECKPOINT")
 

@@ -14,7 +14,7 @@ E = TypeVar("E", bound=Event)
 
 
 class MemoryBus:
-    """`ports.Bus` that keeps records. One partition a topic; acknowledged is what `records` holds.
+    """A `Bus` that keeps records. One partition a topic; acknowledged is what `records` holds.
 
     Failure injection: `fail(times)` makes the next publishes raise TransientError without writing; `lose_acknowledgements(times)` makes
     them write and raise all the same, as a connection lost after the write does; `hold()` keeps publishes waiting until `release()`.

@@ -41,7 +41,7 @@ def parts_on(broker: Broker, var: Path, **settings: Any) -> Parts:
 
 @asynccontextmanager
 async def gateway(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(parts.settings, parts)
+    app = create_app(parts)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
         yield client
 

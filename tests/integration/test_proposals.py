@@ -9,13 +9,14 @@ import pytest
 from csqa_loop import events as e
 from csqa_loop.evidence.judge.contest import Contest
 from csqa_loop.evidence.judge.proposer import AnswerProposer
+from csqa_loop.evidence.pair_queries import fresh_pairs
 from csqa_loop.evidence.rules.pairs import held_out
 from csqa_loop.knowledge.rules.versions import policy_version
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.settings import AnswerSettings, JudgeSettings
 from tests import events as make
+from tests.desk import KNOWN
 from tests.fakes.bus import MemoryBus
-from tests.fakes.desk import KNOWN
 from tests.fakes.judge import FakeJudge, by_merit
 from tests.fakes.model_server import FakeModelServer
 from tests.ledgers import ledger_at
@@ -55,12 +56,16 @@ class Taken(MemoryBus):
         await self._ledger.take(make.batch(*events, first_offset=1000 + len(self.records)))
 
 
+async def serving() -> str:
+    return e.BASE
+
+
 def proposer(ledger: LedgerService, *, says: str = GOOD) -> tuple[AnswerProposer, Taken]:
     bus = Taken(ledger)
     server, judge = FakeModelServer(answer=lambda *_: says), FakeJudge(by_merit(lambda answer: answer == GOOD))
     contest = Contest(server, judge, judging=SETTINGS, answering=AnswerSettings())
     contest.bias = KNOWN
-    return AnswerProposer(ledger, contest, bus, SETTINGS, lambda: make.at(100)), bus
+    return AnswerProposer(ledger, contest, bus, SETTINGS, lambda: make.at(100), serving), bus
 
 
 async def test_a_proposal_becomes_a_pair_and_the_case_does_not_come_again(ledger: LedgerService) -> None:
@@ -70,7 +75,7 @@ async def test_a_proposal_becomes_a_pair_and_the_case_does_not_come_again(ledger
         await proposing.beat()
         await proposing.beat()
     assert proposing.status()["tried"] == 1
-    (pair,) = await ledger.fresh_pairs()
+    (pair,) = await ledger.ask(fresh_pairs)
     assert (pair.chosen, pair.rejected, pair.source, pair.weight, pair.contributor) == (GOOD, BAD, "resample", 0.5, "fake-judge")
     again, _ = proposer(ledger)  # as after a restart
     await again.beat()

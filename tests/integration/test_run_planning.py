@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from csqa_loop import events as e
+from csqa_loop.evidence.pair_queries import fresh_examples, fresh_pairs
 from csqa_loop.evidence.rules.pairs import held_out
 from csqa_loop.knowledge.rules.versions import policy_version
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.settings import TrainingSettings
-from csqa_loop.training.planner import RunPlanner, RunPolicy
+from csqa_loop.training.planner import RunPlanner
+from csqa_loop.training.policy import RunPolicy
 from csqa_loop.training.rules.selection import SelectionPolicy
 from csqa_loop.training.rules.trigger import TriggerPolicy
 from csqa_loop.training.run.directory import RunDirectory
@@ -103,7 +105,7 @@ async def test_the_newest_pairs_measure_a_run_and_stay_fresh(ledger: LedgerServi
     run = checked(tmp_path / "runs", request)
     assert (len(run.pairs()), [pair.split for pair in run.holdout()]) == (6, ["time", "time"])
     await ledger.take(make.batch(request))
-    assert [pair.pair_id for pair in await ledger.fresh_pairs()] == list(request.holdout_pair_ids)
+    assert [pair.pair_id for pair in await ledger.ask(fresh_pairs)] == list(request.holdout_pair_ids)
     # The next attempt finds everything as it was, and takes the folder over.
     (run.path / "checkpoints").mkdir()
     await plan.retry(request, make.at(30))
@@ -145,4 +147,4 @@ async def test_imported_demonstrations_become_a_first_sft(ledger: LedgerService,
     assert request is not None
     assert (request.method, len(checked(tmp_path / "runs", request).demonstrations())) == ("sft", 3)
     await ledger.take(make.batch(request))
-    assert await ledger.fresh_examples() == []
+    assert await ledger.ask(fresh_examples) == []

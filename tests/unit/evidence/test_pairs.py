@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csqa_loop.evidence.rules.pairs import HOLDOUT_SHARE, Answer, Better, Pair, PairPolicy, held_out, normalised, pair_from
+from csqa_loop.evidence.rules.pairs import HOLDOUT_SHARE, Answer, Better, Pair, PairPolicy, held_out, pair_from
 from csqa_loop.settings.learning import Source
+from csqa_loop.text.normal import normalised
 
 ANSWER = Answer(
     event_id="a1", message_id="m1", conversation_id="c1", user="u-1", question="May I return a laptop?",

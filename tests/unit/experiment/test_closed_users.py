@@ -6,8 +6,8 @@ import pytest
 
 from csqa_loop import events as e
 from csqa_loop.experiment import closed_users as experiments
+from csqa_loop.experiment.state import latest_experiment
 from csqa_loop.ledger import Ledger
-from csqa_loop.ledger import bookkeeping as queries
 from tests import events as make
 from tests.ledgers import ledger_at
 
@@ -51,7 +51,7 @@ def test_users_count_once_when_their_window_closes(ledger: Ledger) -> None:
             make.thumb(5, "down", second=3, identity=50), make.thumb(5, "up", second=4, identity=51),  # changed their mind in time
         )
     )  # fmt: skip
-    experiment = queries.latest_experiment(ledger.connection)
+    experiment = latest_experiment(ledger.connection)
     assert experiment is not None
     challenger, control = experiments.ClosedUsers().totals(ledger.connection, experiment, make.at(40), grace_seconds=2)
     assert (challenger.users, control.users) == (3, 1)
@@ -73,7 +73,7 @@ def test_a_user_seen_in_both_arms_is_left_out(ledger: Ledger) -> None:
             make.exposure(2, experiment="x-1", arm="control", user=f"u-{1:016x}"),
         )
     )
-    experiment = queries.latest_experiment(ledger.connection)
+    experiment = latest_experiment(ledger.connection)
     assert experiment is not None
     challenger, control = experiments.ClosedUsers().totals(ledger.connection, experiment, make.at(100), 2)
     assert (challenger.users, control.users) == (0, 0)

@@ -1,7 +1,5 @@
 """Contracts from settings."""
 
-import asyncio
-
 import pytest
 from pydantic import ValidationError
 
@@ -9,17 +7,10 @@ from csqa_loop.demo.scenario_files import packaged
 from csqa_loop.errors import ConfigurationError
 from csqa_loop.experiment.contract import contract_of
 from csqa_loop.experiment.examiner import Examiner
-from csqa_loop.experiment.rules.error_control import PastExperiment, next_alpha
+from csqa_loop.experiment.rules.error_control import next_alpha
 from csqa_loop.settings import ExperimentSettings, MetricSettings, load_settings
 from csqa_loop.settings.metrics import COUNTS, SHIPPED, fault
-
-
-class Past:
-    def __init__(self, *promoted: bool) -> None:
-        self.promoted = promoted
-
-    async def past_experiments(self) -> list[PastExperiment]:
-        return [PastExperiment(0.05, promoted) for promoted in self.promoted]
+from tests.boards import Board, ended_experiments
 
 
 def metric(**changes: object) -> MetricSettings:
@@ -108,10 +99,12 @@ def test_a_margin_that_can_never_be_shown_is_refused_with_the_numbers():
         contract_of(impossible.model_copy(update={"max_users": needed - 1}))
 
 
-def test_alpha_stands_for_itself_unless_errors_are_controlled_over_experiments():
+async def test_alpha_stands_for_itself_unless_errors_are_controlled_over_experiments():
+    board = Board()
+    board.hold(*ended_experiments(True, False))
     plain = contract_of(ExperimentSettings())
-    assert asyncio.run(Examiner(Past(True, False), 0).promised(plain)) == plain
+    assert await Examiner(board, 0).promised(plain) == plain
     online = contract_of(ExperimentSettings(error_control="online-fdr", alpha=0.1))
-    promised = asyncio.run(Examiner(Past(True, False), 0).promised(online))
+    promised = await Examiner(board, 0).promised(online)
     assert promised.alpha == next_alpha([True, False], 0.1)
     assert promised.false_discovery_target == 0.1

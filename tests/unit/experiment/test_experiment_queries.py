@@ -10,8 +10,8 @@ from csqa_loop.experiment import closed_users as experiments
 from csqa_loop.experiment.offline.rules.simulation import contract_for
 from csqa_loop.experiment.rules.analysis import ArmTotals, analyse
 from csqa_loop.experiment.rules.error_control import PastExperiment
+from csqa_loop.experiment.state import latest_experiment
 from csqa_loop.ledger import Ledger
-from csqa_loop.ledger import bookkeeping as queries
 from csqa_loop.settings.metrics import COUNTS, SHIPPED
 from tests import events as make
 from tests.ledgers import ledger_at
@@ -44,7 +44,7 @@ def verdict(name: str, said: str, second: float) -> e.VerdictReached:
 
 
 def totals(ledger: Ledger, second: float = 100) -> tuple[ArmTotals, ArmTotals]:
-    experiment = queries.latest_experiment(ledger.connection)
+    experiment = latest_experiment(ledger.connection)
     assert experiment is not None
     return experiments.ClosedUsers().totals(ledger.connection, experiment, make.at(second), 2)
 
@@ -142,7 +142,7 @@ def test_users_seen_in_both_arms_are_counted_and_left_out(ledger: Ledger):
 def test_the_sample_ratio_is_tested_on_exposures_not_on_closed_users(ledger: Ledger):
     facts = [opening(), *(make.exposure(number, second=90, **(CHALLENGER if number < 180 else CONTROL)) for number in range(200))]
     ledger.take(make.batch(*facts))
-    experiment = queries.latest_experiment(ledger.connection)
+    experiment = latest_experiment(ledger.connection)
     assert experiment is not None
     challenger, control = totals(ledger)
     assert (challenger.users, control.users) == (0, 0)
@@ -180,7 +180,7 @@ def test_many_looks_say_what_one_says(ledger: Ledger):
             facts += visit(100 + number, 2 * number + (5 if number % 2 else 50), "challenger" if number % 2 else "control", user=number)
         facts.append(make.thumb(number, "up" if number % 5 else "down", second=2 * number + 3))
     ledger.take(make.batch(*sorted(facts, key=lambda fact: fact.occurred_at)))
-    experiment = queries.latest_experiment(ledger.connection)
+    experiment = latest_experiment(ledger.connection)
     assert experiment is not None
     kept = experiments.ClosedUsers()
     for second in (10, 22.5, 60, 60, 91, 200):
@@ -192,7 +192,7 @@ def test_many_looks_say_what_one_says(ledger: Ledger):
 
 def test_a_look_back_in_time_begins_anew(ledger: Ledger):
     ledger.take(make.batch(opening(), *visit(1, 0, "challenger"), *visit(2, 50, "challenger")))
-    experiment = queries.latest_experiment(ledger.connection)
+    experiment = latest_experiment(ledger.connection)
     assert experiment is not None
     kept = experiments.ClosedUsers()
     assert [kept.totals(ledger.connection, experiment, make.at(second), 2)[0].users for second in (100, 30, 100)] == [2, 1, 2]
@@ -200,7 +200,7 @@ def test_a_look_back_in_time_begins_anew(ledger: Ledger):
 
 def test_whoever_turns_up_in_the_other_arm_later_counts_nowhere_from_then_on(ledger: Ledger):
     ledger.take(make.batch(opening(), *visit(1, 0, "challenger"), *visit(2, 0, "control")))
-    experiment = queries.latest_experiment(ledger.connection)
+    experiment = latest_experiment(ledger.connection)
     assert experiment is not None
     kept = experiments.ClosedUsers()
     assert [side.users for side in kept.totals(ledger.connection, experiment, make.at(30), 2)] == [1, 1]
@@ -213,8 +213,8 @@ def test_whoever_turns_up_in_the_other_arm_later_counts_nowhere_from_then_on(led
 
 def test_another_experiment_begins_anew(ledger: Ledger):
     ledger.take(make.batch(opening(), *visit(1, 0, "challenger"), opening(name="x-2", second=60)))
-    kept, former = experiments.ClosedUsers(), queries.latest_experiment(ledger.connection, "x-1")
-    present = queries.latest_experiment(ledger.connection)
+    kept, former = experiments.ClosedUsers(), latest_experiment(ledger.connection, "x-1")
+    present = latest_experiment(ledger.connection)
     assert former is not None
     assert present is not None
     assert kept.totals(ledger.connection, former, make.at(100), 2)[0].users == 1
@@ -225,7 +225,7 @@ def test_another_experiment_begins_anew(ledger: Ledger):
 def test_asking_for_another_experiment_forgets_nothing_of_the_present_one(ledger: Ledger):
     other = {"experiment": "x-2", "arm": "control"}
     ledger.take(make.batch(opening(), *visit(1, 0, "challenger"), *visit(2, 0, "control"), make.exposure(3, second=1, **other)))
-    experiment = queries.latest_experiment(ledger.connection)
+    experiment = latest_experiment(ledger.connection)
     assert experiment is not None
     kept = experiments.ClosedUsers()
     kept.totals(ledger.connection, experiment, make.at(30), 2)
@@ -238,7 +238,7 @@ def test_asking_for_another_experiment_forgets_nothing_of_the_present_one(ledger
 def test_users_in_both_arms_are_counted_once_however_their_windows_close(ledger: Ledger):
     facts = [opening(), *visit(1, 0, "challenger"), *visit(2, 1, "control", user=1), *visit(3, 0, "challenger")]
     ledger.take(make.batch(*facts))
-    experiment = queries.latest_experiment(ledger.connection)
+    experiment = latest_experiment(ledger.connection)
     assert experiment is not None
     kept, seen = experiments.ClosedUsers(), []
     for second in (10, 30, 90):

@@ -31,9 +31,6 @@ def ledger(tmp_path: Path):
     opened.close()
 
 
-TRAINABLE = next(name for name in map(str, range(100)) if not held_out("returns", name))
-
-
 def count(ledger: Ledger, table: str) -> int:
     return ledger.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
@@ -104,28 +101,6 @@ def test_the_same_bad_record_twice_is_one_letter(ledger: Ledger) -> None:
     assert count(ledger, "dead_letters") == 1
 
 
-@pytest.mark.parametrize("correction_first", [True, False])
-def test_a_correction_may_come_before_its_answer(ledger: Ledger, *, correction_first: bool) -> None:
-    events = [make.bad_case(1), make.answer(1)]
-    for event in events if correction_first else events[::-1]:
-        ledger.take(make.batch(event))
-    assert ledger.connection.execute("SELECT chosen, rejected, message_id FROM pairs").fetchall() == [("14 days.", "30 days.", "m1")]
-
-
-def test_what_the_model_did_not_write_makes_no_pair(ledger: Ledger) -> None:
-    ledger.take(
-        make.batch(
-            make.answer(1, source="refusal"),
-            make.bad_case(1),
-            make.answer(2),
-            make.bad_case(2, None),
-            make.answer(3),
-            make.bad_case(3, "30 DAYS"),
-        )
-    )
-    assert count(ledger, "pairs") == 0
-
-
 def test_offsets_and_rows_are_one_transaction(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise duckdb.IOException("disk full")
@@ -166,27 +141,6 @@ def test_tables_are_a_function_of_the_set_of_events(tmp_path_factory: pytest.Tem
     assert len(hashes) == 1
 
 
-def test_held_out_pairs_are_never_offered_for_training(ledger: Ledger) -> None:
-    for number in range(60):
-        ledger.take(make.batch(make.answer(number, section=f"section {number}"), make.bad_case(number)))
-    fresh, kept = pairs.fresh_pairs(ledger.connection), pairs.holdout_pairs(ledger.connection)
-    assert kept
-    assert len(fresh) + len(kept) == 60
-    assert all(held_out(pair.policy_id, pair.section) for pair in kept)
-    assert not any(held_out(pair.policy_id, pair.section) for pair in fresh)
-
-
-def test_a_claimed_pair_is_not_fresh_any_more(ledger: Ledger) -> None:
-    ledger.take(make.batch(make.answer(1, section=TRAINABLE), make.bad_case(1), make.answer(2, section=TRAINABLE), make.bad_case(2)))
-    first, second = pairs.fresh_pairs(ledger.connection)
-    request = e.TrainingRequested(
-        occurred_at=make.at(9), run_id="r-1", attempt=1, reason="test", champion="base", pair_ids=(first.pair_id,), data_hash="x"
-    )
-    ledger.take(make.batch(request))
-    assert pairs.fresh_pairs(ledger.connection) == [second]
-    assert all(finding.holds for finding in check(ledger.connection, champion="base"))
-
-
 def test_training_on_held_out_pairs_breaks_i4(ledger: Ledger) -> None:
     section = next(name for name in map(str, range(100)) if held_out("returns", name))
     ledger.take(make.batch(make.answer(1, section=section), make.bad_case(1)))
@@ -199,36 +153,6 @@ def test_training_on_held_out_pairs_breaks_i4(ledger: Ledger) -> None:
         )
     )
     assert [finding.invariant for finding in check(ledger.connection, champion="base") if not finding.holds] == ["I4"]
-
-
-def test_a_state_is_of_one_moment(ledger: Ledger) -> None:
-    """A batch that lands between two questions of one state is in none of its answers."""
-    ledger.take(make.batch(e.DeploymentChanged(occurred_at=make.at(1), revision=1, champion="base")))
-    late = [
-        e.TrainingRequested(occurred_at=make.at(9), run_id="r", attempt=1, reason="x", champion="base", pair_ids=(), data_hash="x"),
-        e.DeploymentChanged(occurred_at=make.at(9), revision=2, champion="base"),
-    ]
-
-    class Interrupted:
-        """A reader; the writer takes a batch after its first question."""
-
-        def __init__(self) -> None:
-            self.cursor = ledger.reader()
-
-        def execute(self, *asked: object) -> duckdb.DuckDBPyConnection:
-            found = self.cursor.execute(*asked)
-            if late:
-                ledger.take(make.batch(*late))
-                late.clear()
-            return found
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.cursor, name)
-
-    state = queries.loop_state(Interrupted(), make.at(20))
-    assert (state.deployment.revision, state.run) == (1, None)
-    after = queries.loop_state(ledger.reader(), make.at(20))
-    assert (after.deployment.revision, after.run.request.run_id) == (2, "r")
 
 
 def test_missing_accepted_event_breaks_i1(ledger: Ledger) -> None:
@@ -245,22 +169,6 @@ def test_kafka_ahead_of_the_ledger_breaks_i3(ledger: Ledger) -> None:
     ledger.take(make.batch(make.thumb(1)))
     broken = [f.invariant for f in check(ledger.connection, committed={("csqa.feedback", 0): 5}, champion="base") if not f.holds]
     assert broken == ["I3"]
-
-
-def test_a_new_epoch_forgets_offsets_and_keeps_facts(ledger: Ledger) -> None:
-    ledger.take(
-        make.batch(e.PolicyPublished(occurred_at=make.at(0), policy_id="returns", version=make.VERSION, title="Returns", text="14 days."))
-    )
-    deployed = e.DeploymentChanged(occurred_at=make.at(1), revision=1, champion="base")
-    ledger.take(make.batch(deployed))
-    epoch = ledger.begin_epoch([("csqa.policies", 0)], "the broker came back empty")
-    assert ("csqa.policies", 0) not in queries.next_offsets(ledger.connection)
-    owed = queries.epoch_debt(ledger.connection)
-    assert owed is not None
-    assert [event.type for event in owed[1]] == ["PolicyPublished", "DeploymentChanged"]
-    assert ledger.take(make.batch(*owed[1])) == 0
-    ledger.mark_republished(epoch)
-    assert queries.epoch_debt(ledger.connection) is None
 
 
 def test_one_active_ledger_and_a_standby(tmp_path: Path) -> None:

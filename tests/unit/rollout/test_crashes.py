@@ -11,7 +11,8 @@ from csqa_loop import events as e
 from csqa_loop.rollout.decider import Decider
 from csqa_loop.rollout.rules.next_step import in_flight
 from csqa_loop.rollout.rules.residency import resident_adapters
-from tests.fakes.board import ADAPTER, CONTRACT, Board, SoundFolders, build, pair
+from csqa_loop.rollout.state import loop_state
+from tests.boards import ADAPTER, CONTRACT, Board, build, pair
 from tests.fakes.bus import MemoryBus
 from tests.fakes.model_server import FakeModelServer
 
@@ -73,13 +74,12 @@ class World:
         self.board = Board(self.bus)
         self.server = MortalServer(replicas=(ONE, TWO))
         self.server.fuse = self.fuse
-        self.folders = SoundFolders()
         self.crashed = False
         self._ids = (UUID(int=number) for number in count(1))
         self.decider = self._start()
 
     def _start(self) -> Decider:
-        self.decider, _, _, self.reconciler = build(self.server, contract=LONG, board=self.board, folders=self.folders)
+        self.decider, _, _, self.reconciler = build(self.server, contract=LONG, board=self.board)
         return self.decider
 
     async def rest(self) -> None:
@@ -102,8 +102,8 @@ class World:
         pytest.fail(f"no rest after {_MOST_BEATS} beats: {[event.type for event in self.bus.events]}")
 
     def _aligned(self) -> bool:
-        deployment = self.board._last(e.DeploymentChanged)
-        wanted = resident_adapters(deployment, self.board.now) if isinstance(deployment, e.DeploymentChanged) else frozenset()
+        deployments = self.bus.of_type(e.DeploymentChanged)
+        wanted = resident_adapters(deployments[-1], self.board.now) if deployments else frozenset()
         return all(held - {e.BASE} == wanted for held in self.server.held.values())
 
     async def happen(self, kind: type[e.Event], **fields: object) -> None:
@@ -113,22 +113,21 @@ class World:
 
     async def act(self, action: str, target: str = "") -> None:
         self.board.now += timedelta(seconds=1)
-        opened, verdict = self.board._last(e.ExperimentOpened), self.board._last(e.VerdictReached)
-        name = opened.experiment_id if isinstance(opened, e.ExperimentOpened) and not verdict else "none"
+        opened, verdicts = self.bus.of_type(e.ExperimentOpened), self.bus.of_type(e.VerdictReached)
+        name = opened[-1].experiment_id if opened and not verdicts else "none"
         await self.happen(e.OperatorActed, experiment_id=name, action=action, operator="ann", reason="it is rude", target=target)
 
     async def gate(self, *, passed: bool = True, lost: bool = False) -> None:
         """Two pairs, a run, its adapter and the gate's word."""
         await self.rest()
-        self.board.pairs = [pair(1), pair(2)]
+        await self.board.offer(pair(1), pair(2))
         await self.rest()
-        request = self.board._last(e.TrainingRequested)
-        assert isinstance(request, e.TrainingRequested)
+        request = self.board.last(e.TrainingRequested)
         of_run = {"run_id": request.run_id, "attempt": 1, "adapter": ADAPTER}
         await self.happen(e.AdapterTrained, parent="base", recipe_hash="", data_hash="", pairs=2, seconds=1, **of_run)
         await self.rest()
         if lost:
-            self.folders.faults[ADAPTER] = "it is gone"
+            self.board.lose(ADAPTER)
         await self.happen(e.AdapterEvaluated, champion="base", passed=passed, **of_run)
         await self.rest()
 
@@ -139,15 +138,15 @@ class World:
 
 async def promoted(world: World) -> None:
     await world.gate()
-    world.board.users = 5
+    await world.board.visit(5)
     await world.rest()
-    world.board.users, world.board.rates = 600, (0.8, 0.1)
+    await world.board.visit(40, (0.8, 0.1))
     await world.rest()
 
 
 async def harmful(world: World) -> None:
     await world.gate()
-    world.board.users, world.board.rates = 600, (0.1, 0.8)
+    await world.board.visit(40, (0.1, 0.8))
     await world.rest()
 
 
@@ -161,7 +160,7 @@ async def lost_after_the_gate(world: World) -> None:
 
 async def stopped(world: World) -> None:
     await world.gate()
-    world.board.users = 5
+    await world.board.visit(5)
     await world.rest()
     await world.act("stop")
     await world.rest()
@@ -189,16 +188,25 @@ async def rolled_back_to_what_is_not_held(world: World) -> None:
     await world.rest()
 
 
+async def passed_by_the_gate(world: World) -> None:
+    await world.gate()
+
+
+async def unborn(world: World) -> None:
+    del world
+
+
 LIVES = {
-    "promoted": (promoted, ADAPTER),
-    "harmful": (harmful, "base"),
-    "refused by the gate": (refused_by_the_gate, "base"),
-    "lost after the gate": (lost_after_the_gate, "base"),
-    "stopped": (stopped, "base"),
-    "promoted by hand": (promoted_by_hand, ADAPTER),
-    "rolled back by hand": (rolled_back_by_hand, "base"),
-    "rolled back to what is not held": (rolled_back_to_what_is_not_held, ADAPTER),
+    "promoted": (promoted, ADAPTER, unborn),
+    "harmful": (harmful, "base", passed_by_the_gate),
+    "refused by the gate": (refused_by_the_gate, "base", unborn),
+    "lost after the gate": (lost_after_the_gate, "base", unborn),
+    "stopped": (stopped, "base", passed_by_the_gate),
+    "promoted by hand": (promoted_by_hand, ADAPTER, passed_by_the_gate),
+    "rolled back by hand": (rolled_back_by_hand, "base", promoted),
+    "rolled back to what is not held": (rolled_back_to_what_is_not_held, ADAPTER, promoted_by_hand),
 }
+"""A life, its last champion, and how it begins where another life dies at those steps already."""
 
 
 async def lived(life: Callable[[World], Awaitable[None]], at: int, *, after: bool) -> World:
@@ -210,20 +218,24 @@ async def lived(life: Callable[[World], Awaitable[None]], at: int, *, after: boo
 
 @pytest.mark.parametrize("name", LIVES)
 async def test_a_crash_between_any_two_steps_changes_nothing_of_what_comes_of_it(name: str) -> None:
-    life, champion = LIVES[name]
+    life, champion, beginning = LIVES[name]
     whole = await lived(life, 0, after=False)
+    begun = World(0, after=False)
+    await beginning(begun)
+    await begun.board.close()
     expected = [event.event_id for event in whole.bus.events]
-    assert whole.fuse.steps > len(whole.bus.of_type(e.DeploymentChanged))
-    for at in range(1, whole.fuse.steps + 1):
+    assert whole.fuse.steps > max(begun.fuse.steps, len(whole.bus.of_type(e.DeploymentChanged)))
+    await whole.board.close()
+    for at in range(begun.fuse.steps + 1, whole.fuse.steps + 1):
         for after in (False, True):
             world = await lived(life, at, after=after)
             where = f"a crash {'after' if after else 'before'} step {at}"
             assert world.crashed, where
             assert [event.event_id for event in world.bus.events] == expected, where
-            deployment = world.board._last(e.DeploymentChanged)
-            assert isinstance(deployment, e.DeploymentChanged)
+            deployment = world.board.last(e.DeploymentChanged)
             assert (deployment.champion, deployment.challenger, deployment.candidate) == (champion, None, None), where
-            state = await world.board.state(world.board.now)
+            state = await world.board.ask(loop_state, world.board.now)
             assert not in_flight(state, max_attempts=2), where
             assert world.server.held == {url: {e.BASE, champion} for url in (ONE, TWO)}, where
             assert world.reconciler.disagreements(deployment, world.board.now) == [], where
+            await world.board.close()

@@ -7,7 +7,7 @@ import pytest
 
 from csqa_loop import events as e
 from tests import events as make
-from tests.fakes.board import ADAPTER, act, build, kinds, pair
+from tests.boards import ADAPTER, act, build, kinds, pair
 from tests.fakes.model_server import FakeModelServer
 
 
@@ -21,9 +21,10 @@ async def test_the_first_beat_deploys_the_base() -> None:
 async def test_a_decision_that_does_not_come_back_is_sent_again_unchanged() -> None:
     decider, board, bus, _ = build()
     await decider.beat()
-    board.pairs, board.cut = [pair(1), pair(2)], True
+    await board.offer(pair(1), pair(2))
+    board.cut = True
     await decider.beat()
-    board.pairs.append(pair(3))  # a new decision would now be another run
+    await board.offer(pair(3))  # a new decision would now be another run
     await decider.beat()
     requests = [event.to_json() for event in bus.events if isinstance(event, e.TrainingRequested)]
     assert len(requests) >= 2
@@ -44,7 +45,7 @@ async def test_an_order_does_not_wait_for_the_planner(monkeypatch: pytest.Monkey
         return await claim(*about)
 
     monkeypatch.setattr(decider._planner, "claim", slowly)
-    board.pairs = [pair(1), pair(2)]
+    await board.offer(pair(1), pair(2))
     await decider.beat()
     await decider.beat()
     await act(board, "pause")
@@ -62,10 +63,9 @@ async def test_an_order_does_not_wait_for_the_planner(monkeypatch: pytest.Monkey
 async def test_no_traffic_moves_to_an_adapter_that_no_replica_holds() -> None:
     server = FakeModelServer(known=set())  # refuses every adapter
     decider, board, bus, _ = build(server)
-    board.pairs = [pair(1), pair(2)]
+    await board.offer(pair(1), pair(2))
     await decider.beat()
-    request = board._last(e.TrainingRequested)
-    assert isinstance(request, e.TrainingRequested)
+    request = board.last(e.TrainingRequested)
     trained = e.AdapterTrained(
         occurred_at=make.at(10),
         run_id=request.run_id,
@@ -84,7 +84,6 @@ async def test_no_traffic_moves_to_an_adapter_that_no_replica_holds() -> None:
     assert "ExperimentOpened" not in kinds(bus)
     server.known = None
     await decider.beat()
-    deployed = board._last(e.DeploymentChanged)
-    assert isinstance(deployed, e.DeploymentChanged)
+    deployed = board.last(e.DeploymentChanged)
     assert (deployed.challenger, deployed.share) == (ADAPTER, 1.0)
     assert kinds(bus).index("ExperimentOpened") < len(kinds(bus)) - 1

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from csqa_loop import events as e
-from tests.fakes.board import ADAPTER, CONTRACT, act, build, deployed, gated, kinds
+from tests.boards import ADAPTER, CONTRACT, act, build, deployed, gated, kinds
 from tests.fakes.model_server import FakeModelServer
 
 DAY = timedelta(days=1)
@@ -41,7 +41,7 @@ async def test_harm_is_rolled_back_with_a_replica_that_hangs_and_is_not_waited_f
     await gated(board, decider)
     await decider.beat()
     server.hung = TWO
-    board.users, board.rates = 600, (0.1, 0.8)
+    await board.visit(600, (0.1, 0.8))
     before: list[float] = []
     publish, loop = bus.publish, asyncio.get_running_loop()
     began = loop.time()

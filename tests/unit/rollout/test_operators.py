@@ -7,7 +7,7 @@ from csqa_loop.errors import PermanentError
 from csqa_loop.experiment.examiner import Examiner
 from csqa_loop.experiment.rules.experiments import Experiment
 from tests import events as make
-from tests.fakes.board import ADAPTER, CONTRACT, SoundFolders, act, build, gated, kinds, pair
+from tests.boards import ADAPTER, CONTRACT, act, build, gated, kinds, pair
 from tests.fakes.model_server import FakeModelServer
 
 
@@ -15,7 +15,7 @@ async def test_a_paused_loop_claims_no_run_and_opens_no_experiment() -> None:
     decider, board, bus, _ = build()
     await decider.beat()
     await act(board, "pause")
-    board.pairs = [pair(1), pair(2)]
+    await board.offer(pair(1), pair(2))
     await decider.beat()
     assert "TrainingRequested" not in kinds(bus)
     await act(board, "resume")
@@ -33,7 +33,7 @@ async def test_a_pause_lets_an_experiment_end_but_not_grow() -> None:
     await gated(board, decider)
     await decider.beat()
     await act(board, "pause")
-    board.users = 5
+    await board.visit(5)
     await decider.beat()
     assert "ShareRaised" not in kinds(bus)
     assert "VerdictReached" not in kinds(bus)
@@ -41,10 +41,9 @@ async def test_a_pause_lets_an_experiment_end_but_not_grow() -> None:
     await decider.beat()
     assert kinds(bus).count("ShareRaised") == 1
     await act(board, "pause")
-    board.users = 10
+    await board.visit(5)
     await decider.beat()
-    verdict = board._last(e.VerdictReached)
-    assert isinstance(verdict, e.VerdictReached)
+    verdict = board.last(e.VerdictReached)
     assert verdict.verdict == "INCONCLUSIVE"
 
 
@@ -69,8 +68,7 @@ async def test_a_promotion_waits_for_the_end_of_a_pause(monkeypatch: pytest.Monk
     assert "VerdictReached" not in kinds(bus)
     await act(board, "resume")
     await decider.beat()
-    deployed = board._last(e.DeploymentChanged)
-    assert isinstance(deployed, e.DeploymentChanged)
+    deployed = board.last(e.DeploymentChanged)
     assert deployed.champion == ADAPTER
 
 
@@ -78,15 +76,13 @@ async def test_a_rollback_in_an_experiment_ends_it_first_and_is_done_once() -> N
     decider, board, bus, reconciler = build()
     await gated(board, decider)
     await decider.beat()
-    board.users = 5
-    name = board._last(e.ExperimentOpened).experiment_id
+    await board.visit(5)
+    name = board.last(e.ExperimentOpened).experiment_id
     order = await act(board, "rollback", target="base", experiment=name)
     await decider.beat()
-    verdict, deployed = board._last(e.VerdictReached), board._last(e.DeploymentChanged)
-    assert isinstance(verdict, e.VerdictReached)
-    assert isinstance(deployed, e.DeploymentChanged)
+    verdict, deployed = board.last(e.VerdictReached), board.last(e.DeploymentChanged)
     assert (verdict.verdict, verdict.stopped_by) == ("INCONCLUSIVE", "operator ann: it is rude")
-    assert {row.users for row in verdict.estimates if row.arm != "difference"} == {5}
+    assert {row.users for row in verdict.estimates if row.metric == "satisfaction" and row.arm != "difference"} == {5}
     assert (deployed.champion, deployed.experiment, deployed.order) == ("base", None, order.event_id)
     published = list(bus.events)
     again, _, _, _ = build(board=board)
@@ -101,13 +97,11 @@ async def test_an_adapter_is_promoted_by_hand_once_every_replica_holds_it() -> N
     await decider.beat()
     order = await act(board, "promote", target=ADAPTER)
     await decider.beat()
-    waiting = board._last(e.DeploymentChanged)
-    assert isinstance(waiting, e.DeploymentChanged)
+    waiting = board.last(e.DeploymentChanged)
     assert (waiting.champion, waiting.candidate, waiting.order) == ("base", ADAPTER, None)
     server.known = None
     await decider.beat()
-    deployed = board._last(e.DeploymentChanged)
-    assert isinstance(deployed, e.DeploymentChanged)
+    deployed = board.last(e.DeploymentChanged)
     assert (deployed.champion, deployed.candidate, deployed.previous_champion, deployed.order) == (ADAPTER, None, "base", order.event_id)
 
 
@@ -118,8 +112,7 @@ async def test_later_revisions_repeat_the_order_that_was_carried_out() -> None:
     await decider.beat()
     await gated(board, decider, second=1000)
     await decider.beat()
-    deployed = board._last(e.DeploymentChanged)
-    assert isinstance(deployed, e.DeploymentChanged)
+    deployed = board.last(e.DeploymentChanged)
     assert deployed.challenger == ADAPTER
     assert deployed.order == order.event_id
 
@@ -133,8 +126,7 @@ async def test_a_rollback_to_the_base_waits_for_no_model_server() -> None:
     server.down = True
     await act(board, "rollback", target="base")
     await decider.beat()
-    deployed = board._last(e.DeploymentChanged)
-    assert isinstance(deployed, e.DeploymentChanged)
+    deployed = board.last(e.DeploymentChanged)
     assert deployed.champion == "base"
 
 
@@ -147,21 +139,16 @@ async def test_an_experiment_whose_numbers_cannot_be_had_can_be_stopped_all_the_
         raise PermanentError("metric 'rating' is not known")
 
     monkeypatch.setattr(Examiner, "look", broken)
-    await act(board, "rollback", target="base", experiment=board._last(e.ExperimentOpened).experiment_id)
+    await act(board, "rollback", target="base", experiment=board.last(e.ExperimentOpened).experiment_id)
     await decider.beat()
-    verdict, deployed = board._last(e.VerdictReached), board._last(e.DeploymentChanged)
-    assert isinstance(verdict, e.VerdictReached)
-    assert isinstance(deployed, e.DeploymentChanged)
+    verdict, deployed = board.last(e.VerdictReached), board.last(e.DeploymentChanged)
     assert (verdict.verdict, deployed.champion, deployed.challenger) == ("INCONCLUSIVE", "base", None)
 
 
 async def test_a_rollback_does_not_wait_for_the_adapter_at_the_gate() -> None:
-    folders = SoundFolders()
-    decider, board, bus, _ = build(folders=folders)
-    await gated(board, decider)
-    board.taken = [event for event in board.taken if not isinstance(event, e.AdapterEvaluated)]
-    bus.records = [record for record in bus.records if b"AdapterEvaluated" not in record.value]
-    folders.faults[ADAPTER] = "it is gone"
+    decider, board, bus, _ = build()
+    await gated(board, decider, judged=False)
+    board.lose(ADAPTER)
     order = await act(board, "rollback", target="base")
     await decider.beat()
     orders = [event.order for event in bus.of_type(e.DeploymentChanged)]

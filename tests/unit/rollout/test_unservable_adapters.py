@@ -9,9 +9,10 @@ from csqa_loop import events as e
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.rollout.decider import Decider
 from csqa_loop.rollout.rules.next_step import in_flight
+from csqa_loop.training.adapters import AdapterFolders
 from csqa_loop.training.rules.attempts import pause_after
 from tests import events as make
-from tests.fakes.board import ADAPTER, CONTRACT, Board, SoundFolders, act, build, deployed, gated, kinds
+from tests.boards import ADAPTER, CONTRACT, Board, act, build, deployed, gated, kinds
 from tests.fakes.bus import MemoryBus
 from tests.fakes.model_server import FakeModelServer
 
@@ -101,8 +102,7 @@ async def test_waiting_counts_from_when_the_replicas_were_asked() -> None:
     await act(board, "pause")
     await beats(decider, board, 5)
     board.now += DAY
-    resumed = await act(board, "resume")
-    board.taken[-1] = resumed.model_copy(update={"occurred_at": board.now})
+    await act(board, "resume", moment=board.now)
     await decider.beat()
     assert "AdapterUnservable" not in kinds(bus)
     board.now += timedelta(seconds=600)
@@ -112,30 +112,26 @@ async def test_waiting_counts_from_when_the_replicas_were_asked() -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 async def test_a_lost_or_damaged_folder_is_given_up_at_once(late: bool) -> None:
-    folders = SoundFolders()
-    decider, board, bus, _ = build(refused() if late else None, folders=folders)
+    decider, board, bus, _ = build(refused() if late else None)
     await gated(board, decider)
     if late:  # when it is the candidate already
         await decider.beat()
         assert deployed(board).candidate == ADAPTER
-    folders.faults[ADAPTER] = f"adapter {ADAPTER} is not in adapters"
+    board.lose(ADAPTER)
     await decider.beat()
     (given_up,) = bus.of_type(e.AdapterUnservable)
-    assert given_up.reason == f"adapter {ADAPTER} is not in adapters"
+    assert given_up.reason.startswith(f"adapter {ADAPTER} is not in {board.adapters}; ")
     assert deployed(board).candidate is None
     assert "ExperimentOpened" not in kinds(bus)
 
 
 async def test_an_adapter_lost_before_the_gate_is_made_again() -> None:
-    folders = SoundFolders()
-    decider, board, bus, _ = build(folders=folders)
-    await gated(board, decider)
-    board.taken = [event for event in board.taken if not isinstance(event, e.AdapterEvaluated)]
-    bus.records = [record for record in bus.records if b"AdapterEvaluated" not in record.value]
-    folders.faults[ADAPTER] = "it is gone"
+    decider, board, bus, _ = build()
+    await gated(board, decider, judged=False)
+    board.lose(ADAPTER)
     await beats(decider, board, 1, pause_after(1))
     (failed,) = bus.of_type(e.TrainingFailed)
-    assert failed.reason == "it is gone"
+    assert failed.reason.startswith(f"adapter {ADAPTER} is not in {board.adapters}; ")
     await decider.beat()
     assert max(event.attempt for event in bus.of_type(e.TrainingRequested)) == 2
     assert deployed(board).candidate is None
@@ -157,15 +153,14 @@ async def test_an_order_for_an_adapter_that_cannot_be_served_is_given_up(server:
 
 
 async def test_an_order_for_an_adapter_without_its_folder_is_given_up_at_once() -> None:
-    folders = SoundFolders()
-    folders.faults[ADAPTER] = "it is gone"
-    decider, board, _, _ = build(folders=folders)
+    decider, board, _, _ = build()
+    board.lose(ADAPTER)
     await decider.beat()
     order = await act(board, "promote", target=ADAPTER)
     await decider.beat()
     ended = deployed(board)
     assert (ended.champion, ended.order, ended.revision) == ("base", order.event_id, 2)
-    assert ended.cause.endswith(f"{ADAPTER} cannot be served: it is gone")
+    assert f"{ADAPTER} cannot be served: adapter {ADAPTER} is not in {board.adapters}; " in ended.cause
 
 
 async def ramped(server: Refusing) -> tuple[Decider, Board, MemoryBus]:
@@ -176,7 +171,7 @@ async def ramped(server: Refusing) -> tuple[Decider, Board, MemoryBus]:
     assert deployed(board).share == 0.4
     server.held[TWO] = {e.BASE}
     server.refusing = frozenset({TWO})
-    board.users = 5
+    await board.visit(5)
     await decider.beat()
     assert "ShareRaised" in kinds(bus)
     assert deployed(board).share == 0.4
@@ -185,24 +180,22 @@ async def ramped(server: Refusing) -> tuple[Decider, Board, MemoryBus]:
 
 async def test_harm_is_judged_while_a_larger_share_waits_for_a_replica() -> None:
     decider, board, _ = await ramped(Refusing(replicas=(ONE, TWO)))
-    board.users, board.rates = 600, (0.1, 0.8)
+    await board.visit(600, (0.1, 0.8))
     await decider.beat()
-    verdict = board._last(e.VerdictReached)
-    assert isinstance(verdict, e.VerdictReached)
+    verdict = board.last(e.VerdictReached)
     assert verdict.verdict == "ROLL_BACK"
     assert (deployed(board).champion, deployed(board).challenger) == ("base", None)
 
 
 async def test_an_experiment_whose_share_waits_promotes_nobody_and_ends_in_time() -> None:
     decider, board, bus = await ramped(Refusing(replicas=(ONE, TWO)))
-    board.users, board.rates = 600, (0.8, 0.1)
+    await board.visit(600, (0.8, 0.1))
     await beats(decider, board, 10)
     assert "VerdictReached" not in kinds(bus)
     assert deployed(board).share == 0.4
-    board.rates = 0.5, 0.5
+    await board.visit(600, (0.1, 0.8))  # as many satisfied in either arm as in the other
     await beats(decider, board, 10)
-    verdict = board._last(e.VerdictReached)
-    assert isinstance(verdict, e.VerdictReached)
+    verdict = board.last(e.VerdictReached)
     assert verdict.verdict == "INCONCLUSIVE"
     assert "max_seconds" in verdict.stopped_by
     assert deployed(board).challenger is None
@@ -211,13 +204,13 @@ async def test_an_experiment_whose_share_waits_promotes_nobody_and_ends_in_time(
 async def test_harm_is_judged_while_the_disk_does_not_tell_of_the_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
     decider, board, bus = await ramped(Refusing(replicas=(ONE, TWO)))
 
-    def broken(self: SoundFolders, name: str) -> str:
+    def broken(self: AdapterFolders, name: str) -> str:
         raise TransientError("stale file handle")
 
-    monkeypatch.setattr(SoundFolders, "fault", broken)
+    monkeypatch.setattr(AdapterFolders, "fault", broken)
     await beats(decider, board, 3)
     assert "VerdictReached" not in kinds(bus)
-    board.users, board.rates = 600, (0.1, 0.8)
+    await board.visit(600, (0.1, 0.8))
     await decider.beat()
     assert deployed(board).challenger is None
 
@@ -243,8 +236,7 @@ async def opened_and_lost() -> tuple[Decider, Board, FakeModelServer]:
 async def test_an_experiment_that_no_replica_can_begin_is_ended() -> None:
     decider, board, _ = await opened_and_lost()
     await beats(decider, board, 2)
-    verdict = board._last(e.VerdictReached)
-    assert isinstance(verdict, e.VerdictReached)
+    verdict = board.last(e.VerdictReached)
     assert verdict.verdict == "INCONCLUSIVE"
     assert verdict.stopped_by.startswith(f"{ADAPTER} cannot be served: ")
     assert (deployed(board).champion, deployed(board).candidate) == ("base", None)
@@ -257,10 +249,9 @@ async def test_a_promotion_waits_until_every_replica_holds_the_adapter() -> None
     await decider.beat()
     server.held[TWO] = {e.BASE}
     server.refusing = frozenset({TWO})
-    board.users, board.rates = 600, (0.8, 0.1)
+    await board.visit(600, (0.8, 0.1))
     await decider.beat()
-    verdict = board._last(e.VerdictReached)
-    assert isinstance(verdict, e.VerdictReached)
+    verdict = board.last(e.VerdictReached)
     assert verdict.verdict == "PROMOTE"
     assert deployed(board).champion == "base"
     server.refusing = frozenset()
@@ -276,7 +267,7 @@ async def test_a_promotion_that_cannot_be_served_is_given_up() -> None:
     await decider.beat()
     server.held[TWO] = {e.BASE}
     server.refusing = frozenset({TWO})
-    board.users, board.rates = 600, (0.8, 0.1)
+    await board.visit(600, (0.8, 0.1))
     await beats(decider, board, 2)
     assert (deployed(board).champion, deployed(board).challenger) == ("base", None)
     assert deployed(board).cause.startswith("given up: PROMOTE: ")

@@ -96,7 +96,7 @@ async def test_pairs_wait_until_the_log_has_been_caught_up(stream: LoopStream, m
 
     monkeypatch.setattr(stream.parts.ledger, "take", take)
     partition = TopicPartition("csqa.feedback", 0)
-    stream.intake._next, stream.intake._ends = {partition: 1}, {partition: 3}
+    stream.position._next, stream.position._ends = {partition: 1}, {partition: 3}
     for number in (1, 2, 3):
         await stream.take(message(number))
     await stream._written()

@@ -13,7 +13,7 @@ from csqa_loop.events import AnswerProposed, ChatMessage, derived_id
 from csqa_loop.evidence.judge.rules.judging import PROMPT_VERSION
 from csqa_loop.evidence.judge.rules.prompts import parse_judge_prompt
 from csqa_loop.settings import AnswerSettings, JudgeSettings
-from tests.fakes.desk import BAD, BEST, CHAMPION, GOOD, Desk, Says, case, merit
+from tests.desk import BAD, BEST, CHAMPION, GOOD, Desk, Says, case, merit
 from tests.fakes.judge import FakeJudge, by_merit
 from tests.run_directories import NOW
 from tests.waiting import eventually
@@ -259,12 +259,13 @@ async def test_a_case_without_a_better_answer_waits_for_another_champion() -> No
 
 
 async def test_a_proposal_that_is_not_back_from_the_log_is_sent_again_byte_for_byte() -> None:
-    desk = Desk(cut=True)
+    desk = Desk()
+    desk.ledger.cut = True
     assert "not yet back from the log" in (await desk.beats(1))[0]
     desk.now += timedelta(seconds=5)
     desk.champion = "base"
     await desk.beats(2)
-    desk.cut = False
+    desk.ledger.cut = False
     await desk.beats(2)
     assert len({record.value for record in desk.bus.records}) == 1
     assert desk.proposer.status()["tried"] == 1

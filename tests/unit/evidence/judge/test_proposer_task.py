@@ -2,14 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from csqa_loop.evidence.judge import proposer as prefer
 from csqa_loop.evidence.judge.rules.judging import Candidate
-from tests.fakes.desk import Desk, case, merit
+from tests.desk import Desk, case, merit
 from tests.fakes.judge import FakeJudge, by_merit
 from tests.waiting import eventually
 
@@ -44,16 +45,16 @@ async def test_pauses_grow_while_the_judge_is_down_and_end_when_it_is_back(run: 
     assert desk.proposer.status()["paused_until"] is None
 
 
-async def test_nothing_is_tried_before_the_loop_is_ready_and_nothing_ends_the_task(run: Run) -> None:
+async def test_nothing_is_tried_before_the_loop_is_ready_and_nothing_ends_the_task(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     ready, desk, broken = False, Desk(), True
-    candidates = desk.candidates
+    candidates = prefer.proposal_candidates
 
-    async def failing(limit: int, skip: Collection[str]) -> list[Candidate]:
+    def failing(*asked: Any) -> list[Candidate]:
         if broken:
             raise LookupError("the ledger has no such table")
-        return await candidates(limit, skip)
+        return candidates(*asked)
 
-    desk.candidates = failing  # type: ignore[method-assign]
+    monkeypatch.setattr(prefer, "proposal_candidates", failing)
     run(desk, lambda: ready)
     for _ in range(20):
         await asyncio.sleep(0)

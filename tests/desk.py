@@ -1,24 +1,26 @@
-"""A proposer of better answers with everything around it in memory."""
+"""A proposer of better answers on a real ledger, with log, model server and judge in memory."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
+from csqa_loop import events as e
 from csqa_loop.errors import TransientError
-from csqa_loop.events import AnswerProposed, ChatMessage, DeploymentChanged
+from csqa_loop.events import AnswerProposed, ChatMessage
 from csqa_loop.evidence.judge.contest import Contest
 from csqa_loop.evidence.judge.proposer import AnswerProposer
 from csqa_loop.evidence.judge.rules.judging import Candidate, PositionBias
 from csqa_loop.evidence.judge.rules.prompts import JudgePrompt
-from csqa_loop.rollout.rules.state import LoopState
+from csqa_loop.evidence.rules.pairs import held_out
 from csqa_loop.settings import AnswerSettings, JudgeSettings
-from tests.fakes.bus import MemoryBus
+from tests import events as make
+from tests.boards import Board
 from tests.fakes.judge import FakeJudge, by_merit
 from tests.fakes.model_server import FakeModelServer
 from tests.run_directories import NOW
 
 CHAMPION = "a-" + "1" * 16
+SECTION = next(name for name in map(str, range(100)) if not held_out("returns", name))
 REPLICA = "http://fake-vllm"
 BAD, GOOD, BEST = "You have 30 days.", "You have 14 days.", "You have 14 days, unused and in the original box."
 SYSTEM = "Electronics can be returned within 14 days, unused and in the original box."
@@ -28,6 +30,13 @@ def case(number: int = 1) -> Candidate:
     question = f"How long may I return laptop {number}?"
     messages = (ChatMessage(role="system", content=SYSTEM), ChatMessage(role="user", content=question))
     return Candidate(f"c{number}", f"m{number}", question, messages, BAD, "a-" + "2" * 16)
+
+
+def complained(asked: Candidate, second: float) -> tuple[e.Event, e.Event]:
+    """The facts that make the case: an answer of the model and a complaint about it, without a better one."""
+    number = int(asked.message_id[1:])
+    fields = {"question": asked.question, "messages": asked.messages, "answer": asked.answer, "adapter": asked.adapter}
+    return make.answer(number, section=SECTION, **fields), make.bad_case(number, None, second=second)
 
 
 def merit(answer: str) -> float:
@@ -52,7 +61,7 @@ KNOWN = PositionBias((("", "agreed"),) * 20)
 
 @dataclass
 class Desk:
-    """A proposer with its fakes, and a ledger that takes what the bus got unless the log is cut."""
+    """A proposer, and a ledger that holds the cases and takes what the bus got."""
 
     cases: list[Candidate] = field(default_factory=lambda: [case()])
     says: Says = field(default_factory=lambda: Says(BAD, GOOD, BEST))
@@ -61,30 +70,23 @@ class Desk:
     answering: AnswerSettings = field(default_factory=AnswerSettings)
     prompt: JudgePrompt = field(default_factory=JudgePrompt)
     champion: str = CHAMPION
-    cut: bool = False
     known: bool = True
     """Whether the judge has shown before that it reads."""
     now: datetime = NOW
 
     def __post_init__(self) -> None:
-        self.bus = MemoryBus()
+        self.ledger = Board()
+        self.bus = self.ledger.bus
+        self.ledger.hold(*(event for second, asked in enumerate(self.cases) for event in complained(asked, second)))
         self.server = FakeModelServer(answer=self.says)
         self.server.held[REPLICA].add(CHAMPION)
         contest = Contest(self.server, self.judge, judging=self.settings, answering=self.answering, prompt=self.prompt)
         if self.known:
             contest.bias = KNOWN
-        self.proposer = AnswerProposer(self, contest, self.bus, self.settings, lambda: self.now)
+        self.proposer = AnswerProposer(self.ledger, contest, self.bus, self.settings, lambda: self.now, self._serving)
 
-    async def candidates(self, limit: int, skip: Collection[str]) -> list[Candidate]:
-        bettered = set() if self.cut else {event.message_id for event in self.proposals}
-        return [waiting for waiting in self.cases if waiting.message_id not in {*skip, *bettered}][:limit]
-
-    async def state(self, as_of: datetime) -> LoopState:
-        deployment = DeploymentChanged(occurred_at=NOW, revision=1, champion=self.champion, salt="s", cause="start")
-        return LoopState(deployment, None, None, as_of)
-
-    async def wait_for(self, event_id: UUID, seconds: float) -> bool:
-        return not self.cut and any(event.event_id == event_id for event in self.bus.events)
+    async def _serving(self) -> str:
+        return self.champion
 
     @property
     def proposals(self) -> list[AnswerProposed]:
