@@ -82,7 +82,7 @@ def open_desk(folder: Path, patch: pytest.MonkeyPatch, *events: e.Event) -> Desk
     settings = Settings(
         var=folder, secret="s", operator_key=OPERATOR, console=ConsoleSettings(agent_keys=KEYS), training=TrainingSettings(max_length=200)
     )
-    parts = bootstrap.build_loop(settings, horizon=e.now)
+    parts = bootstrap.build_loop(settings, horizon=e.now).console
     bus, position = FeedingBus(parts.ledger), Position()
     parts = replace(parts, bus=bus)
 
