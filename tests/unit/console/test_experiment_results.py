@@ -1,20 +1,18 @@
 """What `csqa experiment show` and the published view say of the same experiment: the same, to the last digit."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import duckdb
 import pytest
 
 from csqa_loop import events as e
 from csqa_loop.analytics.copy import LiveEstimate, publish_analytics
-from csqa_loop.console.status import experiment_status
 from csqa_loop.experiment.examiner import Examiner
 from csqa_loop.experiment.offline.rules.simulation import contract_for
+from csqa_loop.experiment.state import latest_experiment
+from csqa_loop.experiment.status import experiment_status
 from csqa_loop.ledger import Ledger
-from csqa_loop.ledger import bookkeeping as queries
 from csqa_loop.ledger.service import LedgerService
 from tests import events as make
 from tests.ledgers import ledger_at
@@ -55,7 +53,7 @@ async def test_the_console_and_the_view_agree(ledger: Ledger, tmp_path: Path, cl
     ledger.take(make.batch(*facts()))
     service = LedgerService(ledger)
     examiner, as_of = Examiner(service, 2.0), make.at(100)
-    experiment = queries.latest_experiment(ledger.connection, "x-1")
+    experiment = latest_experiment(ledger.connection, "x-1")
     assert experiment is not None
     await examiner.look(experiment, as_of=make.at(100), now=make.at(100))
     if closed:
@@ -64,14 +62,14 @@ async def test_the_console_and_the_view_agree(ledger: Ledger, tmp_path: Path, cl
             estimates=examiner.seen(experiment)[3],
         )  # fmt: skip
         ledger.take(make.batch(verdict, first_offset=1000))
-        experiment = queries.latest_experiment(ledger.connection, "x-1")
+        experiment = latest_experiment(ledger.connection, "x-1")
         assert experiment is not None
     verdict_said, _, seen_at, estimates = examiner.seen(experiment)
     assert seen_at is not None
     live = [LiveEstimate("x-1", seen_at, verdict_said, estimate) for estimate in estimates]
     target = tmp_path / "analytics.duckdb"
     publish_analytics(ledger.reader(), target, make.at(200), live)
-    told = json.loads(json.dumps(await experiment_status(SimpleNamespace(examiner=examiner, ledger=service), experiment, settled=True)))
+    told = (await experiment_status(examiner, experiment, settled=True)).model_dump(mode="json")
     with duckdb.connect(str(target), read_only=True) as analytics:
         analytics.execute("SET TimeZone = 'UTC'")
         rows = analytics.execute(f"SELECT {', '.join(COLUMNS)} FROM experiment_results WHERE experiment_id = 'x-1'").fetchall()

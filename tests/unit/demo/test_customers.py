@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from csqa_loop.demo import customers
 from csqa_loop.demo.customers import Customers, Visit, each, visits
 from csqa_loop.demo.scenario_files import load_scenario, packaged
 from csqa_loop.errors import PermanentError, TransientError
@@ -21,7 +22,7 @@ def world() -> World:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulate_customers, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(customers, "_FIRST_PAUSE", 0.001)
 
 
 def _customers(world: World, **options: Any) -> Customers:
