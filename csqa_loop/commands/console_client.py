@@ -9,6 +9,7 @@ from pydantic_core import to_jsonable_python
 
 from csqa_loop.bootstrap import build_secrets
 from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.http.bearer import bearer
 from csqa_loop.settings import Settings
 
 _Answer = TypeVar("_Answer")
@@ -22,7 +23,7 @@ def ask_console(settings: Settings, path: str, answer: type[_Answer], *, body: o
         PermanentError: it refused, with its reason; or it answered what this version does not know.
     """
     method = "GET" if body is None else "POST"
-    headers = {"Authorization": f"Bearer {build_secrets(settings).operator_key}"}
+    headers = bearer(build_secrets(settings).operator_key)
     try:
         response = httpx.request(method, f"{settings.console_url}{path}", headers=headers, json=body, timeout=timeout)
     except httpx.HTTPError as error:

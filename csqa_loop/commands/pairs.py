@@ -20,7 +20,7 @@ from csqa_loop.data.rules.exports import Format, Row, pair_rows, rated_row
 from csqa_loop.errors import PermanentError
 from csqa_loop.evidence.pair_pages import PairPage, PairRow, UnpairedPage, UnpairedRow
 from csqa_loop.evidence.pair_trace import PairTrace
-from csqa_loop.files.rows import write_rows
+from csqa_loop.files.durable import write_rows
 from csqa_loop.settings import Settings, load_settings
 
 _PAGE = 500

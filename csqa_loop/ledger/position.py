@@ -8,12 +8,12 @@ from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
-from csqa_loop.errors import TransientError
 from csqa_loop.events import now
 from csqa_loop.ledger.bookkeeping import next_offsets
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.log.position import Bearings, take_bearings
 from csqa_loop.log.records import LogRecord
+from csqa_loop.retry import FailedTry, growing, retried
 from csqa_loop.settings import KafkaSettings
 
 _log = logging.getLogger(__name__)
@@ -124,11 +124,8 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
 async def until_answered(action: Callable[[], Awaitable[R]], what: str) -> R:
     """Try until it works: at a start the broker may still be on its way."""
-    pause = 0.2
-    while True:
-        try:
-            return await action()
-        except TransientError as error:
-            _log.warning("%s: %s; trying again in %.1f s", what, error, pause)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
+
+    def told(failed: FailedTry) -> None:
+        _log.warning("%s: %s; trying again in %.1f s", what, failed.error, failed.pause)
+
+    return await retried(action, growing(0.2, 5.0), told=told)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from csqa_loop.demo import customers
 from csqa_loop.demo.customers import Customers, Visit, each, visits
 from csqa_loop.demo.scenario_files import load_scenario, packaged
 from csqa_loop.errors import PermanentError, TransientError
@@ -22,7 +21,7 @@ def world() -> World:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(customers, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("csqa_loop.demo.customers._FIRST_PAUSE", 0.001)
 
 
 def _customers(world: World, **options: Any) -> Customers:
