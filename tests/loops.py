@@ -14,6 +14,7 @@ from csqa_loop import events as e
 from csqa_loop.console.status import status
 from csqa_loop.events.wire import decode
 from csqa_loop.evidence.rules.pairs import held_out
+from csqa_loop.ledger.replay import replay_log
 from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import ExperimentSettings, KafkaSettings, MetricSettings, PreferenceSettings, Settings, TriggerSettings
 from streams.loop import LoopStream
@@ -81,6 +82,14 @@ async def until(stream: LoopStream, holds: Callable[[dict], bool], what: str) ->
 
 async def published(settings: Settings, topic: str) -> list[e.Event]:
     return [decode(topic, record.value) async for record in read_to_end(settings.kafka_servers, settings.kafka, [topic])]
+
+
+async def replayed(settings: Settings) -> str:
+    """The hash of a ledger that is made of the log alone."""
+    ledger = bootstrap.build_ledger(settings, settings.var / "replayed" / "ledger.duckdb")
+    secret = bootstrap.build_secrets(settings).secret
+    told = await replay_log(ledger, secret, settings.kafka_servers, settings.kafka, lambda _: None)
+    return str(told["hash"])
 
 
 async def with_bus(settings: Settings, work: Callable[[KafkaBus], Awaitable[None]]) -> None:
