@@ -17,7 +17,7 @@ from csqa_loop.training.rules.attempts import RunState
 from csqa_loop.training.rules.selection import LeftOut
 
 
-class Answer(BaseModel):
+class _Part(BaseModel):
     """Frozen; may be read off an object with fields of the same names. What a newer console says beside it is passed over."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
@@ -26,7 +26,7 @@ class Answer(BaseModel):
 # --- GET /v1/status -----------------------------------------------------------------------------------------------------
 
 
-class Serving(Answer):
+class Serving(_Part):
     """The current deployment."""
 
     occurred_at: datetime
@@ -39,7 +39,7 @@ class Serving(Answer):
     cause: str
 
 
-class Pause(Answer):
+class Pause(_Part):
     """The pause in force."""
 
     occurred_at: datetime
@@ -47,7 +47,7 @@ class Pause(Answer):
     reason: str
 
 
-class OpenOrder(Answer):
+class OpenOrder(_Part):
     """The promotion or roll-back that is not carried out yet."""
 
     occurred_at: datetime
@@ -57,14 +57,14 @@ class OpenOrder(Answer):
     target: str
 
 
-class Operators(Answer):
+class Operators(_Part):
     """What operators have decided and still holds."""
 
     paused: Pause | None
     order: OpenOrder | None
 
 
-class Unservable(Answer):
+class Unservable(_Part):
     """A replica that answers and cannot serve an adapter."""
 
     replica: str
@@ -73,14 +73,14 @@ class Unservable(Answer):
     reason: str
 
 
-class Gate(Answer):
+class Gate(_Part):
     """The offline gate's verdict."""
 
     passed: bool
     checks: tuple[GateCheck, ...]
 
 
-class RunStatus(Answer):
+class RunStatus(_Part):
     """One training run, as its current attempt stands."""
 
     run_id: str
@@ -100,7 +100,7 @@ class RunStatus(Answer):
     gate: Gate | None
 
 
-class PairCounts(Answer):
+class PairCounts(_Part):
     """Pairs in each state."""
 
     total: int
@@ -112,7 +112,7 @@ class PairCounts(Answer):
     withdrawn: int
 
 
-class Recorded(Answer):
+class Recorded(_Part):
     """What the ledger holds."""
 
     chats: int
@@ -121,7 +121,7 @@ class Recorded(Answer):
     dead_letters: int
 
 
-class FalsePromotions(Answer):
+class FalsePromotions(_Part):
     """What the experiments so far may have cost: the expected number of false promotions, and of the promotions their share, at most."""
 
     experiments: int
@@ -131,7 +131,7 @@ class FalsePromotions(Answer):
     error_control: str
 
 
-class Status(Answer):
+class Status(_Part):
     """The whole loop."""
 
     caught_up: bool
@@ -151,27 +151,27 @@ class Status(Answer):
 # --- the other questions ------------------------------------------------------------------------------------------------
 
 
-class LedgerCheck(Answer):
+class LedgerCheck(_Part):
     """POST /v1/ledger/check."""
 
     ok: bool
     findings: tuple[Finding, ...]
 
 
-class LedgerHash(Answer):
+class LedgerHash(_Part):
     """GET /v1/ledger/hash."""
 
     hash: str
     recorded: Recorded
 
 
-class Audit(Answer):
+class Audit(_Part):
     """GET /v1/audit: newest first."""
 
     decisions: tuple[AuditEntry, ...]
 
 
-class Adapter(Answer):
+class Adapter(_Part):
     """An adapter, or the base."""
 
     version: str
@@ -188,13 +188,13 @@ class Adapter(Answer):
     bytes: int | None
 
 
-class Adapters(Answer):
+class Adapters(_Part):
     """GET /v1/adapters: in the order of training."""
 
     adapters: tuple[Adapter, ...]
 
 
-class NextRun(Answer):
+class NextRun(_Part):
     """GET /v1/pairs/next-run: what the next training set would hold, and what starts a run."""
 
     summary: str
@@ -213,7 +213,7 @@ class NextRun(Answer):
     holdout_pairs: int
 
 
-class Decided(Answer):
+class Decided(_Part):
     """POST /v1/reviews/{review_id}."""
 
     event_id: str
@@ -221,7 +221,7 @@ class Decided(Answer):
     in_ledger: bool
 
 
-class Imported(Answer):
+class Imported(_Part):
     """POST /v1/reviews: an outcome a row."""
 
     rows: tuple[RowOutcome, ...]

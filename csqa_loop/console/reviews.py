@@ -12,7 +12,7 @@ from csqa_loop.console.answers import Decided, Imported
 from csqa_loop.console.parts import ConsoleParts
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import now
-from csqa_loop.evidence.review.desk import Desk, NoItemError, TakenError, shown
+from csqa_loop.evidence.review.desk import Desk, NoItemError, TakenError, shown_lease
 from csqa_loop.evidence.review.queue import QueueFilter
 from csqa_loop.evidence.review.rules.items import QueuePage, ShownLease, WholeItem, WholePage
 from csqa_loop.evidence.review.rules.reviewing import (
@@ -88,7 +88,7 @@ def review_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRout
     @router.post("/{review_id}/lease")
     async def take_item(review_id: str, taker: known_agent) -> ShownLease:
         try:
-            return shown(await desk.take(review_id, taker))
+            return shown_lease(await desk.take(review_id, taker))
         except PermanentError as error:
             raise _problem(error) from None
 

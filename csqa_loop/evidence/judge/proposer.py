@@ -42,7 +42,7 @@ class BiasStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class LastError:
     """What went wrong last."""
 
     at: str
@@ -60,7 +60,7 @@ class ProposalStatus:
     unreadable: int
     given_up: int
     judge_errors: int
-    last_error: Trouble | None
+    last_error: LastError | None
     paused_until: str | None
     withheld: int
     position_bias: BiasStatus
@@ -104,7 +104,7 @@ class AnswerProposer:
         self._counts: Counter[str] = Counter()
         self._pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._pause_until = _LONG_AGO
-        self._last_error: Trouble | None = None
+        self._last_error: LastError | None = None
 
     async def run(self, ready: Callable[[], bool]) -> None:
         """Beat for ever, whenever the loop is `ready`. No failure ends it; `status` tells the last one."""
@@ -240,5 +240,5 @@ class AnswerProposer:
         self._note(f"{reason}; waiting {pause:g} s")
 
     def _note(self, error: str) -> None:
-        self._last_error = Trouble(self._clock().isoformat(), error)
+        self._last_error = LastError(self._clock().isoformat(), error)
         _log.warning("no better answer: %s", error)

@@ -94,7 +94,7 @@ class Desk:
 
     def _with_lease(self, item: _Item) -> _Item:
         lease = self._leases.of(item.review_id, self._clock())
-        return replace(item, lease=shown(lease) if lease else None)
+        return replace(item, lease=shown_lease(lease) if lease else None)
 
     # --- leases -----------------------------------------------------------------------------------------------------
 
@@ -200,7 +200,7 @@ class Desk:
         return True
 
 
-def shown(lease: Lease) -> ShownLease:
+def shown_lease(lease: Lease) -> ShownLease:
     """As the API shows it."""
     return ShownLease(lease.agent, lease.until.isoformat())
 

@@ -12,7 +12,6 @@ import duckdb
 
 from csqa_loop.errors import PermanentError
 from csqa_loop.evidence.review.rules.items import (
-    Complaint,
     ItemBlame,
     ItemPair,
     Kind,
@@ -20,6 +19,7 @@ from csqa_loop.evidence.review.rules.items import (
     PastDecision,
     QueueItem,
     QueuePage,
+    ReportedCase,
     Retrieved,
     Rival,
     Thumb,
@@ -127,7 +127,7 @@ def whole_items(connection: Connection, review_ids: Sequence[str]) -> list[Whole
                 **item,
                 **_said(answers.get(name), own_pair, current),
                 feedback=[Thumb(**row) for row in comments.get(name, [])],
-                bad_cases=[Complaint(**row) for row in bad_cases.get(name, [])],
+                bad_cases=[ReportedCase(**row) for row in bad_cases.get(name, [])],
                 blame=ItemBlame(**blame) if blame else None,
                 pair=_pair(own_pair) if own_pair else None,
                 history=[PastDecision(**row) for row in decided],

@@ -56,7 +56,7 @@ class Thumb:
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class ReportedCase:
     """A bad case about the answer."""
 
     reason: str
@@ -153,7 +153,7 @@ class WholeItem:
     prompt: str
     retrieved: list[Retrieved]
     feedback: list[Thumb]
-    bad_cases: list[Complaint]
+    bad_cases: list[ReportedCase]
     blame: ItemBlame | None
     pair: ItemPair | None
     history: list[PastDecision]
