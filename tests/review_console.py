@@ -4,15 +4,17 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from pydantic import TypeAdapter
 
 from csqa_loop import bootstrap
 from csqa_loop import events as e
 from csqa_loop.console.app import create_console
-from csqa_loop.errors import TransientError
+from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.settings import ConsoleSettings, Settings, TrainingSettings
 from tests import events as make
@@ -61,6 +63,14 @@ class Desk:
     def call(self, method: str, path: str = "", agent: str = "anna", **body: object):
         return self.client.request(method, f"/v1/reviews{path}", headers=self.as_agent(agent), **({"json": body} if body else {}))
 
+    def ask(self, settings: object, path: str, answer: type[Any], *, body: object = None, timeout: float = 0) -> Any:
+        """`ask_console` of this console."""
+        del settings, timeout
+        response = self.client.request("GET" if body is None else "POST", path, json=body, headers=self.as_agent("operator"))
+        if response.status_code != 200:
+            raise PermanentError(response.json()["detail"])
+        return TypeAdapter(answer).validate_json(response.content)
+
     def items(self, state: str = "open") -> list[dict]:
         return self.call("GET", f"?whole=true&state={state}").json()["items"]
 
@@ -82,7 +92,7 @@ def open_desk(folder: Path, patch: pytest.MonkeyPatch, *events: e.Event) -> Desk
     settings = Settings(
         var=folder, secret="s", operator_key=OPERATOR, console=ConsoleSettings(agent_keys=KEYS), training=TrainingSettings(max_length=200)
     )
-    parts = bootstrap.build_loop(settings, horizon=e.now)
+    parts = bootstrap.build_loop(settings, horizon=e.now).console
     bus, position = FeedingBus(parts.ledger), Position()
     parts = replace(parts, bus=bus)
 

@@ -1,70 +1,68 @@
 """An experiment for people: one HTML page of what the console says of it."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from csqa_loop.analytics import plots
 from csqa_loop.analytics.html_page import Figure, Report, Section, Table
+from csqa_loop.events import MetricContract
+from csqa_loop.experiment.status import ExperimentStatus
 from csqa_loop.settings.metrics import SHIPPED
 
 _GOOD = {"PROMOTE": True, "ROLL_BACK": False, "INVALID": False}
 
 
-def experiment_report(told: Mapping[str, Any]) -> Report:
+def experiment_report(told: ExperimentStatus) -> Report:
     """Verdict, arms, every metric with its bounds, and who is left out."""
     return Report(
-        title=f"Experiment {told['id']}",
-        verdict=f"{told['verdict']}: {told['stopped_by'] or 'not looked at yet'}",
-        good=_GOOD.get(told["verdict"]),
+        title=f"Experiment {told.id}",
+        verdict=f"{told.verdict}: {told.stopped_by or 'not looked at yet'}",
+        good=_GOOD.get(told.verdict),
         facts={
-            "run": told["run_id"],
-            "champion": told["champion"],
-            "challenger": told["challenger"],
-            "share in the experiment": f"{told['share']:.0%}",
-            "alpha": f"{told['alpha']:.4g}",
-            "as of": told["as_of"] or "not looked at yet",
+            "run": told.run_id,
+            "champion": told.champion,
+            "challenger": told.challenger,
+            "share in the experiment": f"{told.share:.0%}",
+            "alpha": f"{told.alpha:.4g}",
+            "as of": told.as_of or "not looked at yet",
         },
         sections=(_arms(told), *_metrics(told)),
     )
 
 
-def _arms(told: Mapping[str, Any]) -> Section:
-    adapters = {"challenger": told["challenger"], "control": told["champion"]}
-    rows = tuple((arm, adapter, told["exposed"][arm], told["n"][arm]) for arm, adapter in adapters.items())
-    excluded = told.get("excluded", {}).get("seen_in_both_arms", 0)
+def _arms(told: ExperimentStatus) -> Section:
+    rows = (
+        ("challenger", told.challenger, told.exposed.challenger, told.n.challenger),
+        ("control", told.champion, told.exposed.control, told.n.control),
+    )
+    excluded = told.excluded.seen_in_both_arms
     text = f"A user counts once, when the time after the first question is over. Left out: {excluded:,} users who saw both arms."
     return Section("Arms", text, tables=(Table(("arm", "adapter", "users exposed", "users counted"), rows),))
 
 
-def _metrics(told: Mapping[str, Any]) -> tuple[Section, ...]:
-    if not told["estimates"]:
+def _metrics(told: ExperimentStatus) -> tuple[Section, ...]:
+    if not told.estimates:
         return ()
-    contract = told["contract"]
+    contract = told.contract
     # Contracts from before metrics were declared mean the shipped ones.
-    declared = {metric["name"]: metric for metric in contract.get("metrics") or [metric.model_dump() for metric in SHIPPED.values()]}
-    margins = {guardrail["metric"]: guardrail["margin"] for guardrail in contract["guardrails"]}
+    declared = {metric.name: metric for metric in contract.metrics or SHIPPED.values()}
+    margins = {guardrail.metric: guardrail.margin for guardrail in contract.guardrails}
 
     def role(metric: str) -> str:
-        if metric == contract["primary"]:
+        if metric == contract.primary:
             return "primary"
         return f"guardrail, may lose {margins[metric]:g}" if metric in margins else "reported"
 
-    rows = tuple(
-        (row["metric"], role(row["metric"]), row["arm"], row["users"], row["estimate"], row["lower"], row["upper"])
-        for row in told["estimates"]
-    )
+    rows = tuple((row.metric, role(row.metric), row.arm, row.users, row.estimate, row.lower, row.upper) for row in told.estimates)
     table = Table(("metric", "role", "arm", "users", "estimate", "lower", "upper"), rows)
     drawn = [
         plots.Range(
-            row["metric"],
-            row["estimate"],
-            row["lower"],
-            row["upper"],
-            _limit(margins.get(row["metric"]), declared.get(row["metric"])),
-            (declared.get(row["metric"]) or {}).get("unit", "").strip(),
+            row.metric,
+            row.estimate,
+            row.lower,
+            row.upper,
+            _limit(margins.get(row.metric), declared.get(row.metric)),
+            declared[row.metric].unit.strip() if row.metric in declared else "",
         )
-        for row in told["estimates"]
-        if row["arm"] == "difference" and row["estimate"] is not None
+        for row in told.estimates
+        if row.arm == "difference" and row.estimate is not None
     ]
     caption = "Challenger minus control with bounds; the grey line is no difference, a dashed one what a guardrail may lose"
     figures = (Figure(plots.ranges(drawn, title="Challenger minus control"), caption),) if drawn else ()
@@ -72,8 +70,8 @@ def _metrics(told: Mapping[str, Any]) -> tuple[Section, ...]:
     return (Section("Metrics", text, tables=(table,), figures=figures),)
 
 
-def _limit(margin: float | None, declared: Mapping[str, Any] | None) -> float | None:
+def _limit(margin: float | None, declared: MetricContract | None) -> float | None:
     """Where the difference would have lost the margin; None where there is none, or the contract does not tell which side is worse."""
     if margin is None or declared is None:
         return None
-    return -margin if declared["higher_is_better"] else margin
+    return -margin if declared.higher_is_better else margin

@@ -1,11 +1,10 @@
 """`csqa bad-cases`: what went wrong, where it came from, and who can mend it."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 import typer
@@ -14,10 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from csqa_loop.analytics import plots
-from csqa_loop.commands.console_client import ask_console
+from csqa_loop.commands.console_client import ask_console, json_of
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import now
 from csqa_loop.evidence.rules.blame import Fault
+from csqa_loop.evidence.rules.case_report import CaseReport
 from csqa_loop.files.durable import write_atomically
 from csqa_loop.settings import load_settings
 
@@ -60,11 +60,11 @@ def report(
     if plot is not None:
         _check_plot(plot)
     asked = urlencode({name: value.isoformat() for name, value in period.items()})
-    told = ask_console(load_settings(), "GET", f"/v1/bad-cases/report?{asked}", timeout=_SECONDS)
+    told = ask_console(load_settings(), f"/v1/bad-cases/report?{asked}", CaseReport, timeout=_SECONDS)
     if plot is not None:
         write_atomically(plot, _plot(told))
     if as_json:
-        print(json.dumps(told, ensure_ascii=False, indent=2))
+        print(json_of(told, indent=2))
     else:
         _show(Console(), told, limit)
 
@@ -94,37 +94,34 @@ def _check_plot(file: Path) -> None:
         raise PermanentError(f"--plot {file}: {file.parent} is not a folder")
 
 
-def _plot(told: dict[str, Any]) -> bytes:
+def _plot(told: CaseReport) -> bytes:
     """Faults above, policies below: each case is counted in both."""
-    counted = {f"fault: {count['name']}": count["cases"] for count in told["by_fault"]}
-    counted |= {f"policy: {count['name'] or _NO_POLICY}": count["cases"] for count in told["by_policy"][:_DRAWN]}
-    if others := sum(count["cases"] for count in told["by_policy"][_DRAWN:]):
+    counted = {f"fault: {count.name}": count.cases for count in told.by_fault}
+    counted |= {f"policy: {count.name or _NO_POLICY}": count.cases for count in told.by_policy[:_DRAWN]}
+    if others := sum(count.cases for count in told.by_policy[_DRAWN:]):
         counted["policy: others"] = others
-    return plots.bars(counted, title=f"{told['cases']:,} bad cases", x_label="cases")
+    return plots.bars(counted, title=f"{told.cases:,} bad cases", x_label="cases")
 
 
-def _show(console: Console, told: dict[str, Any], limit: int) -> None:
-    share = f" ({told['cases'] / told['answers']:.1%} of {told['answers']:,} answers)" if told["answers"] else ""
-    console.print(f"[bold]{told['cases']:,} bad cases[/bold]{share} since {_minute(told['since'])}", highlight=False)
+def _show(console: Console, told: CaseReport, limit: int) -> None:
+    share = f" ({told.cases / told.answers:.1%} of {told.answers:,} answers)" if told.answers else ""
+    since = f" since {told.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if told.since else ""
+    console.print(f"[bold]{told.cases:,} bad cases[/bold]{share}{since}", highlight=False)
     counts = ("", "cases", "share")
-    for title, name in (("by fault", "by_fault"), ("by reason", "by_reason"), ("by matter", "by_category")):
-        _print(console, title, counts, [(row["name"], row["cases"], f"{row['share']:.0%}") for row in told[name]], limit)
-    faults = [count["name"] for count in told["by_fault"]]
-    crossed = [
-        (row["policy_id"] or _NO_POLICY, row["cases"], *(row["faults"].get(fault, 0) for fault in faults))
-        for row in told["faults_by_policy"]
+    for title, rows in (("by fault", told.by_fault), ("by reason", told.by_reason), ("by matter", told.by_category)):
+        _print(console, title, counts, [(row.name, row.cases, f"{row.share:.0%}") for row in rows], limit)
+    faults = [count.name for count in told.by_fault]
+    crossed: list[tuple[str | int, ...]] = [
+        (row.policy_id or _NO_POLICY, row.cases, *(row.faults.get(fault, 0) for fault in faults)) for row in told.faults_by_policy
     ]
     _print(console, "by policy and fault", ("policy", "cases", *faults), crossed, limit)
-    clusters = [
-        (row["size"], row["wordings"], row["question"], ", ".join(row["policies"]), _mixture(row["faults"])) for row in told["clusters"]
-    ]
+    clusters = [(row.size, row.wordings, row.question, ", ".join(row.policies), _mixture(row.faults)) for row in told.clusters]
     _print(console, "similar questions", ("cases", "wordings", "for example", "policies", "faults"), clusters, limit)
     gaps = [
-        (row["policy_id"] or _NO_POLICY, row["section"], _TO_DO[Fault(row["fault"])], row["missing"], row["cases"], row["question"])
-        for row in told["knowledge_faults"]
+        (row.policy_id or _NO_POLICY, row.section, _TO_DO[row.fault], row.missing, row.cases, row.question) for row in told.knowledge_faults
     ]
     _print(console, "for the policies' owners", ("policy", "section", "to do", "because", "cases", "for example"), gaps, limit)
-    asked = [(row["question"], row["answers"], row["thumbs_up"], row["thumbs_down"], row["bad_cases"]) for row in told["most_asked"]]
+    asked = [(row.question, row.answers, row.thumbs_up, row.thumbs_down, row.bad_cases) for row in told.most_asked]
     _print(console, "most asked, whatever was thought of it", ("question", "answers", "up", "down", "reported"), asked, limit)
 
 
@@ -144,7 +141,3 @@ def _print(console: Console, title: str, columns: Sequence[str], rows: Sequence[
 
 def _mixture(faults: Mapping[str, int]) -> str:
     return ", ".join(f"{fault} {count}" if len(faults) > 1 else fault for fault, count in faults.items())
-
-
-def _minute(moment: str) -> str:
-    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -131,7 +131,7 @@ async def _demo(
             seed=seed,
             mode=mode,
             rounds=played,
-            final_champion=status["deployment"]["champion"],
+            final_champion=status.deployment.champion,
             resident_adapters=await services.resident_adapters(),
             sent=_sent(customers.tally),
             recorded=recorded,

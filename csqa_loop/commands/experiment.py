@@ -11,12 +11,13 @@ from urllib.parse import quote
 import typer
 
 from csqa_loop.analytics.page_files import check_page, write_page
-from csqa_loop.commands.console_client import ask_console
+from csqa_loop.commands.console_client import ask_console, json_of
 from csqa_loop.commands.experiment_view import show_experiment, show_hindsight, show_simulation
 from csqa_loop.commands.operators import Operator, Reason, decide
 from csqa_loop.errors import PermanentError
 from csqa_loop.experiment.offline.contract import contract_for_table
 from csqa_loop.experiment.rules.statistics import CannotCompute
+from csqa_loop.experiment.status import ExperimentStatus
 from csqa_loop.settings import load_settings
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def show(experiment_id: Annotated[str, typer.Argument(metavar="ID")], as_json: J
 
     Example: csqa experiment show x-1234
     """
-    told = ask_console(load_settings(), "GET", f"/v1/experiments/{quote(experiment_id, safe='')}")
-    print(json.dumps(told, ensure_ascii=False) if as_json else show_experiment(told))
+    told = ask_console(load_settings(), f"/v1/experiments/{quote(experiment_id, safe='')}", ExperimentStatus)
+    print(json_of(told) if as_json else show_experiment(told))
 
 
 @app.command()
@@ -54,7 +55,7 @@ def report(
     from csqa_loop.analytics.experiment_page import experiment_report
 
     check_page(out)
-    told = ask_console(load_settings(), "GET", f"/v1/experiments/{quote(experiment_id, safe='')}")
+    told = ask_console(load_settings(), f"/v1/experiments/{quote(experiment_id, safe='')}", ExperimentStatus)
     write_page(out, experiment_report(told))
 
 
@@ -107,7 +108,7 @@ def analyse(
     judged = {contract.primary, *(guardrail.metric for guardrail in contract.guardrails)}
     results = [_result(users, hindsight(contract, users), notes) for users in table.experiments(tuple(known), proportions, judged)]
     if as_json:
-        print("[" + ",\n".join(json.dumps(result, ensure_ascii=False) for result in results) + "]")
+        print("[" + ",\n".join(json_of(result) for result in results) + "]")
     else:
         print(show_hindsight(results))
 
@@ -125,7 +126,7 @@ def _result(users: "ExperimentUsers", seen: "Hindsight", notes: list[str]) -> di
         "arms": {"challenger": seen.users[0], "control": seen.users[1]},
         "of_users": len(users.closed_at),
         "excluded": dict(users.excluded),
-        "metrics": [row.model_dump(mode="json") for row in seen.analysis.estimates],
+        "metrics": seen.analysis.estimates,
         "fixed_horizon": {"cannot_compute": planned.reason} if isinstance(planned, CannotCompute) else asdict(planned),
         "notes": notes,
     }

@@ -3,26 +3,29 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from csqa_loop.events import ArmEstimate
+from csqa_loop.experiment.status import ExperimentStatus
+
 _RULES = {"confidence_sequence": "confidence sequence", "peeking_t_test": "peeking at a t-test", "ship_if_not_worse": "ship if not worse"}
 
 
-def show_experiment(told: Mapping[str, Any]) -> str:
+def show_experiment(told: ExperimentStatus) -> str:
     """What the console says of one experiment."""
-    users, exposed = told["n"], told["exposed"]
+    users, exposed = told.n, told.exposed
     lines = [
-        f"{told['id']}: {told['verdict']}",
-        f"  {told['champion']} against {told['challenger']}, share {told['share']:g}, alpha {told['alpha']:.4g}",
-        f"  {told['stopped_by'] or 'not looked at yet'}",
-        f"  closed users: {users['challenger']} challenger, {users['control']} control; exposed: {exposed['challenger']} and {exposed['control']}",
+        f"{told.id}: {told.verdict}",
+        f"  {told.champion} against {told.challenger}, share {told.share:g}, alpha {told.alpha:.4g}",
+        f"  {told.stopped_by or 'not looked at yet'}",
+        f"  closed users: {users.challenger} challenger, {users.control} control; exposed: {exposed.challenger} and {exposed.control}",
     ]
-    if both := told.get("excluded", {}).get("seen_in_both_arms"):
+    if both := told.excluded.seen_in_both_arms:
         lines.append(f"  left out: {both} users who saw both arms")
-    return "\n".join([*lines, *_estimates(told["estimates"])])
+    return "\n".join([*lines, *_estimates(told.estimates)])
 
 
-def _estimates(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _estimates(rows: Sequence[ArmEstimate]) -> list[str]:
     return [
-        f"  {row['metric']:<16} {row['arm']:<11} {row['users']:>8} users  {_number(row['estimate'])}  [{_number(row['lower'])}, {_number(row['upper'])}]"
+        f"  {row.metric:<16} {row.arm:<11} {row.users:>8} users  {_number(row.estimate)}  [{_number(row.lower)}, {_number(row.upper)}]"
         for row in rows
     ]
 

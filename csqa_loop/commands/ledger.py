@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from csqa_loop.commands.console_client import ask_console
+from csqa_loop.commands.console_client import ask_console, json_of
+from csqa_loop.console.answers import LedgerCheck, LedgerHash
 from csqa_loop.errors import PermanentError
 from csqa_loop.settings import load_settings
 
@@ -30,25 +31,23 @@ def check(
     I1 accepted = ledger + dead letters, I2 each event once, I3 ledger offset >= Kafka's, I4 every pair has its sources and nothing held out
     was trained on, I5 one champion on which registry, disk, gateways and replicas agree.
     """
-    told = ask_console(load_settings(), "POST", "/v1/ledger/check", body={"accepted": _ids(accepted) if accepted else None})
+    told = ask_console(load_settings(), "/v1/ledger/check", LedgerCheck, body={"accepted": _ids(accepted) if accepted else None})
     if as_json:
-        print(json.dumps(told, ensure_ascii=False))
+        print(json_of(told))
     else:
         console = Console()
-        for finding in told["findings"]:
-            console.print(
-                f"{'[green]holds[/]' if finding['holds'] else '[red]BROKEN[/]'}  {finding['invariant']}  {finding['detail']}",
-                highlight=False,
-            )
-    if not told["ok"]:
+        for finding in told.findings:
+            holds = "[green]holds[/]" if finding.holds else "[red]BROKEN[/]"
+            console.print(f"{holds}  {finding.invariant}  {finding.detail}", highlight=False)
+    if not told.ok:
         sys.exit(1)
 
 
 @app.command("hash")
 def show_hash(as_json: Json = False) -> None:
     """The hash of the running ledger's fact and decision tables."""
-    told = ask_console(load_settings(), "GET", "/v1/ledger/hash", timeout=600)
-    print(json.dumps(told) if as_json else told["hash"])
+    told = ask_console(load_settings(), "/v1/ledger/hash", LedgerHash, timeout=600)
+    print(json_of(told) if as_json else told.hash)
 
 
 @app.command("replay")

@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from csqa_loop.commands.console_client import ask_console
+from csqa_loop.commands.console_client import ask_console, json_of
 from csqa_loop.commands.pair_tree import pair_tree
 from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.evidence.pair_trace import PairTrace
 from csqa_loop.settings import Settings, load_settings
 from csqa_loop.training.pedigree import Ancestor, Comparison, compare, copy_for_rebuild, lineage
 from csqa_loop.training.run.manifest import Manifest, PairSource
@@ -45,7 +46,7 @@ def why(
     ancestors = lineage(settings.runs, adapter)
     traces, missing = _traces(settings, ancestors[0].manifest, pairs)
     if as_json:
-        print(json.dumps(_report(ancestors, traces), ensure_ascii=False, indent=2))
+        print(json_of(_report(ancestors, traces), indent=2))
         return
     Console().print(_tree(ancestors, traces, missing))
 
@@ -84,12 +85,12 @@ def rebuild(
         raise PermanentError(f"the rebuilt adapter differs in {', '.join(differing)}; {first.run.path} and {again.path} hold both")
 
 
-def _traces(settings: Settings, manifest: Manifest, most: int) -> tuple[dict[str, dict[str, Any]], str]:
+def _traces(settings: Settings, manifest: Manifest, most: int) -> tuple[dict[str, PairTrace], str]:
     """Pair -> its history, of as many as asked for; and why there are none, if there are none."""
-    traces: dict[str, dict[str, Any]] = {}
+    traces: dict[str, PairTrace] = {}
     for source in (*manifest.pairs, *manifest.replay)[:most]:
         try:
-            traces[source.pair_id] = ask_console(settings, "GET", f"/v1/pairs/{source.pair_id}")
+            traces[source.pair_id] = ask_console(settings, f"/v1/pairs/{source.pair_id}", PairTrace)
         except TransientError as error:
             return {}, str(error)
         except PermanentError:
@@ -97,7 +98,7 @@ def _traces(settings: Settings, manifest: Manifest, most: int) -> tuple[dict[str
     return traces, ""
 
 
-def _report(ancestors: list[Ancestor], traces: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _report(ancestors: list[Ancestor], traces: dict[str, PairTrace]) -> dict[str, Any]:
     manifest = ancestors[0].manifest
     examples = [
         source.model_dump(mode="json") | {"replayed": replayed, "trace": traces.get(source.pair_id)}
@@ -111,7 +112,7 @@ def _report(ancestors: list[Ancestor], traces: dict[str, dict[str, Any]]) -> dic
     }
 
 
-def _tree(ancestors: list[Ancestor], traces: dict[str, dict[str, Any]], missing: str) -> Tree:
+def _tree(ancestors: list[Ancestor], traces: dict[str, PairTrace], missing: str) -> Tree:
     manifest = ancestors[0].manifest
     tree = Tree(f"[bold]{manifest.adapter}[/bold]")
     for ancestor in ancestors:

@@ -1,7 +1,6 @@
 """`csqa promote`, `rollback`, `pause`, `resume`: people decide; `csqa audit` and the list of adapters: what was decided, and about what."""
 
 import getpass
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -10,12 +9,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from csqa_loop.commands.console_client import ask_console
+from csqa_loop.commands.console_client import ask_console, json_of
+from csqa_loop.console.answers import Adapter, Adapters, Audit, Status
 from csqa_loop.errors import CsqaError
+from csqa_loop.events import OperatorActed
 from csqa_loop.rollout.rules.orders import Action
 from csqa_loop.settings import Settings, load_settings
 
 _LISTED_CHECKS = 3
+_SECOND = "%Y-%m-%d %H:%M:%S"
 Reason = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; everybody can read it in `csqa audit`.")]
 Operator = Annotated[str, typer.Option("--operator", metavar="NAME", help="Who decides. Default: who is logged in.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -77,31 +79,32 @@ def decide(action: Action, reason: str, operator: str, *, target: str = "", over
         PermanentError: it cannot be done; the loop says why.
     """
     body = {"operator": operator or getpass.getuser(), "reason": reason, "target": target, "override": override}
-    told = ask_console(load_settings(), "POST", f"/v1/operator/{action}", body=body)
+    told = ask_console(load_settings(), f"/v1/operator/{action}", OperatorActed, body=body)
     if as_json:
-        print(json.dumps(told, ensure_ascii=False))
+        print(json_of(told))
         return
-    about = told["target"] or (told["experiment_id"] if action == "stop" else "")
-    print(f"{action} {about}".rstrip() + f" recorded for {told['operator']}; `csqa audit` shows what came of it")
-    if told["overridden"]:
-        print(f"overridden: {told['overridden']}")
+    about = told.target or (told.experiment_id if action == "stop" else "")
+    print(f"{action} {about}".rstrip() + f" recorded for {told.operator}; `csqa audit` shows what came of it")
+    if told.overridden:
+        print(f"overridden: {told.overridden}")
 
 
 def operators_in_words(settings: Settings) -> list[str]:
     """Lines for the pause in force, the order that is not carried out yet and what model servers cannot serve; why not, where a loop does not say."""
     try:
-        status = ask_console(settings, "GET", "/v1/status")
+        status = ask_console(settings, "/v1/status", Status)
     except CsqaError as error:
         return [str(error)]
-    told = status["operators"]
-    since = {name: one["occurred_at"][:19].replace("T", " ") for name, one in told.items() if one}
-    lines = [f"paused since {since['paused']} UTC by {told['paused']['operator']}: {told['paused']['reason']}"] if told["paused"] else []
-    if order := told["order"]:
-        lines.append(f"{order['action']} {order['target']} under way since {since['order']} UTC, by {order['operator']}: {order['reason']}")
-    for one in status["unservable"]:
-        since_when = one["since"][:19].replace("T", " ")
-        lines.append(f"{one['replica']} cannot serve {one['adapter']} since {since_when} UTC: {one['reason']}")
-    return lines
+    lines: list[str] = []
+    if paused := status.operators.paused:
+        lines.append(f"paused since {paused.occurred_at:{_SECOND}} UTC by {paused.operator}: {paused.reason}")
+    if order := status.operators.order:
+        lines.append(
+            f"{order.action} {order.target} under way since {order.occurred_at:{_SECOND}} UTC, by {order.operator}: {order.reason}"
+        )
+    return lines + [
+        f"{one.replica} cannot serve {one.adapter} since {one.since[:19].replace('T', ' ')} UTC: {one.reason}" for one in status.unservable
+    ]
 
 
 def audit(
@@ -112,20 +115,13 @@ def audit(
 
     Example: csqa audit --limit 50
     """
-    decisions = ask_console(load_settings(), "GET", f"/v1/audit?limit={limit}")["decisions"]
+    decisions = ask_console(load_settings(), f"/v1/audit?limit={limit}", Audit).decisions
     if as_json:
-        print(json.dumps(decisions, ensure_ascii=False, indent=2))
+        print(json_of(decisions, indent=2))
         return
     table = Table("when (UTC)", "what", "about", "who", "why", "numbers")
     for one in decisions:
-        shown = (
-            one["occurred_at"][:19].replace("T", " "),
-            one["what"],
-            one["about"],
-            one["who"],
-            one["why"],
-            numbers_in_words(one["numbers"]),
-        )
+        shown = (f"{one.occurred_at:{_SECOND}}", one.what, one.about, one.who, one.why, numbers_in_words(one.numbers))
         table.add_row(*map(escape, shown))
     Console().print(table if decisions else "Nothing was decided yet.")
 
@@ -152,21 +148,21 @@ def _check(check: Mapping[str, Any]) -> str:
     return f"{check['name']}{values} {'ok' if check['passed'] else 'failed'}"
 
 
-def _gate(row: Mapping[str, Any]) -> str:
-    return f"{row['gate']}, given up" if row["given_up"] else row["gate"] or ""
+def _gate(row: Adapter) -> str:
+    return f"{row.gate}, given up" if row.given_up else row.gate or ""
 
 
 def list_adapters(*, as_json: bool) -> None:
     """Print what the loop knows of every adapter."""
-    rows = ask_console(load_settings(), "GET", "/v1/adapters")["adapters"]
+    rows = ask_console(load_settings(), "/v1/adapters", Adapters).adapters
     if as_json:
-        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        print(json_of(rows, indent=2))
         return
     table = Table("version", "adapter", "state", "parent", "run", "pairs", "gate", "experiment", "verdict", "size")
-    versions = {row["adapter"]: row["version"] for row in rows}
+    versions = {row.adapter: row.version for row in rows}
     for row in rows:
-        parent = versions.get(row["parent"], row["parent"] or "")
-        cells = (row["version"], row["adapter"], row["state"], parent, row["run_id"], row["pairs"], _gate(row), row["experiment"])
-        size = "" if row["adapter"] == "base" else "gone" if row["bytes"] is None else f"{row['bytes'] / 1e6:.1f} MB"
-        table.add_row(*("" if cell is None else escape(str(cell)) for cell in cells), row["verdict"] or "", size)
+        parent = versions.get(row.parent or "", row.parent or "")
+        cells = (row.version, row.adapter, row.state, parent, row.run_id, row.pairs, _gate(row), row.experiment)
+        size = "" if row.adapter == "base" else "gone" if row.bytes is None else f"{row.bytes / 1e6:.1f} MB"
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in cells), row.verdict or "", size)
     Console().print(table)

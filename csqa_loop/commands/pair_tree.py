@@ -1,39 +1,39 @@
 """One pair's history as a tree: from the customer's question down to the adapter that was trained on it."""
 
-from typing import Any
-
 from rich.markup import escape
 from rich.text import Text
 from rich.tree import Tree
+
+from csqa_loop.evidence.pair_trace import PairTrace, TracedEvent, TracedRun
 
 _CHARACTERS = 300
 """Of each text; --json has all of it."""
 
 
-def pair_tree(trace: dict[str, Any]) -> Tree:
+def pair_tree(trace: PairTrace) -> Tree:
     """The trace of GET /v1/pairs/{id}. Every line that an event stands behind ends in its id."""
-    pair, answer = trace["pair"], trace["answer"]
-    tree = Tree(f"[bold]{escape(pair['pair_id'])}[/bold]  {pair['state']}, from {pair['source']}, weight {pair['weight']:g}")
-    imported = answer["type"] == "ExampleImported"
-    place = _branch(tree, "question", pair["question"], None if imported else trace["exposure"])
+    pair, answer = trace.pair, trace.answer
+    tree = Tree(f"[bold]{escape(pair.pair_id)}[/bold]  {pair.state}, from {pair.source}, weight {pair.weight:g}")
+    imported = answer.type == "ExampleImported"
+    place = _branch(tree, "question", pair.question, None if imported else trace.exposure)
     if imported:
-        place = _branch(place, "example", f"imported by {pair['contributor']} from {answer['body']['origin']}", answer)
+        place = _branch(place, "example", f"imported by {pair.contributor} from {answer.body['origin']}", answer)
     else:
         place = _add_answer(place, answer)
         place = _add_complaints(place, trace)
-    place = _branch(place, "pair", f"{pair['pair_id']}: {pair['state']}")
-    place.add(_line("chosen", pair["chosen"], style="green"))
-    place.add(_line("rejected", pair["rejected"], style="red"))
-    for reason in trace["because"]:
-        if reason["rule"] != "claimed":  # the run that did is below, with its adapter
-            place.add(_line(reason["rule"], reason["detail"], reason["event_id"]))
-    for run in trace["runs"]:
+    place = _branch(place, "pair", f"{pair.pair_id}: {pair.state}")
+    place.add(_line("chosen", pair.chosen, style="green"))
+    place.add(_line("rejected", pair.rejected, style="red"))
+    for reason in trace.because:
+        if reason.rule != "claimed":  # the run that did is below, with its adapter
+            place.add(_line(reason.rule, reason.detail, reason.event_id))
+    for run in trace.runs:
         _add_run(place, run)
     return tree
 
 
-def _add_answer(place: Tree, answer: dict[str, Any]) -> Tree:
-    body = answer["body"]
+def _add_answer(place: Tree, answer: TracedEvent) -> Tree:
+    body = answer.body
     found = place.add("[bold]retrieved[/bold]" if body["citations"] else "[bold]retrieved[/bold]  nothing")
     for citation in body["citations"]:
         found.add(Text(f"{citation['policy_id']} {citation['version']}, {citation['section']} (score {citation['score']:.2f})"))
@@ -41,24 +41,24 @@ def _add_answer(place: Tree, answer: dict[str, Any]) -> Tree:
     return _branch(found, "answer", f"{body['answer']}  ({body['adapter']}, {arm})", answer)
 
 
-def _add_complaints(place: Tree, trace: dict[str, Any]) -> Tree:
+def _add_complaints(place: Tree, trace: PairTrace) -> Tree:
     """Thumbs, bad cases and reviews in their order, each with its blame. The last one, where the tree goes on, made the pair."""
-    blames = {blame["event_id"]: blame for blame in trace["blames"]}
-    events = {event["event_id"]: event for event in (*trace["feedback"], *trace["bad_cases"], *trace["reviews"], trace["evidence"])}
-    told = sorted(events.values(), key=lambda event: (event is trace["evidence"], event["occurred_at"], event["event_id"]))
+    blames = {blame.event_id: blame for blame in trace.blames}
+    events = {event.event_id: event for event in (*trace.feedback, *trace.bad_cases, *trace.reviews, trace.evidence)}
+    told = sorted(events.values(), key=lambda event: (event is trace.evidence, event.occurred_at, event.event_id))
     branch = place
     for event in told:
-        branch = _branch(place, *_said(event, trace["liked_answer"]), event)
-        if blame := blames.get(event["event_id"]):
-            branch.add(_line("blame", f"{blame['fault']}: {blame['detail']}"))
+        branch = _branch(place, *_said(event, trace.liked_answer), event)
+        if blame := blames.get(event.event_id):
+            branch.add(_line("blame", f"{blame.fault}: {blame.detail}"))
     return branch
 
 
-def _said(event: dict[str, Any], liked: dict[str, Any] | None) -> tuple[str, str]:
-    body = event["body"]
-    match event["type"]:
-        case "FeedbackGiven" if liked is not None and body["message_id"] == liked["body"]["message_id"]:
-            return "liked answer", f"{liked['body']['answer']}  (thumb {body['thumb']} of {body['user']})"
+def _said(event: TracedEvent, liked: TracedEvent | None) -> tuple[str, str]:
+    body = event.body
+    match event.type:
+        case "FeedbackGiven" if liked is not None and body["message_id"] == liked.body["message_id"]:
+            return "liked answer", f"{liked.body['answer']}  (thumb {body['thumb']} of {body['user']})"
         case "FeedbackGiven":
             return f"thumb {body['thumb']}", body["comment"] or ""
         case "BadCaseReported":
@@ -71,15 +71,15 @@ def _said(event: dict[str, Any], liked: dict[str, Any] | None) -> tuple[str, str
             return "proposal", f"{body['answer']}  ({body['method']}, judged by {body['judge_model']})"
 
 
-def _add_run(place: Tree, run: dict[str, Any]) -> None:
-    branch = _branch(place, "run", run["run_id"], run)
-    if run["adapter"]:
-        gate = {None: "not yet evaluated", True: "passed the gate", False: "refused by the gate"}[run["gate_passed"]]
-        branch.add(_line("adapter", f"{run['adapter']}, {gate}", run["trained_event_id"]))
+def _add_run(place: Tree, run: TracedRun) -> None:
+    branch = _branch(place, "run", run.run_id, run)
+    if run.adapter:
+        gate = {None: "not yet evaluated", True: "passed the gate", False: "refused by the gate"}[run.gate_passed]
+        branch.add(_line("adapter", f"{run.adapter}, {gate}", run.trained_event_id))
 
 
-def _branch(place: Tree, label: str, text: str, event: dict[str, Any] | None = None) -> Tree:
-    return place.add(_line(label, text, event["event_id"] if event else None))
+def _branch(place: Tree, label: str, text: str, event: TracedEvent | TracedRun | None = None) -> Tree:
+    return place.add(_line(label, text, event.event_id if event else None))
 
 
 def _line(label: str, text: str, event_id: str | None = None, *, style: str = "") -> Text:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 from urllib.parse import quote, urlencode
 
 import typer
@@ -13,14 +13,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from csqa_loop.commands.console_client import ask_console
+from csqa_loop.commands.console_client import ask_console, json_of
 from csqa_loop.commands.pair_tree import pair_tree
-from csqa_loop.data.rules.exports import Format, pair_rows, rated_row
+from csqa_loop.console.answers import NextRun
+from csqa_loop.data.rules.exports import Format, Row, pair_rows, rated_row
 from csqa_loop.errors import PermanentError
+from csqa_loop.evidence.pair_pages import PairPage, PairRow, UnpairedPage, UnpairedRow
+from csqa_loop.evidence.pair_trace import PairTrace
 from csqa_loop.files.durable import write_rows
 from csqa_loop.settings import Settings, load_settings
 
 _PAGE = 500
+_Page = TypeVar("_Page", PairPage, UnpairedPage)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 app = typer.Typer(no_args_is_help=True, help="Preference pairs: what they say, and where they come from.")
@@ -67,14 +71,13 @@ def show_list(
     Example: csqa pairs list --state held
     """
     wanted = {name: value for name, value in (("state", state), ("source", source), ("category", category)) if value}
-    pairs = list(islice(_listed(load_settings(), "pairs", wanted | {"limit": str(min(limit, _PAGE))}), limit))
+    pairs = list(islice(_pairs(load_settings(), wanted | {"limit": str(min(limit, _PAGE))}), limit))
     if as_json:
-        print(json.dumps(pairs, ensure_ascii=False, indent=2))
+        print(json_of(pairs, indent=2))
         return
     table = Table("pair", "state", "source", "matter", "question", "chosen")
     for pair in pairs:
-        shown = (pair[name] for name in ("pair_id", "state", "source", "category", "question", "chosen"))
-        table.add_row(*map(escape, shown))
+        table.add_row(*map(escape, (pair.pair_id, pair.state, pair.source, pair.category or "", pair.question, pair.chosen)))
     Console().print(table if pairs else "No pair is like that. `csqa status` counts the pairs of every state.")
 
 
@@ -84,9 +87,9 @@ def show(pair_id: Annotated[str, typer.Argument(metavar="ID", help="As `csqa pai
 
     Example: csqa pairs show p-0123456789abcdef
     """
-    trace = ask_console(load_settings(), "GET", f"/v1/pairs/{quote(pair_id, safe='')}")
+    trace = ask_console(load_settings(), f"/v1/pairs/{quote(pair_id, safe='')}", PairTrace)
     if as_json:
-        print(json.dumps(trace, ensure_ascii=False, indent=2))
+        print(json_of(trace, indent=2))
     else:
         Console().print(pair_tree(trace))
 
@@ -97,44 +100,54 @@ def show_next(as_json: Json = False) -> None:
 
     Example: csqa pairs next
     """
-    told = ask_console(load_settings(), "GET", "/v1/pairs/next-run")
+    told = ask_console(load_settings(), "/v1/pairs/next-run", NextRun)
     if as_json:
-        print(json.dumps(told, ensure_ascii=False, indent=2))
+        print(json_of(told, indent=2))
         return
-    print(f"{len(told['taken'])} pairs of {told['users']} customers; {told['holdout_pairs']} held-out pairs will measure it")
+    print(f"{len(told.taken)} pairs of {told.users} customers; {told.holdout_pairs} held-out pairs will measure it")
     print(_starts(told))
-    for name, title in (("by_source", "source"), ("by_category", "matter")):
-        if told[name]:
-            print(f"by {title}:", ", ".join(f"{key or 'none'} {count}" for key, count in sorted(told[name].items())))
-    if told["left_out"]:
+    for title, counts in (("source", told.by_source), ("matter", told.by_category)):
+        if counts:
+            print(f"by {title}:", ", ".join(f"{key or 'none'} {count}" for key, count in sorted(counts.items())))
+    if told.left_out:
         table = Table("left out", "because", "of")
-        for entry in told["left_out"]:
-            table.add_row(entry["pair_id"], entry["reason"], escape(entry["detail"]))
+        for entry in told.left_out:
+            table.add_row(entry.pair_id, entry.reason, escape(entry.detail))
         Console().print(table)
 
 
-def _starts(told: dict[str, Any]) -> str:
-    users = min(told["min_users"], told["min_pairs"])
-    if told["schedule"] != "when_due":
-        return f"{told['schedule']}: a run starts in each such period from {told['fewest_pairs']} pairs on"
-    late = f", or {told['fewest_pairs']} of which the oldest is {told['max_age_hours']:g} h old" if told["max_age_hours"] else ""
-    return f"a run starts at {told['min_pairs']} pairs{late}, of {users} customers, by method {told['method']}"
+def _starts(told: NextRun) -> str:
+    users = min(told.min_users, told.min_pairs)
+    if told.schedule != "when_due":
+        return f"{told.schedule}: a run starts in each such period from {told.fewest_pairs} pairs on"
+    late = f", or {told.fewest_pairs} of which the oldest is {told.max_age_hours:g} h old" if told.max_age_hours else ""
+    return f"a run starts at {told.min_pairs} pairs{late}, of {users} customers, by method {told.method}"
 
 
-def _rows(settings: Settings, format_: Format, state: str) -> Iterator[dict[str, Any]]:
-    for pair in _listed(settings, "pairs", {"state": state} if state else {}):
-        yield from pair_rows(format_, json.loads(pair["prompt"]), pair["chosen"], pair["rejected"], pair.get("category") or "")
+def _rows(settings: Settings, format_: Format, state: str) -> Iterator[Row]:
+    for pair in _pairs(settings, {"state": state} if state else {}):
+        yield from pair_rows(format_, json.loads(pair.prompt), pair.chosen, pair.rejected, pair.category or "")
     # Rated answers belong to no state of pairs.
     if format_ == "kto" and not state:
-        for rated in _listed(settings, "unpaired", {}):
-            yield rated_row(json.loads(rated["prompt"]), rated["answer"], liked=rated["liked"], category=rated.get("category") or "")
+        for rated in _unpaired(settings):
+            yield rated_row(json.loads(rated.prompt), rated.answer, liked=rated.liked, category=rated.category)
 
 
-def _listed(settings: Settings, what: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Page by page, so that any number of them takes little memory."""
+def _pairs(settings: Settings, query: dict[str, str]) -> Iterator[PairRow]:
+    for page in _pages(settings, "/v1/pairs", PairPage, query):
+        yield from page.pairs
+
+
+def _unpaired(settings: Settings) -> Iterator[UnpairedRow]:
+    for page in _pages(settings, "/v1/unpaired", UnpairedPage, {}):
+        yield from page.unpaired
+
+
+def _pages(settings: Settings, path: str, kind: type[_Page], query: dict[str, str]) -> Iterator[_Page]:
+    """Page by page, so that any number of rows takes little memory."""
     after: str | None = ""
     while after is not None:
         asked = urlencode(query | ({"after": after} if after else {}))
-        page = ask_console(settings, "GET", f"/v1/{what}{f'?{asked}' if asked else ''}")
-        yield from page[what]
-        after = page["next"]
+        page = ask_console(settings, path + (f"?{asked}" if asked else ""), kind)
+        yield page
+        after = page.next

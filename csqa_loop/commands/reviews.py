@@ -4,8 +4,10 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 import typer
@@ -13,8 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from csqa_loop.commands.console_client import ask_console
+from csqa_loop.commands.console_client import ask_console, json_of
+from csqa_loop.console.answers import Imported
 from csqa_loop.evidence.review import files as review_files
+from csqa_loop.evidence.review.desk import RowOutcome
+from csqa_loop.evidence.review.rules.items import QueuePage, WholeItem, WholePage
 from csqa_loop.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Doubtful answers and held pairs: list, export to a file, import what people wrote.")
@@ -44,35 +49,31 @@ def list_items(
 ) -> None:
     """Show the first items of the queue: bad cases, then thumbs, then held pairs, each oldest first."""
     asked = {"state": state, "kind": kind, "reason": reason, "fault": fault, "policy": policy, "q": search, "limit": limit}
-    page = ask_console(load_settings(), "GET", f"{_PATH}?{urlencode(asked)}")
+    page = ask_console(load_settings(), f"{_PATH}?{urlencode(asked)}", QueuePage)
     if as_json:
-        print(json.dumps(page, ensure_ascii=False))
+        print(json_of(page))
         return
     console = Console()
     table = Table("review_id", "reason", "cause", "since", "question")
-    for item in page["items"]:
-        table.add_row(
-            item["review_id"], item["reason"], item["fault"] or "", item["opened_at"][:16].replace("T", " "), escape(item["question"])
-        )
-    console.print(table if page["items"] else "Nothing is waiting." if state == "open" else "Nothing was found.")
-    console.print(f"{page['counts']['answer']} answer(s), {page['counts']['pair']} pair(s) in all", highlight=False)
+    for item in page.items:
+        table.add_row(item.review_id, item.reason, item.fault or "", item.opened_at[:16].replace("T", " "), escape(item.question))
+    console.print(table if page.items else "Nothing is waiting." if state == "open" else "Nothing was found.")
+    console.print(f"{page.counts['answer']} answer(s), {page.counts['pair']} pair(s) in all", highlight=False)
 
 
 @app.command("show")
 def show_item(review_id: Annotated[str, typer.Argument(metavar="REVIEW_ID")], as_json: Json = False) -> None:
     """Show one item with what was retrieved, what was said about it, and what was decided."""
-    item = ask_console(load_settings(), "GET", f"{_PATH}/{review_id}")
+    item = ask_console(load_settings(), f"{_PATH}/{review_id}", WholeItem)
     if as_json:
-        print(json.dumps(item, ensure_ascii=False))
+        print(json_of(item))
         return
     console = Console()
     for name, value in review_files.row_of(item).items():
         if value:
             console.print(f"[bold]{name}[/]\n{escape(value)}\n", highlight=False)
-    for past in item["history"]:
-        console.print(
-            f"{past['occurred_at'][:16]} {past['reviewer']}: {past['action']} {escape(past['corrected_answer'] or '')}", highlight=False
-        )
+    for past in item.history:
+        console.print(f"{past.occurred_at[:16]} {past.reviewer}: {past.action} {escape(past.corrected_answer or '')}", highlight=False)
 
 
 @app.command("export")
@@ -100,33 +101,29 @@ def import_items(
     settings = load_settings()
     rows = review_files.read_file(file)
     sent = [row for row in rows if "broken" not in row]
-    told: list[dict[str, Any]] = []
+    told: list[RowOutcome] = []
     for start in range(0, len(sent), _ROWS):
         part = [{name: row[name] for name in ("review_id", *review_files.FILLED_IN) if name in row} for row in sent[start : start + _ROWS]]
-        told += ask_console(settings, "POST", _PATH, body={"rows": part}, timeout=_SECONDS)["rows"]
-    outcomes = [{"line": row["line"]} | outcome for row, outcome in zip(sent, told, strict=True)]
-    outcomes += [
-        {"line": row["line"], "review_id": row["review_id"], "outcome": "refused", "reason": row["broken"], "event_id": None}
-        for row in rows if "broken" in row
-    ]  # fmt: skip
-    outcomes.sort(key=lambda outcome: outcome["line"])
-    counts = Counter(outcome["outcome"] for outcome in outcomes)
+        told += ask_console(settings, _PATH, Imported, body={"rows": part}, timeout=_SECONDS).rows
+    outcomes = [(row["line"], outcome) for row, outcome in zip(sent, told, strict=True)]
+    outcomes += [(row["line"], RowOutcome(row["review_id"], "refused", row["broken"])) for row in rows if "broken" in row]
+    outcomes.sort(key=itemgetter(0))
+    counts = Counter(outcome.outcome for _, outcome in outcomes)
     if as_json:
-        print(json.dumps({"rows": outcomes, "counts": counts}, ensure_ascii=False))
+        print(json_of({"rows": [{"line": line} | asdict(outcome) for line, outcome in outcomes], "counts": counts}))
     else:
-        for outcome in outcomes:
-            if outcome["outcome"] != "left alone":
-                print(f"line {outcome['line']}: {outcome['review_id']} {outcome['outcome']} {outcome['reason']}".rstrip())
+        for line, outcome in outcomes:
+            if outcome.outcome != "left alone":
+                print(f"line {line}: {outcome.review_id} {outcome.outcome} {outcome.reason}".rstrip())
         print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "the file has no rows")
     if counts["refused"]:
         sys.exit(1)
 
 
-def _all_items(settings: Settings, asked: dict[str, str]) -> Iterator[dict[str, Any]]:
+def _all_items(settings: Settings, asked: dict[str, str]) -> Iterator[WholeItem]:
     after: str | None = ""
     while after is not None:
-        page = ask_console(
-            settings, "GET", f"{_PATH}?{urlencode(asked | {'whole': 'true', 'limit': str(_PAGE), 'after': after})}", timeout=_SECONDS
-        )
-        yield from page["items"]
-        after = page["next"]
+        query = urlencode(asked | {"whole": "true", "limit": str(_PAGE), "after": after})
+        page = ask_console(settings, f"{_PATH}?{query}", WholePage, timeout=_SECONDS)
+        yield from page.items
+        after = page.next

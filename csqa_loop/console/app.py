@@ -2,23 +2,24 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from csqa_loop.console.agreement import disagreements
+from csqa_loop.console.answers import LedgerCheck, LedgerHash, Recorded, RunStatus, Status
 from csqa_loop.console.bad_cases import bad_cases_router
 from csqa_loop.console.operators import operators_router
 from csqa_loop.console.page import page_router
 from csqa_loop.console.pairs import pairs_router
 from csqa_loop.console.parts import ConsoleParts
 from csqa_loop.console.reviews import review_router
-from csqa_loop.console.status import experiment_status, run_status, status
+from csqa_loop.console.status import run_status, status
 from csqa_loop.events import now
 from csqa_loop.experiment.state import latest_experiment
+from csqa_loop.experiment.status import ExperimentStatus, experiment_status
 from csqa_loop.http import problems
 from csqa_loop.http.keys import OPERATOR, holder
 from csqa_loop.ledger import bookkeeping
@@ -74,38 +75,39 @@ def create_console(parts: ConsoleParts, position: Position, health: Callable[[],
     router = APIRouter(prefix="/v1", dependencies=[Depends(operator), Depends(opened)])
 
     @router.get("/status")
-    async def show_status() -> dict[str, Any]:
+    async def show_status() -> Status:
         return await status(parts, caught_up=position.caught_up)
 
     @router.post("/ledger/check")
-    async def check_ledger(body: CheckRequest) -> dict[str, Any]:
+    async def check_ledger(body: CheckRequest) -> LedgerCheck:
         committed = await position.committed()
         deployment = (await parts.ledger.ask(loop_state, now())).deployment
         serving = await disagreements(parts, deployment)
         findings = await parts.ledger.ask(
             check, accepted=body.accepted, committed=committed, serving=serving, champion=deployment.champion if deployment else None
         )
-        return {"ok": all(finding.holds for finding in findings), "findings": [asdict(finding) for finding in findings]}
+        return LedgerCheck(ok=all(finding.holds for finding in findings), findings=tuple(findings))
 
     @router.get("/ledger/hash")
-    async def show_hash() -> dict[str, Any]:
+    async def show_hash() -> LedgerHash:
         if parts.ledger.pairs_outstanding:
             raise problems.Problem(503, "Not derived yet", "pairs of what was taken while catching up are still being made; ask again")
-        return {"hash": await parts.ledger.ask(ledger_hash), "recorded": await parts.ledger.ask(bookkeeping.recorded_counts)}
+        recorded = Recorded(**await parts.ledger.ask(bookkeeping.recorded_counts))
+        return LedgerHash(hash=await parts.ledger.ask(ledger_hash), recorded=recorded)
 
     @router.get("/runs/{run_id}")
-    async def show_run(run_id: str) -> dict[str, Any]:
+    async def show_run(run_id: str) -> RunStatus:
         run = await parts.ledger.ask(latest_run, run_id)
         if run is None:
             raise problems.Problem(404, "Unknown run", f"no run {run_id!r} was ever requested")
         return run_status(run)
 
     @router.get("/experiments/{experiment_id}")
-    async def show_experiment(experiment_id: str) -> dict[str, Any]:
+    async def show_experiment(experiment_id: str) -> ExperimentStatus:
         experiment = await parts.ledger.ask(latest_experiment, experiment_id)
         if experiment is None:
             raise problems.Problem(404, "Unknown experiment", f"no experiment {experiment_id!r} was ever opened")
-        return await experiment_status(parts, experiment, settled=True)
+        return await experiment_status(parts.examiner, experiment, settled=True)
 
     router.include_router(bad_cases_router(parts))
     router.include_router(pairs_router(parts))

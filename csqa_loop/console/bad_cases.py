@@ -1,13 +1,11 @@
 """What bad answers have in common."""
 
-from dataclasses import asdict
-from typing import Any
-
 from fastapi import APIRouter
 from pydantic import AwareDatetime
 
 from csqa_loop.console.parts import ConsoleParts
 from csqa_loop.evidence import bad_cases
+from csqa_loop.evidence.rules.case_report import CaseReport
 
 
 def bad_cases_router(parts: ConsoleParts) -> APIRouter:
@@ -15,8 +13,7 @@ def bad_cases_router(parts: ConsoleParts) -> APIRouter:
     router = APIRouter(prefix="/bad-cases")
 
     @router.get("/report")
-    async def show_report(since: AwareDatetime | None = None, until: AwareDatetime | None = None) -> dict[str, Any]:
-        told = await parts.ledger.ask(bad_cases.report, since, until)
-        return {"since": since, "until": until} | asdict(told)
+    async def show_report(since: AwareDatetime | None = None, until: AwareDatetime | None = None) -> CaseReport:
+        return await parts.ledger.ask(bad_cases.report, since, until)
 
     return router

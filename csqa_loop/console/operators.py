@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import uuid4
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from csqa_loop.console.answers import Adapter, Adapters, Audit
 from csqa_loop.console.parts import ConsoleParts
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import BASE, OperatorActed, now
@@ -41,7 +41,7 @@ def operators_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIR
     one_at_a_time = asyncio.Lock()
 
     @router.post("/operator/{action}")
-    async def act(action: Action, body: OrderBody) -> dict[str, Any]:
+    async def act(action: Action, body: OrderBody) -> OperatorActed:
         if not caught_up():
             # What the log holds and the ledger lacks may be what the order is about.
             raise Problem(503, detail="the ledger is still reading the log, and orders wait for that; ask again")
@@ -54,16 +54,16 @@ def operators_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIR
             if not await parts.ledger.wait_for(event.event_id, _IN_LEDGER_SECONDS):
                 msg = f"the log has this order ({event.event_id}) and the ledger has not after {_IN_LEDGER_SECONDS:g} s; it will be carried out"
                 raise TransientError(msg)
-        return event.model_dump(mode="json")
+        return event
 
     @router.get("/audit")
-    async def show_audit(limit: Annotated[int, Query(ge=1, le=5000)] = 100) -> dict[str, Any]:
-        return {"decisions": [asdict(entry) for entry in await parts.ledger.ask(audit_entries, limit)]}
+    async def show_audit(limit: Annotated[int, Query(ge=1, le=5000)] = 100) -> Audit:
+        return Audit(decisions=tuple(await parts.ledger.ask(audit_entries, limit)))
 
     @router.get("/adapters")
-    async def list_adapters() -> dict[str, Any]:
+    async def list_adapters() -> Adapters:
         records, _ = await parts.ledger.ask(adapter_records)
-        return {"adapters": [_shown(record, parts.settings.adapters) for record in records]}
+        return Adapters(adapters=tuple(_shown(record, parts.settings.adapters) for record in records))
 
     return router
 
@@ -80,20 +80,20 @@ async def _ordered(parts: ConsoleParts, order: Order) -> OperatorActed:
     return event
 
 
-def _shown(record: AdapterRecord, adapters: Path) -> dict[str, Any]:
+def _shown(record: AdapterRecord, adapters: Path) -> Adapter:
     trained, gate, experiment, verdict = record.trained, record.gate, record.experiment, record.verdict
     files = [file for file in (adapters / record.adapter).iterdir() if file.is_file()] if (adapters / record.adapter).is_dir() else None
-    return {
-        "version": record.version,
-        "adapter": record.adapter,
-        "state": record.state,
-        "parent": trained.parent if trained else None,
-        "run_id": trained.run_id if trained else None,
-        "trained_at": trained.occurred_at.isoformat() if trained else None,
-        "pairs": trained.pairs if trained else None,
-        "gate": None if gate is None else "passed" if gate.passed else "refused",
-        "experiment": experiment.experiment_id if experiment else None,
-        "given_up": record.unservable.reason if record.unservable else None,
-        "verdict": verdict.verdict if verdict else "CONTINUE" if experiment else None,
-        "bytes": None if files is None else sum(file.stat().st_size for file in files),
-    }
+    return Adapter(
+        version=record.version,
+        adapter=record.adapter,
+        state=record.state,
+        parent=trained.parent if trained else None,
+        run_id=trained.run_id if trained else None,
+        trained_at=trained.occurred_at.isoformat() if trained else None,
+        pairs=trained.pairs if trained else None,
+        gate=None if gate is None else "passed" if gate.passed else "refused",
+        experiment=experiment.experiment_id if experiment else None,
+        given_up=record.unservable.reason if record.unservable else None,
+        verdict=verdict.verdict if verdict else "CONTINUE" if experiment else None,
+        bytes=None if files is None else sum(file.stat().st_size for file in files),
+    )

@@ -2,20 +2,20 @@
 
 import asyncio
 from collections import Counter
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
+from csqa_loop.console.answers import NextRun
 from csqa_loop.console.parts import ConsoleParts
-from csqa_loop.evidence.pair_pages import pairs_page, unpaired_page
+from csqa_loop.evidence.pair_pages import PairPage, UnpairedPage, pairs_page, unpaired_page
 from csqa_loop.evidence.pair_queries import fresh_pairs, holdout_pairs
-from csqa_loop.evidence.pair_trace import pair_trace
+from csqa_loop.evidence.pair_trace import PairTrace, pair_trace
 from csqa_loop.http.problems import Problem
 from csqa_loop.settings.learning import Source
 from csqa_loop.training.policy import selection_policy
 from csqa_loop.training.protected import regression_phrasings
-from csqa_loop.training.rules.selection import Selection, select
+from csqa_loop.training.rules.selection import select
 
 State = Literal["fresh", "held", "held_out", "claimed", "quarantined", "withdrawn"]
 Limit = Annotated[int, Query(ge=1, le=5000)]
@@ -28,43 +28,43 @@ def pairs_router(parts: ConsoleParts) -> APIRouter:
     @router.get("/pairs")
     async def list_pairs(
         state: State | None = None, source: Source | None = None, category: str | None = None, after: str | None = None, limit: Limit = 1000
-    ) -> dict[str, Any]:
-        page = await parts.ledger.ask(pairs_page, state=state, source=source, category=category, after=after, limit=limit)
-        return {"pairs": page.rows, "next": page.next}
+    ) -> PairPage:
+        return await parts.ledger.ask(pairs_page, state=state, source=source, category=category, after=after, limit=limit)
 
     # Before /pairs/{pair_id}, which would take it for a pair.
     @router.get("/pairs/next-run")
-    async def show_next_run() -> dict[str, Any]:
+    async def show_next_run() -> NextRun:
         fresh, holdout = await parts.ledger.ask(fresh_pairs), await parts.ledger.ask(holdout_pairs)
         protected = [*(pair.question for pair in holdout), *regression_phrasings(parts.settings.gate.regression_file)]
         # Seconds for 100,000 pairs: not on the loop's thread.
         selection = await asyncio.to_thread(select, fresh, protected, selection_policy(parts.settings))
-        trigger = parts.settings.trigger.model_dump(include={"min_pairs", "fewest_pairs", "max_age_hours", "schedule"})
-        needed = {"min_users": parts.settings.preferences.min_users, "method": parts.settings.training.method}
-        return _next_run(selection) | trigger | needed | {"holdout_pairs": len(holdout)}
+        trigger = parts.settings.trigger
+        return NextRun(
+            summary=str(selection),
+            taken=tuple(pair.pair_id for pair in selection.taken),
+            users=selection.users,
+            by_source=Counter(pair.source for pair in selection.taken),
+            by_category=Counter(pair.category for pair in selection.taken),
+            held_back=tuple(pair.pair_id for pair in selection.held_back),
+            left_out=tuple(selection.left_out),
+            min_pairs=trigger.min_pairs,
+            max_age_hours=trigger.max_age_hours,
+            schedule=trigger.schedule,
+            fewest_pairs=trigger.fewest_pairs,
+            min_users=parts.settings.preferences.min_users,
+            method=parts.settings.training.method,
+            holdout_pairs=len(holdout),
+        )
 
     @router.get("/pairs/{pair_id}")
-    async def show_pair(pair_id: str) -> dict[str, Any]:
+    async def show_pair(pair_id: str) -> PairTrace:
         trace = await parts.ledger.ask(pair_trace, pair_id)
         if trace is None:
             raise Problem(404, "Unknown pair", f"no pair {pair_id!r} is made of what is recorded; `csqa pairs list` names those that are")
         return trace
 
     @router.get("/unpaired")
-    async def list_unpaired(after: str | None = None, limit: Limit = 1000) -> dict[str, Any]:
-        page = await parts.ledger.ask(unpaired_page, after=after, limit=limit)
-        return {"unpaired": page.rows, "next": page.next}
+    async def list_unpaired(after: str | None = None, limit: Limit = 1000) -> UnpairedPage:
+        return await parts.ledger.ask(unpaired_page, after=after, limit=limit)
 
     return router
-
-
-def _next_run(selection: Selection) -> dict[str, Any]:
-    return {
-        "summary": str(selection),
-        "taken": [pair.pair_id for pair in selection.taken],
-        "users": selection.users,
-        "by_source": Counter(pair.source for pair in selection.taken),
-        "by_category": Counter(pair.category for pair in selection.taken),
-        "held_back": [pair.pair_id for pair in selection.held_back],
-        "left_out": [asdict(entry) for entry in selection.left_out],
-    }

@@ -1,19 +1,20 @@
 """The review queue over HTTP: `/v1/reviews` for agents and files, and the page at `/reviews`."""
 
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from csqa_loop.console.agents import Agents
+from csqa_loop.console.answers import Decided, Imported
 from csqa_loop.console.parts import ConsoleParts
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import now
-from csqa_loop.evidence.review.desk import Desk, NoItemError, TakenError, lease_body
+from csqa_loop.evidence.review.desk import Desk, NoItemError, TakenError, shown_lease
 from csqa_loop.evidence.review.queue import QueueFilter
+from csqa_loop.evidence.review.rules.items import QueuePage, ShownLease, WholeItem, WholePage
 from csqa_loop.evidence.review.rules.reviewing import (
     LONGEST_CORRECTION,
     LONGEST_NOTE,
@@ -42,7 +43,7 @@ class ImportBody(BaseModel):
     """Body of POST /v1/reviews: rows with `review_id`, `action`, `corrected_answer` and `note`."""
 
     model_config = ConfigDict(extra="forbid")
-    rows: Annotated[list[dict[str, Any]], Field(max_length=MOST_ROWS)]
+    rows: Annotated[list[dict[str, object]], Field(max_length=MOST_ROWS)]
 
 
 def review_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRouter:
@@ -74,21 +75,20 @@ def review_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRout
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         *,
         whole: bool = False,
-    ) -> dict[str, Any]:
-        asked = QueueFilter(state, kind, reason, fault, policy, q)
-        return await desk.page(asked, after=after, limit=limit, whole=whole) | {"agent": reader}
+    ) -> QueuePage | WholePage:
+        return await desk.page(QueueFilter(state, kind, reason, fault, policy, q), after=after, limit=limit, whole=whole, agent=reader)
 
     @router.get("/{review_id}")
-    async def show_item(review_id: str) -> dict[str, Any]:
+    async def show_item(review_id: str) -> WholeItem:
         try:
             return await desk.item(review_id)
         except NoItemError as error:
             raise Problem(404, detail=str(error)) from None
 
     @router.post("/{review_id}/lease")
-    async def take_item(review_id: str, taker: known_agent) -> dict[str, str]:
+    async def take_item(review_id: str, taker: known_agent) -> ShownLease:
         try:
-            return lease_body(await desk.take(review_id, taker))
+            return shown_lease(await desk.take(review_id, taker))
         except PermanentError as error:
             raise _problem(error) from None
 
@@ -98,17 +98,17 @@ def review_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRout
         return Response(status_code=204)
 
     @router.post("/{review_id}", dependencies=[Depends(current)])
-    async def decide_item(review_id: str, body: DecisionBody, reviewer: known_agent) -> JSONResponse:
+    async def decide_item(review_id: str, body: DecisionBody, reviewer: known_agent, response: Response) -> Decided:
         try:
             event, in_ledger = await desk.decide(review_id, Decision(body.action, body.corrected_answer, body.note), reviewer)
         except PermanentError as error:
             raise _problem(error) from None
-        told = {"event_id": str(event.event_id), "review_id": review_id, "in_ledger": in_ledger}
-        return JSONResponse(told, status_code=200 if in_ledger else 202)
+        response.status_code = 200 if in_ledger else 202
+        return Decided(event_id=str(event.event_id), review_id=review_id, in_ledger=in_ledger)
 
     @router.post("", dependencies=[Depends(current)])
-    async def import_items(body: ImportBody, reviewer: known_agent) -> dict[str, Any]:
-        return {"rows": [asdict(outcome) for outcome in await desk.import_rows(body.rows, reviewer)]}
+    async def import_items(body: ImportBody, reviewer: known_agent) -> Imported:
+        return Imported(rows=tuple(await desk.import_rows(body.rows, reviewer)))
 
     return router
 

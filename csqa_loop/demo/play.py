@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
+from csqa_loop.console.answers import RunStatus
 from csqa_loop.demo import summary
 from csqa_loop.demo.customers import AT_ONCE, Customers, Visit, each, visits
 from csqa_loop.demo.measuring import Measured, measure
-from csqa_loop.demo.remote import Services, Status
+from csqa_loop.demo.remote import Running, Services
 from csqa_loop.demo.sabotage import wrong_correction
 from csqa_loop.demo.scenario import Scenario, ScenarioQuestion
 from csqa_loop.demo.view import View
 from csqa_loop.errors import TransientError
+from csqa_loop.experiment.status import ExperimentStatus
 
 Mode = Literal["normal", "sabotage", "placebo"]
 
@@ -69,55 +71,53 @@ class Play:
         """
         tally = self.customers.tally
 
-        def holds(status: Status) -> bool:
-            recorded = status["recorded"]
-            return bool(
-                recorded["chats"] >= tally.chats and recorded["feedback"] >= tally.feedback and recorded["bad_cases"] >= tally.bad_cases
-            )
+        def holds(status: Running) -> bool:
+            recorded = status.recorded
+            return recorded.chats >= tally.chats and recorded.feedback >= tally.feedback and recorded.bad_cases >= tally.bad_cases
 
         what = f"the ledger to hold {tally.chats} chats, {tally.feedback} thumbs and {tally.bad_cases} bad cases"
         status = await self.services.until(holds, seconds=self.bounds.catch_up_seconds, what=what)
-        return summary.Counts(**{name: status["recorded"][name] for name in summary.Counts.model_fields})
+        return summary.Counts.model_validate(status.recorded, from_attributes=True)
 
     async def _round(self, number: int, before: Measured | None) -> tuple[summary.Round, Measured, Measured]:
         if before is None:
             before = await self._measure(number, "before")
         status = await self.services.status()
-        champion = str(status["deployment"]["champion"])
-        run_id = await self._collect(number, status["run"]["run_id"] if status["run"] else None)
+        champion = status.deployment.champion
+        run_id = await self._collect(number, status.run.run_id if status.run else None)
         status = await self._train(number, run_id)
         if _opened(status, run_id):
             status = await self._experiment(number, run_id)
-        run, experiment = status["run"], status["experiment"] if _opened(status, run_id) else None
+        run, experiment = _run(status), _opened(status, run_id)
         after = await self._measure(number, "after")
         told = summary.Round(
             champion=summary.Champions(before=champion, after=after.champion),
             trained_correct=summary.BeforeAfter(before=before.trained, after=after.trained),
             holdout_correct=summary.BeforeAfter(before=before.holdout, after=after.holdout),
-            pairs=run["pairs"],
-            train_seconds=run["seconds"],
-            first_loss=run["first_loss"],
-            gate=summary.GateReport.model_validate(run["gate"]) if run["gate"] else None,
+            pairs=run.pairs,
+            train_seconds=run.seconds,
+            first_loss=run.first_loss,
+            gate=summary.GateReport(passed=run.gate.passed, checks=run.gate.checks) if run.gate else None,
             experiment=summary.ExperimentReport.of(experiment) if experiment else None,
             run_id=run_id,
-            run_state=run["state"],
-            reason=run["reason"],
+            run_state=run.state,
+            reason=run.reason,
         )
         return told, before, after
 
     async def _measure(self, number: int, when: str) -> Measured:
         """Only while nothing is in flight: an answer of an experiment's arm measures nothing."""
         self.view.step(number, f"measure {when}")
-        champion = str((await self._settled())["deployment"]["champion"])
+        champion = (await self._settled()).deployment.champion
         users = f"measure-{number}-{when}-{self.seed}"
         return await measure(self.scenario, self.customers, self.view, champion=champion, users=users)
 
-    async def _settled(self) -> Status:
+    async def _settled(self) -> Running:
         """Nothing in flight, and the gateway serves the current deployment."""
         status = await self.services.until(
-            lambda told: not told["busy"], seconds=self.bounds.settle_seconds, what="runs and experiments to be over"
+            lambda told: not told.busy, seconds=self.bounds.settle_seconds, what="runs and experiments to be over"
         )
-        await self.services.gateway_ready(seconds=self.bounds.settle_seconds, revision=status["deployment"]["revision"])
+        await self.services.gateway_ready(seconds=self.bounds.settle_seconds, revision=status.deployment.revision)
         return status
 
     async def _collect(self, number: int, last_run: str | None) -> str:
@@ -144,47 +144,46 @@ class Play:
             asked, right = asked + len(verdicts), right + sum(verdicts)
             await self.caught_up()
             status = await self.services.status()
-            run = status["run"]
-            self.view.detail(f"{asked} asked, {right} right, {reported} corrected, {status['pairs']['fresh']} fresh pairs")
-            if run and run["run_id"] != last_run:
-                self.view.result(f"{asked} asked, {right} right, {reported} corrected: run {run['run_id']} with {run['pairs']} pairs")
-                return str(run["run_id"])
+            run = status.run
+            self.view.detail(f"{asked} asked, {right} right, {reported} corrected, {status.pairs.fresh} fresh pairs")
+            if run and run.run_id != last_run:
+                self.view.result(f"{asked} asked, {right} right, {reported} corrected: run {run.run_id} with {run.pairs} pairs")
+                return run.run_id
         raise TransientError(
-            f"{asked} customers asked and {reported} answers were corrected, but no training run was requested: {status['pairs']}"
+            f"{asked} customers asked and {reported} answers were corrected, but no training run was requested: {status.pairs.model_dump()}"
         )
 
-    async def _train(self, number: int, run_id: str) -> Status:
+    async def _train(self, number: int, run_id: str) -> Running:
         """Until the run's experiment opens, or the run ends without one. No customers meanwhile."""
         self.view.step(number, "train and evaluate")
 
-        def show(status: Status) -> None:
-            run = status["run"]
-            loss = f", loss {run['loss']:.3f}" if run["loss"] is not None else ""
-            self.view.detail(
-                f"{run['state']}, step {run['step']} of {run['steps']}{loss}"
-                + (f", attempt {run['attempt']}" if run["attempt"] > 1 else "")
-            )
+        def show(status: Running) -> None:
+            run = _run(status)
+            loss = f", loss {run.loss:.3f}" if run.loss is not None else ""
+            attempt = f", attempt {run.attempt}" if run.attempt > 1 else ""
+            self.view.detail(f"{run.state}, step {run.step} of {run.steps}{loss}{attempt}")
 
         status = await self.services.until(
-            lambda told: _opened(told, run_id) or not told["busy"],
+            lambda told: _opened(told, run_id) is not None or not told.busy,
             seconds=self.bounds.training_seconds,
             what=f"run {run_id} to end",
             seen=show,
         )
-        run = status["run"]
-        failed = [check for check in (run["gate"] or {"checks": ()})["checks"] if not check["passed"]]
-        gate = "gate passed" if run["gate"] and run["gate"]["passed"] else f"gate refused: {', '.join(check['name'] for check in failed)}"
-        self.view.result(
-            f"{run['adapter']} after {run['seconds'] or 0:.0f} s, {gate}" if run["gate"] else f"run {run['state']}: {run['reason']}"
-        )
+        run = _run(status)
+        if run.gate:
+            refused = ", ".join(check.name for check in run.gate.checks if not check.passed)
+            gate = "gate passed" if run.gate.passed else f"gate refused: {refused}"
+            self.view.result(f"{run.adapter} after {run.seconds or 0:.0f} s, {gate}")
+        else:
+            self.view.result(f"run {run.state}: {run.reason}")
         return status
 
-    async def _experiment(self, number: int, run_id: str) -> Status:
+    async def _experiment(self, number: int, run_id: str) -> Running:
         """New users, one question and one thumb each, until the verdict; then until the deployment has settled."""
         self.view.step(number, "experiment")
         coming = visits(self.scenario.trainable, prefix=f"x{number}", seed=self.seed)
         over = asyncio.Event()
-        latest: Status = await self.services.status()
+        latest: Running = await self.services.status()
         asked = 0
 
         async def customer_line() -> None:
@@ -196,7 +195,7 @@ class Play:
         async def watch(seconds: float) -> None:
             nonlocal latest
 
-            def seen(status: Status) -> None:
+            def seen(status: Running) -> None:
                 nonlocal latest
                 latest = status
                 if _decided(status, run_id):
@@ -225,28 +224,33 @@ class Play:
             await asyncio.gather(crowd, watcher, return_exceptions=True)
         self.view.detail("verdict reached; waiting for the deployment")
         status = await self._settled()
-        told = status["experiment"]
-        self.view.result(
-            f"{told['verdict']} ({told['stopped_by']}) after {asked} customers; {_interval(status)}; champion {status['deployment']['champion']}"
-        )
+        if told := status.experiment:
+            champion = status.deployment.champion
+            self.view.result(f"{told.verdict} ({told.stopped_by}) after {asked} customers; {_interval(status)}; champion {champion}")
         return status
 
 
-def _opened(status: Status, run_id: str) -> bool:
-    experiment = status["experiment"]
-    return experiment is not None and experiment["run_id"] == run_id
+def _run(status: Running) -> RunStatus:
+    if status.run is None:
+        raise TransientError("the loop no longer tells of the run that it requested; has its ledger been replaced?")
+    return status.run
 
 
-def _decided(status: Status, run_id: str) -> bool:
-    return _opened(status, run_id) and status["experiment"]["verdict"] not in (None, "CONTINUE")
+def _opened(status: Running, run_id: str) -> ExperimentStatus | None:
+    """The run's experiment, once it is open."""
+    return status.experiment if status.experiment and status.experiment.run_id == run_id else None
 
 
-def _interval(status: Status) -> str:
-    told = status["experiment"]
+def _decided(status: Running, run_id: str) -> bool:
+    experiment = _opened(status, run_id)
+    return experiment is not None and experiment.verdict != "CONTINUE"
+
+
+def _interval(status: Running) -> str:
+    told = status.experiment
     if told is None:
         return "no experiment"
-    n = told["n"]
-    counts = f"closed users {n['challenger']} challenger, {n['control']} control"
-    if told["estimate"] is None or told["lower"] is None or told["upper"] is None:
+    counts = f"closed users {told.n.challenger} challenger, {told.n.control} control"
+    if told.estimate is None or told.lower is None or told.upper is None:
         return counts
-    return f"{counts}; difference {told['estimate']:+.2f} in [{told['lower']:+.2f}, {told['upper']:+.2f}]"
+    return f"{counts}; difference {told.estimate:+.2f} in [{told.lower:+.2f}, {told.upper:+.2f}]"

@@ -7,11 +7,17 @@ from typing import Any
 
 import httpx
 
+from csqa_loop.console.answers import Serving, Status
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.http.bearer import bearer
 
-Status = dict[str, Any]
 _POLL_SECONDS = 1.0
+
+
+class Running(Status):
+    """The status of a loop that serves something."""
+
+    deployment: Serving
 
 
 class Services:
@@ -37,7 +43,7 @@ class Services:
         self._alive = alive
         """Raises where `csqa up` has ended: nothing will come any more."""
 
-    async def status(self) -> Status:
+    async def status(self) -> Running:
         """The console's status, of a loop that has caught up with the log.
 
         Raises:
@@ -52,9 +58,9 @@ class Services:
                 trouble = f"no answer ({type(error).__name__})"
             else:
                 if response.status_code == 200:
-                    told: Status = response.json()
-                    if told["caught_up"] and told["deployment"] is not None:
-                        return told
+                    told = Status.model_validate_json(response.content)
+                    if told.caught_up and told.deployment:
+                        return Running.model_validate(told)
                     trouble = "it is still catching up with the log"
                 elif response.status_code in {401, 403}:
                     raise PermanentError(
@@ -67,8 +73,8 @@ class Services:
             )
 
     async def until(
-        self, holds: Callable[[Status], bool], *, seconds: float, what: str, seen: Callable[[Status], None] = lambda _: None
-    ) -> Status:
+        self, holds: Callable[[Running], bool], *, seconds: float, what: str, seen: Callable[[Running], None] = lambda _: None
+    ) -> Running:
         """The first status for which `holds`; every status on the way goes to `seen`.
 
         Raises:
@@ -133,11 +139,10 @@ class Services:
         await asyncio.sleep(self._poll_seconds)
 
 
-def _brief(told: Status) -> str:
-    run, experiment = told.get("run"), told.get("experiment")
-    parts = [f"champion {told['deployment']['champion']}", f"busy {told['busy']}"]
-    if run:
-        parts.append(f"run {run['run_id']} {run['state']} (attempt {run['attempt']})")
-    if experiment:
-        parts.append(f"experiment {experiment['id']} {experiment['verdict']}")
+def _brief(told: Running) -> str:
+    parts = [f"champion {told.deployment.champion}", f"busy {told.busy}"]
+    if run := told.run:
+        parts.append(f"run {run.run_id} {run.state} (attempt {run.attempt})")
+    if experiment := told.experiment:
+        parts.append(f"experiment {experiment.id} {experiment.verdict}")
     return ", ".join(parts)

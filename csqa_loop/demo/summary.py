@@ -1,11 +1,12 @@
 """`summary.json`: what a demo reports. The keys are a contract."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from csqa_loop.events import GateCheck
+from csqa_loop.experiment.status import ExperimentStatus
 
 
 class _Part(BaseModel):
@@ -77,25 +78,28 @@ class ExperimentReport(_Part):
     arms: Arms
 
     @classmethod
-    def of(cls, told: dict[str, Any]) -> "ExperimentReport":
-        """From the `experiment` of the console's status."""
-        primary = (told.get("contract") or {}).get("primary", "satisfaction")
-        rows = {row["arm"]: row for row in told.get("estimates") or [] if row["metric"] == primary}
+    def of(cls, told: ExperimentStatus) -> "ExperimentReport":
+        """From what the console tells of it."""
+        rows = {row.arm: row for row in told.estimates if row.metric == told.contract.primary}
 
-        def arm(name: str) -> ArmReport:
-            sums = {key: rows.get(name, {}).get(key) for key in ("numerator", "denominator", "estimate")}
-            return ArmReport(users=told["n"][name], exposed=told["exposed"][name], **sums)
+        def arm(name: Literal["challenger", "control"], users: int, exposed: int) -> ArmReport:
+            row = rows.get(name)
+            sums = row.model_dump(include={"numerator", "denominator", "estimate"}) if row else {}
+            return ArmReport(users=users, exposed=exposed, **sums)
 
         return cls(
-            id=told["id"],
-            alpha=told["alpha"],
-            n=told["n"]["challenger"] + told["n"]["control"],
-            estimate=told["estimate"],
-            lower=told["lower"],
-            upper=told["upper"],
-            verdict=told["verdict"] or "CONTINUE",
-            stopped_by=told["stopped_by"],
-            arms=Arms(challenger=arm("challenger"), control=arm("control")),
+            id=told.id,
+            alpha=told.alpha,
+            n=told.n.challenger + told.n.control,
+            estimate=told.estimate,
+            lower=told.lower,
+            upper=told.upper,
+            verdict=told.verdict,
+            stopped_by=told.stopped_by,
+            arms=Arms(
+                challenger=arm("challenger", told.n.challenger, told.exposed.challenger),
+                control=arm("control", told.n.control, told.exposed.control),
+            ),
         )
 
 

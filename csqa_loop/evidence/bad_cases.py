@@ -57,4 +57,4 @@ def report(connection: duckdb.DuckDBPyConnection, since: datetime | None = None,
             _CASES, period
         ).fetchall()
     ]
-    return report_of(cases, [Asked(*row) for row in connection.execute(_ASKED, period).fetchall()])
+    return report_of(cases, [Asked(*row) for row in connection.execute(_ASKED, period).fetchall()], since, until)

@@ -26,15 +26,78 @@ WHERE ($state IS NULL OR state = $state) AND ($source IS NULL OR source = $sourc
 ORDER BY occurred_at, pair_id LIMIT $limit
 """
 _UNPAIRED = """
-SELECT * EXCLUDE (answer_event_id, evidence_event_id) FROM unpaired WHERE (occurred_at, message_id) > (make_timestamptz($moment), $name) ORDER BY occurred_at, message_id LIMIT $limit
+SELECT message_id, prompt, answer, liked, category, question, "user", occurred_at, policy_id, version FROM unpaired WHERE (occurred_at, message_id) > (make_timestamptz($moment), $name) ORDER BY occurred_at, message_id LIMIT $limit
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Rows, oldest first. `next` is the cursor of the page that follows; None where there is none."""
+class PairRow:
+    """A pair with its state, what the state follows from, and the runs that claimed it."""
 
-    rows: list[Row]
+    pair_id: str
+    message_id: str
+    policy_id: str
+    section: str
+    held_out: bool
+    question: str
+    prompt: str
+    """Its messages as JSON."""
+    chosen: str
+    rejected: str
+    source: str
+    weight: float
+    adapter: str
+    occurred_at: datetime
+    user: str
+    contributor: str
+    category: str | None
+    quoted: list[list[str]]
+    """[policy_id, version] of every policy that the prompt quotes."""
+    question_key: str | None
+    numbers: list[str]
+    held: list[str]
+    review_id: str | None
+    prompt_key: str | None
+    rival: str | None
+    claimed: bool
+    outdated: bool
+    withdrawn: bool
+    approved: bool
+    too_long: bool
+    unsettled: bool
+    state: str
+    answer_event_id: str
+    evidence_event_id: str
+    runs: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PairPage:
+    """Pairs, oldest first. `next` is the cursor of the page that follows; None where there is none."""
+
+    pairs: list[PairRow]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnpairedRow:
+    """An answer with a thumb, or of an imported file, that is in no pair. The prompt is its messages as JSON."""
+
+    message_id: str
+    prompt: str
+    answer: str
+    liked: bool
+    category: str
+    question: str
+    user: str
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnpairedPage:
+    """Such answers, oldest first; `next` as in PairPage."""
+
+    unpaired: list[UnpairedRow]
     next: str | None
 
 
@@ -46,40 +109,38 @@ def pairs_page(
     category: str | None = None,
     after: str | None = None,
     limit: int,
-) -> Page:
-    """Pairs with their state and the runs that claimed them. The prompt is its messages as JSON.
+) -> PairPage:
+    """Pairs of a state, a source or a matter, or all of them.
 
     Raises:
         PermanentError: `after` is no cursor of a page.
     """
     wanted = {"state": state, "source": source, "category": category}
-    return _page(connection, _PAIRS + _PAGE, "pair_id", after, limit, wanted)
+    found, cursor = _page(connection, _PAIRS + _PAGE, "pair_id", after, limit, wanted)
+    return PairPage([PairRow(**row) for row in found], cursor)
 
 
-def pair_row(connection: Connection, pair_id: str) -> Row | None:
+def pair_row(connection: Connection, pair_id: str) -> PairRow | None:
     """One pair as a page shows it."""
     found = rows(connection, f"{_PAIRS} WHERE pair_id = $pair_id", {"pair_id": pair_id})
-    return found[0] if found else None
+    return PairRow(**found[0]) if found else None
 
 
-def unpaired_page(connection: Connection, *, after: str | None = None, limit: int) -> Page:
+def unpaired_page(connection: Connection, *, after: str | None = None, limit: int) -> UnpairedPage:
     """Liked and disliked answers that no pair uses and that may be trained on.
 
     Raises:
         PermanentError: `after` is no cursor of a page.
     """
-    page = _page(connection, _UNPAIRED, "message_id", after, limit, {})
-    categories = _categories(connection, {row["policy_id"] for row in page.rows if row["category"] is None})
-    shown = [
-        {name: value for name, value in row.items() if name not in {"policy_id", "section", "version"}}
-        | {
-            "category": row["category"]
-            if row["category"] is not None
-            else categories.get((row["policy_id"], row["version"]), row["policy_id"])
-        }
-        for row in page.rows
-    ]
-    return Page(shown, page.next)
+    found, cursor = _page(connection, _UNPAIRED, "message_id", after, limit, {})
+    categories = _categories(connection, {row["policy_id"] for row in found if row["category"] is None})
+    shown = []
+    for row in found:
+        policy = row.pop("policy_id"), row.pop("version")
+        if row["category"] is None:
+            row["category"] = categories.get(policy, policy[0])
+        shown.append(UnpairedRow(**row))
+    return UnpairedPage(shown, cursor)
 
 
 def rows(connection: Connection, query: str, values: Row | Sequence[object] = ()) -> list[Row]:
@@ -89,15 +150,15 @@ def rows(connection: Connection, query: str, values: Row | Sequence[object] = ()
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-def _page(connection: Connection, query: str, name: str, after: str | None, limit: int, wanted: Row) -> Page:
+def _page(connection: Connection, query: str, name: str, after: str | None, limit: int, wanted: Row) -> tuple[list[Row], str | None]:
     moment, last = _position(after)
     # One more than asked for tells whether another page follows.
     found = rows(connection, query, wanted | {"moment": moment, "name": last, "limit": limit + 1})
     shown = found[:limit]
     if len(found) <= limit:
-        return Page(shown, None)
+        return shown, None
     moment = (shown[-1]["occurred_at"] - _EPOCH) // timedelta(microseconds=1)
-    return Page(shown, f"{moment}.{shown[-1][name]}")
+    return shown, f"{moment}.{shown[-1][name]}"
 
 
 def _position(after: str | None) -> tuple[int, str]:

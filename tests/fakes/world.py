@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx
 
+from csqa_loop.console.answers import PairCounts
 from csqa_loop.demo.scenario import Scenario
+from tests.console_answers import EXPERIMENT
 
 ADAPTER = "a-" + "1" * 16
 KEY = "operator-key"
@@ -128,7 +130,7 @@ class World:
     def _request_run(self) -> None:
         self._runs += 1
         self.run = {
-            "run_id": f"run-{self._runs}", "attempt": 1, "state": "requested", "step": 0, "steps": 15, "loss": None, "pairs": self._fresh,
+            "run_id": f"run-{self._runs}", "attempt": 1, "held_out_pairs": 0, "metrics": {}, "state": "requested", "step": 0, "steps": 15, "loss": None, "pairs": self._fresh,
             "champion": self.champion, "adapter": None, "seconds": None, "first_loss": None, "reason": "enough pairs", "gate": None,
         }  # fmt: skip
         self._fresh = 0
@@ -169,10 +171,9 @@ class World:
         run["state"] = "passed" if self.gate_passes else "refused"
         if self.gate_passes:
             self._experiment_users = 0
-            self.experiment = {
-                "id": f"x-{run['run_id']}", "run_id": run["run_id"], "alpha": 0.05, "champion": self.champion, "challenger": ADAPTER, "share": 1.0,
-                "n": {"challenger": 0, "control": 0}, "exposed": {"challenger": 0, "control": 0}, "estimate": None, "lower": None, "upper": None,
-                "verdict": "CONTINUE", "stopped_by": None, "settled": False, "estimates": [], "contract": {"primary": "satisfaction"},
+            self.experiment = EXPERIMENT | {
+                "id": f"x-{run['run_id']}", "run_id": run["run_id"], "champion": self.champion, "challenger": ADAPTER, "share": 1.0,
+                "n": {"challenger": 0, "control": 0}, "exposed": {"challenger": 0, "control": 0},
             }  # fmt: skip
 
     def _console(self, request: httpx.Request) -> httpx.Response:
@@ -185,18 +186,23 @@ class World:
             return httpx.Response(503, json={"detail": "starting"})
         self._advance()
         deployment = {
+            "occurred_at": "2026-05-04T00:00:00Z",
             "revision": self.revision,
             "champion": self.champion,
             "challenger": None,
             "candidate": None,
             "share": 0.0,
             "experiment": None,
+            "cause": "",
         }
+        pairs = dict.fromkeys(PairCounts.model_fields, 0) | {"total": len(self.corrections), "fresh": self._fresh}
+        costs = {"experiments": 0, "promotions": 0, "expected_false": 0.0, "share_at_most": 0.0, "error_control": "experiment"}
         return httpx.Response(
             200,
             json={
-                "caught_up": True, "epoch": 1, "busy": self.busy, "deployment": deployment, "run": self.run, "experiment": self.experiment,
-                "pairs": {"total": len(self.corrections), "fresh": self._fresh, "held_out": 0}, "recorded": self.recorded,
+                "caught_up": True, "epoch": 1, "busy": self.busy, "deployment": deployment, "operators": {"paused": None, "order": None},
+                "unservable": [], "run": self.run, "experiment": self.experiment, "proposals": None, "pairs": pairs, "recorded": self.recorded,
+                "expected_false_promotions": costs,
             },
         )  # fmt: skip
 

@@ -23,6 +23,7 @@ from csqa_loop.training.run.manifest import Manifest, recipe_hash
 from csqa_loop.training.run.rows import Demonstration, Unpaired, examples_hash
 from jobs import entry, train_adapter
 from tests import tiny_model
+from tests.console_answers import PAIR, telling
 from tests.tiny_runs import PAIRS, tiny_run
 
 ROOT = Path(__file__).parents[2]
@@ -173,13 +174,16 @@ def test_why_names_every_event_without_a_loop(claimed: RunDirectory) -> None:
 def test_why_tells_a_pairs_history_where_a_loop_answers(claimed: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def console(_: object, method: str, path: str) -> dict[str, Any]:
-        asked.append(f"{method} {path}")
-        return {"pair": {"pair_id": path.rpartition("/")[2]}}
+    def console(path: str) -> dict[str, Any]:
+        asked.append(path)
+        event = {"event_id": "e-1", "topic": "csqa.chats", "type": "AnswerGiven", "occurred_at": "2026-05-04T00:00:00Z", "body": {}}
+        lists: dict[str, list[object]] = {name: [] for name in ("because", "feedback", "bad_cases", "reviews", "blames", "runs")}
+        pair = PAIR | {"pair_id": path.rpartition("/")[2]}
+        return {"pair": pair, "answer": event, "exposure": None, "evidence": event, "liked_answer": None} | lists
 
-    monkeypatch.setattr("csqa_loop.commands.lineage.ask_console", console)
+    monkeypatch.setattr("csqa_loop.commands.lineage.ask_console", telling(console))
     told = json.loads(CliRunner().invoke(app, ["why", _manifest(claimed).adapter, "--json", "--pairs", "2"]).stdout)
-    assert asked == ["GET /v1/pairs/p-1", "GET /v1/pairs/p-2"]
+    assert asked == ["/v1/pairs/p-1", "/v1/pairs/p-2"]
     assert [one["trace"] is None for one in told["pairs"]] == [False, False, True, True, True]
 
 

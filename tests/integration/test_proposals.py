@@ -74,12 +74,12 @@ async def test_a_proposal_becomes_a_pair_and_the_case_does_not_come_again(ledger
     async with asyncio.timeout(60):
         await proposing.beat()
         await proposing.beat()
-    assert proposing.status()["tried"] == 1
+    assert proposing.status().tried == 1
     (pair,) = await ledger.ask(fresh_pairs)
     assert (pair.chosen, pair.rejected, pair.source, pair.weight, pair.contributor) == (GOOD, BAD, "resample", 0.5, "fake-judge")
     again, _ = proposer(ledger)  # as after a restart
     await again.beat()
-    assert again.status()["tried"] == 0
+    assert again.status().tried == 0
     assert len(bus.records) == 1
 
 
@@ -101,4 +101,4 @@ async def test_a_case_without_a_better_answer_makes_room_for_the_next(ledger: Le
     proposing, bus = proposer(ledger, says=BAD)
     for _ in range(4):
         await proposing.beat()
-    assert (proposing.status()["tried"], bus.records) == (25, [])
+    assert (proposing.status().tried, bus.records) == (25, [])

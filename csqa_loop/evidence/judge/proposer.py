@@ -7,8 +7,8 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import BASE, AnswerProposed, derived_id
@@ -28,6 +28,42 @@ _HOUR = timedelta(hours=1)
 _RECORDED_WITHIN = 15.0
 """Seconds until a published proposal must have come back through the log."""
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class BiasStatus:
+    """Whether the judge goes by place: `changed` is the share of its verdicts that another order turned."""
+
+    comparisons: int
+    changed: float | None
+    by_chance: float
+    trusted: bool
+    named: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """What went wrong last."""
+
+    at: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalStatus:
+    """Counts since the start, what went wrong last, and whether the judge goes by place."""
+
+    judge: str
+    tried: int
+    proposed: dict[str, int]
+    ties: int
+    unreadable: int
+    given_up: int
+    judge_errors: int
+    last_error: LastError | None
+    paused_until: str | None
+    withheld: int
+    position_bias: BiasStatus
 
 
 class AnswerProposer:
@@ -68,7 +104,7 @@ class AnswerProposer:
         self._counts: Counter[str] = Counter()
         self._pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._pause_until = _LONG_AGO
-        self._last_error: dict[str, str] | None = None
+        self._last_error: LastError | None = None
 
     async def run(self, ready: Callable[[], bool]) -> None:
         """Beat for ever, whenever the loop is `ready`. No failure ends it; `status` tells the last one."""
@@ -107,28 +143,22 @@ class AnswerProposer:
             raise TransientError(trouble)
         self._pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
 
-    def status(self) -> dict[str, Any]:
-        """Counts since the start, what went wrong last, and whether the judge goes by place."""
+    def status(self) -> ProposalStatus:
+        """Where it stands."""
         contest, bias = self._contest, self._contest.bias
-        return {
-            "judge": contest.judge_model,
-            "tried": self._counts["tried"],
-            "proposed": {method: self._counts[method] for method in ("resample", "judge")},
-            "ties": self._counts["ties"],
-            "unreadable": contest.counts["unreadable"],
-            "given_up": len(self._given_up),
-            "judge_errors": contest.counts["judge_errors"],
-            "last_error": self._last_error,
-            "paused_until": self._pause_until.isoformat() if self._pause_until > self._clock() else None,
-            "withheld": len(self._withheld),
-            "position_bias": {
-                "comparisons": len(bias.outcomes),
-                "changed": bias.changed,
-                "by_chance": bias.by_chance,
-                "trusted": bias.trusted,
-                "named": bias.named,
-            },
-        }
+        return ProposalStatus(
+            judge=contest.judge_model,
+            tried=self._counts["tried"],
+            proposed={"resample": self._counts["resample"], "judge": self._counts["judge"]},
+            ties=self._counts["ties"],
+            unreadable=contest.counts["unreadable"],
+            given_up=len(self._given_up),
+            judge_errors=contest.counts["judge_errors"],
+            last_error=self._last_error,
+            paused_until=self._pause_until.isoformat() if self._pause_until > self._clock() else None,
+            withheld=len(self._withheld),
+            position_bias=BiasStatus(len(bias.outcomes), bias.changed, bias.by_chance, bias.trusted, bias.named),
+        )
 
     @property
     def _given_up(self) -> set[str]:
@@ -210,5 +240,5 @@ class AnswerProposer:
         self._note(f"{reason}; waiting {pause:g} s")
 
     def _note(self, error: str) -> None:
-        self._last_error = {"at": self._clock().isoformat(), "message": error}
+        self._last_error = LastError(self._clock().isoformat(), error)
         _log.warning("no better answer: %s", error)

@@ -1,14 +1,15 @@
 """The desk where agents decide: an item belongs to one of them at a time, and a decision is a fact before anybody hears that it was taken."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import ReviewDecided
 from csqa_loop.evidence.review import queue as reviews
+from csqa_loop.evidence.review.rules.items import QueueItem, QueuePage, ShownLease, WholeItem, WholePage
 from csqa_loop.evidence.review.rules.leases import Lease, Leases
 from csqa_loop.evidence.review.rules.reviewing import (
     Decision,
@@ -27,6 +28,7 @@ from csqa_loop.text.masking import mask
 
 IN_LEDGER_SECONDS = 2.0
 _IMPORTED_SECONDS = 10.0
+_Item = TypeVar("_Item", QueueItem, WholeItem)
 
 
 class TakenError(PermanentError):
@@ -71,27 +73,28 @@ class Desk:
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
-    async def page(self, asked: reviews.QueueFilter, *, after: str, limit: int, whole: bool) -> dict[str, Any]:
-        """A page of the queue, each item with its lease; with `whole`, each with all that is known about it."""
-        page: dict[str, Any] = await self._ledger.ask(reviews.queue_page, asked, after=after, limit=limit)
+    async def page(self, asked: reviews.QueueFilter, *, after: str, limit: int, whole: bool, agent: str) -> QueuePage | WholePage:
+        """A page of the queue for an agent, each item with its lease; with `whole`, each with all that is known about it."""
+        page = await self._ledger.ask(reviews.queue_page, asked, after=after, limit=limit)
         if whole:
-            page["items"] = await self._ledger.ask(reviews.whole_items, [item["review_id"] for item in page["items"]])
-        return page | {"items": [self._with_lease(item) for item in page["items"]]}
+            items = await self._ledger.ask(reviews.whole_items, [item.review_id for item in page.items])
+            return WholePage([self._with_lease(item) for item in items], page.next, page.counts, agent)
+        return replace(page, items=[self._with_lease(item) for item in page.items], agent=agent)
 
-    async def item(self, review_id: str) -> dict[str, Any]:
+    async def item(self, review_id: str) -> WholeItem:
         """One item whole.
 
         Raises:
             NoItemError: there is none.
         """
-        found: list[dict[str, Any]] = await self._ledger.ask(reviews.whole_items, [review_id])
+        found = await self._ledger.ask(reviews.whole_items, [review_id])
         if not found:
             raise NoItemError(f"no item {review_id!r}: it never was one, or a better answer has come from elsewhere")
         return self._with_lease(found[0])
 
-    def _with_lease(self, item: dict[str, Any]) -> dict[str, Any]:
-        lease = self._leases.of(item["review_id"], self._clock())
-        return item | {"lease": lease and lease_body(lease)}
+    def _with_lease(self, item: _Item) -> _Item:
+        lease = self._leases.of(item.review_id, self._clock())
+        return replace(item, lease=shown_lease(lease) if lease else None)
 
     # --- leases -----------------------------------------------------------------------------------------------------
 
@@ -137,8 +140,8 @@ class Desk:
             TransientError: the log did not acknowledge; importing the same file again is safe.
         """
         names = [_named(row) for row in rows]
-        found: list[dict[str, Any]] = await self._ledger.ask(reviews.whole_items, names)
-        items = {row["review_id"]: _item(row) for row in found}
+        found = await self._ledger.ask(reviews.whole_items, names)
+        items = {item.review_id: _item(item) for item in found}
         outcomes: list[RowOutcome] = []
         events: list[ReviewDecided] = []
         for row, name in zip(rows, names, strict=True):
@@ -197,26 +200,26 @@ class Desk:
         return True
 
 
-def lease_body(lease: Lease) -> dict[str, str]:
+def shown_lease(lease: Lease) -> ShownLease:
     """As the API shows it."""
-    return {"agent": lease.agent, "until": lease.until.isoformat()}
+    return ShownLease(lease.agent, lease.until.isoformat())
 
 
-def _item(row: Mapping[str, Any]) -> Item:
-    last = row["history"][-1] if row["history"] else None
-    past = last and Past(
-        last["event_id"], last["action"], last["corrected_answer"], last["reviewer"], datetime.fromisoformat(last["occurred_at"])
+def _item(whole: WholeItem) -> Item:
+    last = whole.history[-1] if whole.history else None
+    past = (
+        Past(last.event_id, last.action, last.corrected_answer, last.reviewer, datetime.fromisoformat(last.occurred_at)) if last else None
     )
     return Item(
-        row["review_id"],
-        row["kind"],
-        row["subject"],
-        row["message_id"],
-        row["conversation_id"],
-        row["state"],
-        row["imported"],
-        bool(row["pair"] and row["pair"]["too_long"]),
-        past or None,
+        whole.review_id,
+        whole.kind,
+        whole.subject,
+        whole.message_id,
+        whole.conversation_id,
+        whole.state,
+        whole.imported,
+        bool(whole.pair and whole.pair.too_long),
+        past,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from csqa_loop.errors import PermanentError
+from csqa_loop.evidence.review.rules.items import WholeItem
 from csqa_loop.evidence.review.rules.reviewing import text_in
 
 COLUMNS = ("review_id", "question", "retrieved", "answer", "comment", "reason", "blame", "corrected_answer", "action")
@@ -22,22 +23,22 @@ _NOT_JSONL = "it is no JSON object with `id` and `responses` as export writes th
 Row = dict[str, Any]
 
 
-def row_of(item: Mapping[str, Any]) -> Row:
-    """An item of the console as one flat row; the columns to fill in are empty."""
-    passages = [f"[{hit['policy_id']} | {hit['section']} | {hit['version']}]\n{hit['text'] or ''}".strip() for hit in item["retrieved"]]
-    if any(hit["text"] is None for hit in item["retrieved"]) or not passages:
-        passages.append(item["prompt"])
-    blame = item["blame"]
-    comments = [given["comment"] for given in item["feedback"] if given["comment"]]
+def row_of(item: WholeItem) -> Row:
+    """An item as one flat row; the columns to fill in are empty."""
+    passages = [f"[{hit.policy_id} | {hit.section} | {hit.version}]\n{hit.text or ''}".strip() for hit in item.retrieved]
+    if any(hit.text is None for hit in item.retrieved) or not passages:
+        passages.append(item.prompt)
+    blame = item.blame
+    comments = [given.comment for given in item.feedback if given.comment]
     return {
-        "review_id": item["review_id"], "question": item["question"], "retrieved": "\n\n".join(passages),
-        "answer": item["pair"]["chosen"] if item["pair"] else item["answer"], "comment": "\n".join(comments),
-        "reason": f"held: {item['detail']}" if item["kind"] == "pair" else item["reason"],
-        "blame": f"{blame['fault']}: {blame['detail']}" if blame else "", "corrected_answer": "", "action": "",
+        "review_id": item.review_id, "question": item.question, "retrieved": "\n\n".join(passages),
+        "answer": item.pair.chosen if item.pair else item.answer, "comment": "\n".join(comments),
+        "reason": f"held: {item.detail}" if item.kind == "pair" else item.reason,
+        "blame": f"{blame.fault}: {blame.detail}" if blame else "", "corrected_answer": "", "action": "",
     }  # fmt: skip
 
 
-def write_file(file: Path, items: Iterable[Mapping[str, Any]]) -> int:
+def write_file(file: Path, items: Iterable[WholeItem]) -> int:
     """Write the items as the file's name ends: .xlsx or .jsonl. Returns how many.
 
     Raises:

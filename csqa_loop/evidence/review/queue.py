@@ -11,6 +11,20 @@ from uuid import UUID
 import duckdb
 
 from csqa_loop.errors import PermanentError
+from csqa_loop.evidence.review.rules.items import (
+    ItemBlame,
+    ItemPair,
+    Kind,
+    MadePair,
+    PastDecision,
+    QueueItem,
+    QueuePage,
+    ReportedCase,
+    Retrieved,
+    Rival,
+    Thumb,
+    WholeItem,
+)
 from csqa_loop.evidence.rules.excerpts import excerpts_in
 from csqa_loop.text.normal import encodable
 
@@ -72,8 +86,8 @@ WHERE review_id IN (SELECT unnest($1)) ORDER BY occurred_at, event_id
 """
 
 
-def queue_page(connection: Connection, asked: QueueFilter, *, after: str = "", limit: int = 50) -> Row:
-    """`items` (bad cases, then thumbs, then held pairs, each oldest first), `next` (the cursor of the next page) and `counts` per kind.
+def queue_page(connection: Connection, asked: QueueFilter, *, after: str = "", limit: int = 50) -> QueuePage:
+    """A page of the queue.
 
     Raises:
         PermanentError: `after` is no cursor.
@@ -84,19 +98,17 @@ def queue_page(connection: Connection, asked: QueueFilter, *, after: str = "", l
     rank, opened_at, review_id = _position(after)
     place = {"kind": asked.kind, "rank": rank, "opened_at": opened_at, "review_id": review_id, "limit": limit + 1}
     found = _rows(connection, _PAGE, condition | place)
-    counts = {"answer": 0, "pair": 0} | dict(connection.execute(_COUNTS, condition).fetchall())
+    counts: dict[Kind, int] = {"answer": 0, "pair": 0}
+    counts |= dict(connection.execute(_COUNTS, condition).fetchall())
     shown = found[:limit]
     cursor = _cursor(shown[-1]) if len(found) > limit else None
     for row in shown:
         del row["rank"]
-    return {"items": shown, "next": cursor, "counts": counts}
+    return QueuePage([QueueItem(**row) for row in shown], cursor, counts)
 
 
-def whole_items(connection: Connection, review_ids: Sequence[str]) -> list[Row]:
-    """The named items with everything a person needs to judge them, in the order of the queue. Those that are none are left out.
-
-    `retrieved` is what the model read: `text` is None where the prompt cannot be told apart; then `prompt` has it whole.
-    """
+def whole_items(connection: Connection, review_ids: Sequence[str]) -> list[WholeItem]:
+    """The named items, in the order of the queue. Those that are none are left out."""
     items = _rows(connection, _ITEMS, [list(review_ids)])
     messages = [[item["message_id"] for item in items]]
     answers = {row["message_id"]: row for row in _rows(connection, _ANSWERS, messages)}
@@ -109,23 +121,30 @@ def whole_items(connection: Connection, review_ids: Sequence[str]) -> list[Row]:
         own_pair = next((pair for pair in pairs.get(name, []) if pair["pair_id"] == item["pair_id"]), None)
         decided = history.get(item["review_id"], [])
         made = {row["event_id"] for row in decided}
+        blame = next(iter(sorted(blames.get(name, []), key=lambda blame: blame["event_id"] != item["event_id"])), None)
         whole.append(
-            item
-            | _said(answers.get(name), own_pair, current)
-            | {
-                "feedback": comments.get(name, []),
-                "bad_cases": bad_cases.get(name, []),
-                "blame": next(iter(sorted(blames.get(name, []), key=lambda blame: blame["event_id"] != item["event_id"])), None),
-                "pair": own_pair and {key: own_pair[key] for key in ("pair_id", "state", "source", "contributor", "chosen", "rejected", "held", "too_long")}
-                | {"rival": own_pair["rival"] and {"pair_id": own_pair["rival"], "chosen": own_pair["rival_chosen"]}},
-                "history": decided,
-                "made": [
-                    {"pair_id": pair["pair_id"], "state": pair["state"], "held": pair["held"], "event_id": pair["evidence"]}
-                    for pair in pairs.get(name, []) if pair["evidence"] in made
+            WholeItem(
+                **item,
+                **_said(answers.get(name), own_pair, current),
+                feedback=[Thumb(**row) for row in comments.get(name, [])],
+                bad_cases=[ReportedCase(**row) for row in bad_cases.get(name, [])],
+                blame=ItemBlame(**blame) if blame else None,
+                pair=_pair(own_pair) if own_pair else None,
+                history=[PastDecision(**row) for row in decided],
+                made=[
+                    MadePair(pair["pair_id"], pair["state"], pair["held"], pair["evidence"])
+                    for pair in pairs.get(name, [])
+                    if pair["evidence"] in made
                 ],
-            }
-        )  # fmt: skip
+            )
+        )
     return whole
+
+
+def _pair(row: Row) -> ItemPair:
+    rival = Rival(row["rival"], row["rival_chosen"]) if row["rival"] else None
+    shown = ("pair_id", "state", "source", "contributor", "chosen", "rejected", "held", "too_long")
+    return ItemPair(**{name: row[name] for name in shown}, rival=rival)
 
 
 def _said(answer: Row | None, pair: Row | None, current: dict[str, str]) -> Row:
@@ -143,8 +162,11 @@ def _said(answer: Row | None, pair: Row | None, current: dict[str, str]) -> Row:
         "conversation": [message for message in prompt if message["role"] != "system"],
         "prompt": system,
         "retrieved": [
-            {key: citation[key] for key in ("policy_id", "section", "version", "score")}
-            | {"text": text, "current": current.get(citation["policy_id"]) == citation["version"]}
+            Retrieved(
+                **{key: citation[key] for key in ("policy_id", "section", "version", "score")},
+                text=text,
+                current=current.get(citation["policy_id"]) == citation["version"],
+            )
             for citation, text in zip(citations, texts, strict=True)
         ],
     }

@@ -107,8 +107,10 @@ class KnowledgeFault:
 
 @dataclass(frozen=True, slots=True)
 class CaseReport:
-    """The bad cases of a period. Lists are sorted: the most frequent first, then by name."""
+    """The bad cases whose first complaint fell into [since, until); None leaves that end open. Lists: the most frequent first, then by name."""
 
+    since: datetime | None
+    until: datetime | None
     cases: int
     answers: int
     by_fault: tuple[Count, ...]
@@ -121,11 +123,13 @@ class CaseReport:
     knowledge_faults: tuple[KnowledgeFault, ...]
 
 
-def report_of(cases: Sequence[BadCase], asked: Iterable[Asked]) -> CaseReport:
-    """The report; `asked` is every question of the period as it was worded, also those answered well."""
+def report_of(cases: Sequence[BadCase], asked: Iterable[Asked], since: datetime | None = None, until: datetime | None = None) -> CaseReport:
+    """The report of a period; `asked` is every question of the period as it was worded, also those answered well."""
     questions = merged(asked)
     groups = _groups(cases)
     return CaseReport(
+        since=since,
+        until=until,
         cases=len(cases),
         answers=sum(question.answers for question in questions),
         by_fault=_counts(case.fault for case in cases),

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from csqa_loop.events import BASE, AdapterEvaluated, DeploymentChanged, OperatorActed
 from csqa_loop.experiment.rules.experiments import Experiment
-from csqa_loop.rollout.rules.operators import Interventions, by_hand
+from csqa_loop.rollout.rules.operators import Interventions, by_hand, by_hand_later
 from csqa_loop.rollout.rules.residency import resident_adapters
 from csqa_loop.rollout.rules.state import LoopState
 from csqa_loop.rollout.rules.steps import Deploy, EndExperiment, FailRun, JudgeExperiment, LookForWork, OpenExperiment, RetryRun, Step, Wait
@@ -58,18 +58,17 @@ def at_the_gate(run: Run | None) -> str | None:
 
 
 def _step_of_order(order: OperatorActed, deployment: DeploymentChanged, state: LoopState) -> Deploy:
-    cause = by_hand(order)
     if order.target in {BASE, deployment.champion} | resident_adapters(deployment, state.as_of):
         gating = at_the_gate(state.run)
         return Deploy(
             champion=order.target,
             previous_champion=deployment.champion if deployment.champion != order.target else None,
             candidate=gating if gating != order.target else None,
-            cause=cause,
+            cause=by_hand(order),
             order=order.event_id,
             retreat=order.action == "rollback",
         )
-    return Deploy(champion=deployment.champion, candidate=order.target, cause=f"{cause} ({order.target} is made resident first)")
+    return Deploy(champion=deployment.champion, candidate=order.target, cause=by_hand_later(order))
 
 
 def _step_of_experiment(experiment: Experiment, deployment: DeploymentChanged, operators: Interventions) -> Step:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from csqa_loop.events import OperatorActed
+from csqa_loop.events import DeploymentChanged, Event, OperatorActed, VerdictReached
 
 NO_EXPERIMENT = "none"
 """`experiment_id` of an action that was taken while no experiment was open."""
@@ -30,3 +30,27 @@ class Interventions:
 def by_hand(action: OperatorActed) -> str:
     """The cause of everything that follows from an action."""
     return f"operator {action.operator}: {action.reason}"
+
+
+def by_hand_later(order: OperatorActed) -> str:
+    """The cause of the deployment that has an ordered adapter loaded, before the one that makes it champion."""
+    return f"{by_hand(order)} ({order.target} is made resident first)"
+
+
+def came_of(event: Event, action: OperatorActed) -> bool:
+    """Whether the loop published a verdict or a deployment because of this very action.
+
+    By ids: the experiment that the action ended, the order that the deployment carries out, the adapter that it has loaded. They need the
+    cause beside them, word for word: every later revision repeats an order's id, and experiments also end by their numbers.
+    Deployments from before `order` existed have no id of it; of them the cause alone is known.
+    """
+    match event:
+        case VerdictReached():
+            # An order that was given while the experiment was opening ends it and does not name it.
+            return action.experiment_id in {event.experiment_id, NO_EXPERIMENT} and event.stopped_by == by_hand(action)
+        case DeploymentChanged(cause=cause) if cause == by_hand_later(action):
+            return event.candidate == action.target
+        case DeploymentChanged(order=order):
+            return order in {action.event_id, None} and event.cause == by_hand(action)
+        case _:
+            return False

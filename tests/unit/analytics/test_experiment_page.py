@@ -10,30 +10,28 @@ from csqa_loop.analytics.experiment_page import experiment_report
 from csqa_loop.commands import experiment
 from csqa_loop.commands.experiment import app
 from csqa_loop.errors import PermanentError
+from csqa_loop.experiment.status import ExperimentStatus
+from tests.console_answers import EXPERIMENT, telling
 from tests.shop_history import CONTRACT, estimates
 
 
-def told(verdict: str = "PROMOTE", **more: Any) -> dict[str, Any]:
-    return {
+def told(verdict: str = "PROMOTE", **more: Any) -> ExperimentStatus:
+    return ExperimentStatus.model_validate(EXPERIMENT | {
         "id": "x<1>", "run_id": "r1", "alpha": 0.05, "champion": "base", "challenger": "a-0123456789abcdef", "share": 0.4,
         "n": {"challenger": 60, "control": 60}, "exposed": {"challenger": 1234, "control": 65}, "excluded": {"seen_in_both_arms": 3},
         "verdict": verdict, "stopped_by": "lower bound of satisfaction", "as_of": "2026-05-05T00:00:00+00:00",
         "estimates": [row.model_dump(mode="json") for row in estimates()], "contract": CONTRACT.model_dump(mode="json"),
-    } | more  # fmt: skip
+    } | more)  # fmt: skip
 
 
 def test_the_page_has_verdict_arms_bounds_and_who_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def console(_: object, method: str, path: str) -> dict[str, Any]:
-        asked.append(f"{method} {path}")
-        return told()
-
-    monkeypatch.setattr(experiment, "ask_console", console)
+    monkeypatch.setattr(experiment, "ask_console", telling(lambda path: asked.append(path) or told().model_dump(mode="json")))
     out = tmp_path / "x.html"
     result = CliRunner().invoke(app, ["report", "x<1>", "--out", str(out)], catch_exceptions=False)
     assert (result.exit_code, result.stdout) == (0, f"{out} written\n")
-    assert asked == ["GET /v1/experiments/x%3C1%3E"]
+    assert asked == ["/v1/experiments/x%3C1%3E"]
     page = out.read_text(encoding="utf-8")
     assert '<p class="verdict good">PROMOTE: lower bound of satisfaction</p>' in page
     assert "x&lt;1&gt;" in page
@@ -49,7 +47,7 @@ def test_the_verdict_has_its_tone(verdict: str, good: bool | None) -> None:
 
 
 def test_an_experiment_nobody_looked_at_yet_is_a_page_too() -> None:
-    report = experiment_report(told("CONTINUE", stopped_by=None, as_of=None, estimates=[]))
+    report = experiment_report(told("CONTINUE", stopped_by="", as_of=None, estimates=[]))
     assert report.verdict == "CONTINUE: not looked at yet"
     assert [section.title for section in report.sections] == ["Arms"]
 

@@ -7,11 +7,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from csqa_loop.cli import app
+from csqa_loop.console.answers import Adapter
 from csqa_loop.errors import PermanentError
 from csqa_loop.training.adapters import install
 from csqa_loop.training.run.manifest import Manifest
 from tests import tiny_model
 from tests.adapter_folders import adapter_in
+from tests.console_answers import telling
 from tests.run_directories import write_run
 
 UNKNOWN = "a-" + "0" * 16
@@ -111,5 +113,6 @@ def test_a_merged_export_is_a_model_with_a_manifest(var: Path) -> None:
 
 
 def test_adapters_alone_still_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("csqa_loop.commands.operators.ask_console", lambda *_: {"adapters": [{"adapter": "base"}]})
-    assert json.loads(_run("--json").stdout) == [{"adapter": "base"}]
+    base = dict.fromkeys(Adapter.model_fields) | {"version": "v0", "adapter": "base", "state": "champion"}
+    monkeypatch.setattr("csqa_loop.commands.operators.ask_console", telling(lambda _: {"adapters": [base]}))
+    assert json.loads(_run("--json").stdout) == [base]

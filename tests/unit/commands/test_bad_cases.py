@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from csqa_loop.commands import bad_cases
 from csqa_loop.commands.bad_cases import app, moment_of
 from csqa_loop.errors import PermanentError
+from tests.console_answers import telling
 
 NOW = datetime(2026, 5, 11, 12, 0, tzinfo=UTC)
 REPORT: dict[str, Any] = {
@@ -43,7 +44,7 @@ def report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Report:
     """Runs the command; the console tells `told`."""
 
     def run(*arguments: str, told: dict[str, Any] = REPORT) -> str:
-        monkeypatch.setattr(bad_cases, "ask_console", lambda *_, **__: told)
+        monkeypatch.setattr(bad_cases, "ask_console", telling(lambda _: told))
         monkeypatch.setattr("csqa_loop.commands.bad_cases.now", lambda: NOW)
         monkeypatch.setenv("COLUMNS", "160")
         monkeypatch.chdir(tmp_path)
@@ -77,11 +78,11 @@ def test_a_time_that_is_neither_is_named(text: str) -> None:
 def test_the_period_is_asked_of_the_console(monkeypatch: pytest.MonkeyPatch, report: Report) -> None:
     report()
     paths: list[str] = []
-    monkeypatch.setattr(bad_cases, "ask_console", lambda settings, method, path, **_: paths.append(f"{method} {path}") or REPORT)
+    monkeypatch.setattr(bad_cases, "ask_console", telling(lambda path: paths.append(path) or REPORT))
     CliRunner().invoke(app, ["report", "--since", "30d", "--until", "1d", "--json"], catch_exceptions=False)
     CliRunner().invoke(app, ["report", "--json"], catch_exceptions=False)
-    asked = [dict(parse_qsl(urlsplit(path.removeprefix("GET ")).query)) for path in paths]
-    assert paths[0].startswith("GET /v1/bad-cases/report?")
+    asked = [dict(parse_qsl(urlsplit(path).query)) for path in paths]
+    assert paths[0].startswith("/v1/bad-cases/report?")
     assert asked == [
         {"since": "2026-04-11T12:00:00+00:00", "until": "2026-05-10T12:00:00+00:00"}, {"since": "2026-05-04T12:00:00+00:00"},
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from csqa_loop.commands import experiment
 from csqa_loop.commands.experiment import app
 from csqa_loop.errors import PermanentError
+from tests.console_answers import EXPERIMENT, telling
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HEADER = "experiment,user,arm,closed_at,satisfaction_num,satisfaction_den,error_num,error_den"
@@ -200,12 +201,9 @@ def test_simulate_reports_rates_with_intervals(tmp_path: Path):
 
 
 def test_show_asks_the_console(monkeypatch: pytest.MonkeyPatch):
-    told = {
-        "id": "x 1", "verdict": "CONTINUE", "champion": "base", "challenger": "a-1", "share": 0.4, "alpha": 0.05, "stopped_by": "", "estimates": [],
-        "n": {"challenger": 3, "control": 4}, "exposed": {"challenger": 5, "control": 6}, "excluded": {"seen_in_both_arms": 2},
-    }  # fmt: skip
+    told = EXPERIMENT | {"id": "x 1"}
     asked = []
-    monkeypatch.setattr(experiment, "ask_console", lambda _, method, path: asked.append((method, path)) or told)
+    monkeypatch.setattr(experiment, "ask_console", telling(lambda path: asked.append(path) or told))
     assert "2 users who saw both arms" in call("show", "x 1").stdout
     assert json.loads(call("show", "x 1", "--json").stdout) == told
-    assert asked == [("GET", "/v1/experiments/x%201")] * 2
+    assert asked == ["/v1/experiments/x%201"] * 2

@@ -9,11 +9,7 @@ from typer.testing import CliRunner
 
 from csqa_loop.commands import pairs
 from csqa_loop.commands.pairs import app
-
-PAIR = {
-    "pair_id": "p-1", "state": "claimed", "source": "correction", "category": "returns", "question": "Boots [size 9]?", "chosen": "45 days.",
-    "rejected": "30 days.", "weight": 1.0, "contributor": "ann",
-}  # fmt: skip
+from tests.console_answers import BLAME, PAIR, telling
 
 
 def event(event_id: str, kind: str, second: int, **body: Any) -> dict[str, Any]:
@@ -33,8 +29,14 @@ TRACE: dict[str, Any] = {
         {"rule": "claimed", "detail": "r1 trained on it", "event_id": "e-run", "occurred_at": None},
         {"rule": "policy changed", "detail": "the prompt quoted returns in version 0", "event_id": "e-policy", "occurred_at": None},
     ],
-    "blames": [{"event_id": "e-bad", "fault": "generation", "detail": "the prompt says it"}],
-    "runs": [{"run_id": "r1", "event_id": "e-run", "adapter": "a-0123456789abcdef", "trained_event_id": "e-trained", "gate_passed": False}],
+    "blames": [BLAME],
+    "runs": [
+        {
+            "run_id": "r1", "event_id": "e-run", "occurred_at": "2026-05-04T00:01:00Z", "adapter": "a-0123456789abcdef",
+            "trained_event_id": "e-trained", "trained_at": "2026-05-04T00:02:00Z", "gate_passed": False, "evaluated_event_id": "e-gate",
+            "failed": False,
+        }
+    ],
 }  # fmt: skip
 
 
@@ -43,13 +45,13 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """A console that has one pair, and two when asked for held ones; the paths it was asked."""
     paths: list[str] = []
 
-    def console(settings: object, method: str, path: str) -> dict[str, Any]:
+    def console(path: str) -> dict[str, Any]:
         paths.append(path)
         if path.startswith("/v1/pairs/"):
             return TRACE
         return {"pairs": [PAIR, PAIR | {"pair_id": "p-2"}] if "state=held" in path else [PAIR] if "state" not in path else [], "next": None}
 
-    monkeypatch.setattr(pairs, "ask_console", console)
+    monkeypatch.setattr(pairs, "ask_console", telling(console))
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.chdir(tmp_path)
     return paths
@@ -79,7 +81,7 @@ def test_a_rated_pair_shows_both_answers(monkeypatch: pytest.MonkeyPatch) -> Non
     liked = event("e-liked", "AnswerGiven", 1, message_id="m2", answer="45 days.")
     up = event("e-up", "FeedbackGiven", 1, message_id="m2", thumb="up", comment=None, user="u-2")
     trace = TRACE | {"bad_cases": [], "evidence": up, "liked_answer": liked, "blames": []}
-    monkeypatch.setattr(pairs, "ask_console", lambda *_: trace)
+    monkeypatch.setattr(pairs, "ask_console", telling(lambda _: trace))
     shown = run("show", "p-1")
     assert "liked answer  45 days.  (thumb up of u-2)  e-up" in shown
     assert shown.index("thumb down") < shown.index("liked answer") < shown.index("p-1: claimed")
@@ -88,7 +90,7 @@ def test_a_rated_pair_shows_both_answers(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_imported_pair_names_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     example = event("e-example", "ExampleImported", 1, origin="old.csv 0123456789ab 7")
     trace = TRACE | {"answer": example, "evidence": example, "exposure": None, "feedback": [], "bad_cases": [], "blames": [], "runs": []}
-    monkeypatch.setattr(pairs, "ask_console", lambda *_: trace)
+    monkeypatch.setattr(pairs, "ask_console", telling(lambda _: trace))
     assert "example  imported by ann from old.csv 0123456789ab 7  e-example" in run("show", "p-1")
 
 

@@ -15,10 +15,12 @@ from csqa_loop.data.rules.columns import ColumnFinder
 from csqa_loop.data.rules.rows import Row
 from csqa_loop.data.rules.shapes import examples_of
 from csqa_loop.errors import PermanentError
+from tests.console_answers import PAIR, telling
 
 PROMPT = json.dumps([{"role": "system", "content": "政策"}, {"role": "user", "content": "多久？"}], ensure_ascii=False)
 PAIRS = [
-    {
+    PAIR
+    | {
         "pair_id": f"p-{n}",
         "prompt": PROMPT,
         "question": "多久？",
@@ -28,7 +30,18 @@ PAIRS = [
     }
     for n in range(5)
 ]
-UNPAIRED = [{"message_id": "m", "prompt": PROMPT, "answer": "好的", "liked": True, "category": ""}]
+UNPAIRED = [
+    {
+        "message_id": "m",
+        "prompt": PROMPT,
+        "answer": "好的",
+        "liked": True,
+        "category": "",
+        "question": "",
+        "user": "",
+        "occurred_at": "2026-05-04T00:00:00Z",
+    }
+]
 
 
 @pytest.fixture
@@ -36,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """A console that gives two rows a page; the queries it was asked."""
     queries: list[str] = []
 
-    def console(settings: object, method: str, path: str) -> dict[str, Any]:
+    def console(path: str) -> dict[str, Any]:
         queries.append(path)
         parts = urlsplit(path)
         what = parts.path.rpartition("/")[2]
@@ -44,18 +57,18 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         after = int(dict(parse_qsl(parts.query)).get("after", 0))
         return {what: rows[after : after + 2], "next": str(after + 2) if after + 2 < len(rows) else None}
 
-    monkeypatch.setattr(pairs, "ask_console", console)
+    monkeypatch.setattr(pairs, "ask_console", telling(console))
     monkeypatch.chdir(tmp_path)
     return queries
 
 
 def test_the_next_run_is_told_with_what_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {
-        "taken": ["p-1", "p-2"], "users": 2, "holdout_pairs": 3, "by_source": {"correction": 2}, "by_category": {"": 2}, "min_pairs": 20,
+        "summary": "2 pairs", "held_back": [], "taken": ["p-1", "p-2"], "users": 2, "holdout_pairs": 3, "by_source": {"correction": 2}, "by_category": {"": 2}, "min_pairs": 20,
         "min_users": 50, "fewest_pairs": 5, "max_age_hours": 24.0, "schedule": "when_due", "method": "dpo",
         "left_out": [{"pair_id": "p-3", "reason": "near_duplicate", "detail": "p-1"}],
     }  # fmt: skip
-    monkeypatch.setattr(pairs, "ask_console", lambda settings, method, path: told)
+    monkeypatch.setattr(pairs, "ask_console", telling(lambda _: told))
 
     def said(*arguments: str) -> str:
         return CliRunner().invoke(app, ["next", *arguments], catch_exceptions=False).stdout

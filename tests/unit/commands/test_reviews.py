@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from csqa_loop.commands import reviews
 from csqa_loop.commands.reviews import app
 from csqa_loop.errors import PermanentError
 from csqa_loop.evidence.review.files import COLUMNS, read_file, row_of, write_file
+from csqa_loop.evidence.review.rules.items import WholeItem, WholePage
 from csqa_loop.evidence.rules.pairs import review_id_of
 from tests import events as make
 from tests.review_console import Desk, open_desk
@@ -28,15 +30,13 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     given = [make.answer(1, question=FORMULA), make.answer(2, question="+1 pair of [b]boots[/b]?\x07"), make.answer(3, question="@boots")]
     opened = open_desk(tmp_path / "var", monkeypatch, *given, *(make.thumb(number) for number in (1, 2, 3)))
 
-    def ask(settings: object, method: str, path: str, *, body: object = None, timeout: float = 0) -> dict:
-        answer = opened.client.request(method, path, json=body, headers=opened.as_agent("operator"))
-        if answer.status_code != 200:
-            raise PermanentError(answer.json()["detail"])
-        return answer.json()
-
-    monkeypatch.setattr(reviews, "ask_console", ask)
+    monkeypatch.setattr(reviews, "ask_console", opened.ask)
     with opened.client:
         yield opened
+
+
+def first_item(desk: Desk) -> WholeItem:
+    return desk.ask(None, "/v1/reviews?whole=true", WholePage).items[0]
 
 
 def run(*arguments: object, code: int = 0) -> str:
@@ -110,6 +110,12 @@ def test_items_in_the_terminal(desk: Desk) -> None:
     assert json.loads(run("show", FIRST, "--json"))["answer"] == "30 days."
 
 
+@pytest.mark.parametrize(("command", "path"), [(("list",), ""), (("show", FIRST), f"/{FIRST}")])
+def test_scripts_get_what_the_console_says_to_the_byte(desk: Desk, command: tuple[str, ...], path: str) -> None:
+    told = desk.call("GET", path, "operator").json()
+    assert run(*command, "--json") == json.dumps(told, ensure_ascii=False) + "\n"
+
+
 def test_files_of_another_kind_are_refused_by_name(tmp_path: Path) -> None:
     for name, content, reason in (
         ("a.csv", b"", "must end in .xlsx or .jsonl"),
@@ -151,8 +157,8 @@ def test_a_line_that_cannot_be_read_costs_itself_alone(tmp_path: Path) -> None:
 
 
 def test_what_xml_cannot_hold_blocks_no_export(desk: Desk, tmp_path: Path) -> None:
-    (item, *_) = desk.items()
-    write_file(tmp_path / "a.xlsx", [item | {"question": "a\uffff\ufffe\ud800\x0bb \U0001f600"}])
+    item = first_item(desk)
+    write_file(tmp_path / "a.xlsx", [replace(item, question="a\uffff\ufffe\ud800\x0bb \U0001f600")])
     assert load_workbook(tmp_path / "a.xlsx").active.cell(2, 2).value == "ab \U0001f600"
 
 
@@ -183,8 +189,8 @@ def test_cells_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_text_longer_than_a_cell_says_that_it_was_cut(desk: Desk, tmp_path: Path) -> None:
-    (item, *_) = desk.items()
-    write_file(tmp_path / "a.xlsx", [item | {"question": "x" * 40_000}])
+    item = first_item(desk)
+    write_file(tmp_path / "a.xlsx", [replace(item, question="x" * 40_000)])
     text = load_workbook(tmp_path / "a.xlsx").active.cell(2, 2).value
     assert (len(text), text[-6:]) == (32_767, " [...]")
     assert row_of(item)["blame"].startswith("generation: ")

@@ -1,19 +1,17 @@
 """What `csqa experiment show` and the published view say of the same experiment: the same, to the last digit."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import duckdb
 import pytest
 
 from csqa_loop import events as e
 from csqa_loop.analytics.copy import LiveEstimate, publish_analytics
-from csqa_loop.console.status import experiment_status
 from csqa_loop.experiment.examiner import Examiner
 from csqa_loop.experiment.offline.rules.simulation import contract_for
 from csqa_loop.experiment.state import latest_experiment
+from csqa_loop.experiment.status import experiment_status
 from csqa_loop.ledger import Ledger
 from csqa_loop.ledger.service import LedgerService
 from tests import events as make
@@ -71,7 +69,7 @@ async def test_the_console_and_the_view_agree(ledger: Ledger, tmp_path: Path, cl
     live = [LiveEstimate("x-1", seen_at, verdict_said, estimate) for estimate in estimates]
     target = tmp_path / "analytics.duckdb"
     publish_analytics(ledger.reader(), target, make.at(200), live)
-    told = json.loads(json.dumps(await experiment_status(SimpleNamespace(examiner=examiner, ledger=service), experiment, settled=True)))
+    told = (await experiment_status(examiner, experiment, settled=True)).model_dump(mode="json")
     with duckdb.connect(str(target), read_only=True) as analytics:
         analytics.execute("SET TimeZone = 'UTC'")
         rows = analytics.execute(f"SELECT {', '.join(COLUMNS)} FROM experiment_results WHERE experiment_id = 'x-1'").fetchall()

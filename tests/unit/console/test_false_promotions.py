@@ -11,4 +11,10 @@ async def test_the_expected_number_and_share_are_always_told():
     board = Board()
     board.hold(*ended_experiments(True, False))
     told = await false_promotions(SimpleNamespace(ledger=board, settings=Settings()))
-    assert told == {"experiments": 2, "promotions": 1, "expected_false": 0.1, "share_at_most": 0.1, "error_control": "experiment"}
+    assert told.model_dump() == {
+        "experiments": 2,
+        "promotions": 1,
+        "expected_false": 0.1,
+        "share_at_most": 0.1,
+        "error_control": "experiment",
+    }

@@ -75,13 +75,7 @@ def desk(tmp_path: Path, adapters: dict[str, str], monkeypatch: pytest.MonkeyPat
         deployed(1, "base"), deployed(2, adapters["first"]), deployed(3, adapters["second"]),
     )  # fmt: skip
 
-    def ask(settings: object, method: str, path: str, *, body: object = None) -> dict:
-        answer = opened.client.request(method, path, json=body, headers={"Authorization": f"Bearer {OPERATOR}"})
-        if answer.status_code != 200:
-            raise PermanentError(answer.json()["detail"])
-        return answer.json()
-
-    monkeypatch.setattr(operators, "ask_console", ask)
+    monkeypatch.setattr(operators, "ask_console", opened.ask)
     with opened.client:
         yield opened
 
@@ -237,3 +231,10 @@ def test_the_status_names_who_paused_and_what_is_under_way(desk: Desk, adapters:
 
     monkeypatch.setattr(operators, "ask_console", away)
     assert operators.operators_in_words(Settings()) == ["no loop answers"]
+
+
+@pytest.mark.parametrize(("command", "path", "name"), [("audit", "/v1/audit", "decisions"), ("adapters", "/v1/adapters", "adapters")])
+def test_scripts_get_what_the_console_says_to_the_byte(desk: Desk, command: str, path: str, name: str) -> None:
+    run("pause", "-m", "sale week", "--operator", "ben")
+    told = desk.client.get(path, headers={"Authorization": f"Bearer {OPERATOR}"}).json()
+    assert run(command, "--json") == json.dumps(told[name], ensure_ascii=False, indent=2) + "\n"

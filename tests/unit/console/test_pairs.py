@@ -10,11 +10,13 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import TypeAdapter
 from rich.console import Console
 
 from csqa_loop import events as e
 from csqa_loop.commands.pair_tree import pair_tree
 from csqa_loop.console.app import create_console
+from csqa_loop.evidence.pair_trace import PairTrace
 from csqa_loop.evidence.rules.pairs import PairPolicy, held_out, review_id_of
 from csqa_loop.settings import Settings
 from tests import events as make
@@ -170,12 +172,12 @@ async def test_proposals_and_imports_are_traced_to_their_event(tmp_path: Path) -
     assert traces[0]["evidence"]["body"]["judge_model"] == pairs[0]["contributor"] == "judge-7b"
     assert traces[1]["answer"] == traces[1]["evidence"]
     assert traces[1]["answer"]["body"]["messages"] == [{"role": "user", "content": "Do you mend oars?"}]
-    shown = [_shown(trace) for trace in traces]
+    shown = [_shown(TypeAdapter(PairTrace).validate_python(trace)) for trace in traces]
     assert "proposal  Boots may be returned within 45 days.  (judge, judged by judge-7b)" in shown[0]
     assert "imported by opal from old.csv 0123456789ab 7" in shown[1]
 
 
-def _shown(trace: dict[str, Any]) -> str:
+def _shown(trace: PairTrace) -> str:
     told = Console(width=200, file=io.StringIO())
     told.print(pair_tree(trace))
     return told.file.getvalue()

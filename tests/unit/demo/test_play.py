@@ -55,7 +55,7 @@ async def _summary(play: Play, rounds: tuple[Round, ...]) -> Summary:
         seed=play.seed,
         mode=play.mode,
         rounds=rounds,
-        final_champion=(await play.services.status())["deployment"]["champion"],
+        final_champion=(await play.services.status()).deployment.champion,
         resident_adapters=await play.services.resident_adapters(),
         sent=Counts(chats=tally.chats, feedback=tally.feedback, bad_cases=tally.bad_cases),
         recorded=await play.caught_up(),

@@ -12,6 +12,8 @@ from csqa_loop.demo.scenario_files import load_scenario, packaged
 from csqa_loop.demo.summary import ExperimentReport, Score, Summary
 from csqa_loop.demo.view import DemoView
 from csqa_loop.evidence.rules.grading import judge
+from csqa_loop.experiment.status import ExperimentStatus
+from tests.console_answers import EXPERIMENT
 
 ADAPTER = "a-" + "1" * 16
 ROUND = {
@@ -80,12 +82,11 @@ def test_only_the_expected_outcome_is_one(mode: str, change: dict[str, object], 
 
 def test_an_experiment_s_report_carries_the_counts_of_its_arms() -> None:
     row = {"metric": "satisfaction", "users": 105, "denominator": 105.0}
-    told = {
-        "id": "x", "alpha": 0.05, "n": {"challenger": 105, "control": 104}, "exposed": {"challenger": 120, "control": 118},
-        "estimate": 0.2, "lower": 0.0, "upper": 0.4, "verdict": "PROMOTE", "stopped_by": "primary", "contract": {"primary": "satisfaction"},
-        "estimates": [row | {"arm": "challenger", "numerator": 80.0, "estimate": 0.76}, {"metric": "latency", "arm": "control", "numerator": 9.0}],
+    told = EXPERIMENT | {
+        "n": {"challenger": 105, "control": 104}, "exposed": {"challenger": 120, "control": 118},
+        "estimates": [row | {"arm": "challenger", "numerator": 80.0, "estimate": 0.76}, {"metric": "latency", "arm": "control", "users": 104, "numerator": 9.0}],
     }  # fmt: skip
-    report = ExperimentReport.of(told)
+    report = ExperimentReport.of(ExperimentStatus.model_validate(told))
     assert report.n == 209
     assert report.arms.challenger.numerator == 80.0
     assert report.arms.challenger.exposed == 120

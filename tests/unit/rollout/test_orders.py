@@ -205,3 +205,45 @@ def test_the_audit_tells_who_why_and_the_numbers() -> None:
     assert told[2].numbers["estimates"][0]["upper"] == -0.1
     assert told[3].numbers["checks"][0]["candidate"] == 0.6
     assert told[3].why == "failed: accuracy"
+
+
+ORDER = ask("promote", C, override=True)
+STOP = ask("stop", state=replace(QUIET, experiment=Experiment(opened(D), 1.0))).model_copy(update={"event_id": UUID(int=8)})
+BY_ANN = "operator ann: why not"
+OTHER_ORDER = UUID(int=9)
+
+
+def caused(cause: str, **more: object) -> e.DeploymentChanged:
+    return deployment(6, C, **more).model_copy(update={"cause": cause})
+
+
+def ended_by(cause: str, adapter: str = D) -> e.VerdictReached:
+    return ended(adapter, "INCONCLUSIVE").model_copy(update={"stopped_by": cause})
+
+
+@pytest.mark.parametrize(
+    ("event", "who"),
+    [
+        (caused(BY_ANN, order=ORDER.event_id), "ann"),
+        (caused(f"{BY_ANN} ({C} is made resident first)", candidate=C), "ann"),
+        (caused(f"{BY_ANN} ({C} is made resident first)", candidate=C, order=OTHER_ORDER), "ann"),
+        (caused(BY_ANN), "ann"),  # from before deployments named their order
+        (ended_by(BY_ANN), "ann"),
+        (caused(BY_ANN, order=OTHER_ORDER), "loop"),
+        (caused("run r-c trained it", order=ORDER.event_id), "loop"),
+        (caused(f"given up: {BY_ANN}; {C} cannot be served", order=ORDER.event_id), "loop"),
+        (caused(f"{BY_ANN}, she says", order=ORDER.event_id), "loop"),
+        (caused(f"{BY_ANN}, she says"), "loop"),
+        (caused(f"{BY_ANN} ({C} is made resident first)", candidate=A), "loop"),
+        (caused(f"{BY_ANN} ({A} is made resident first)", candidate=A), "loop"),
+        (caused("operator ann:"), "loop"),
+        (ended_by(f"{BY_ANN}, she says"), "loop"),
+        (ended_by("upper bound of satisfaction"), "loop"),
+    ],
+)
+def test_what_came_of_an_action_is_told_by_ids_and_not_by_how_a_cause_begins(event: e.Event, who: str) -> None:
+    assert [entry.who for entry in audit([event], [ORDER, STOP])] == [who]
+
+
+def test_another_experiments_end_is_not_the_stops() -> None:
+    assert [entry.who for entry in audit([ended_by(BY_ANN), ended_by(BY_ANN, A)], [STOP])] == ["ann", "loop"]

@@ -8,8 +8,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from pydantic import TypeAdapter
 
 from csqa_loop.events import AnswerProposed, ChatMessage, derived_id
+from csqa_loop.evidence.judge.proposer import ProposalStatus
 from csqa_loop.evidence.judge.rules.judging import PROMPT_VERSION
 from csqa_loop.evidence.judge.rules.prompts import parse_judge_prompt
 from csqa_loop.settings import AnswerSettings, JudgeSettings
@@ -35,7 +37,7 @@ async def test_the_best_of_what_the_champion_says_when_asked_again_is_proposed()
             judge_prompt_version=PROMPT_VERSION,
         )
     ]
-    assert desk.proposer.status()["proposed"] == {"resample": 1, "judge": 0}
+    assert desk.proposer.status().proposed == {"resample": 1, "judge": 0}
 
 
 async def test_the_prompt_that_the_judge_was_asked_with_is_on_record() -> None:
@@ -69,7 +71,7 @@ async def test_a_champion_that_repeats_itself_costs_no_comparison() -> None:
     await desk.proposer.beat()
     assert desk.proposals == []
     assert len(desk.judge.asked) == 1  # to write an answer, which it does not know
-    assert desk.proposer.status()["ties"] == 1
+    assert desk.proposer.status().ties == 1
 
 
 async def test_samples_that_state_other_numbers_than_the_policy_are_not_judged() -> None:
@@ -106,7 +108,7 @@ async def test_the_judge_cannot_say_more_than_the_policy(writes: str) -> None:
     desk = Desk(says=Says(BAD), judge=FakeJudge(by_merit(lambda answer: answer != BAD, writes=writes)))
     await desk.proposer.beat()
     assert desk.proposals == []
-    assert desk.proposer.status()["ties"] == 1
+    assert desk.proposer.status().ties == 1
 
 
 async def test_the_judges_own_answer_must_win_too() -> None:
@@ -120,18 +122,18 @@ async def test_a_judge_that_always_says_tie_proposes_nothing() -> None:
     assert await desk.beats(20) == []
     status = desk.proposer.status()
     assert desk.proposals == []
-    assert (status["tried"], status["ties"], status["position_bias"]["named"]) == (30, 30, None)
+    assert (status.tried, status.ties, status.position_bias.named) == (30, 30, None)
 
 
 async def test_nothing_is_proposed_before_the_judge_has_shown_that_it_reads_and_then_nothing_is_lost() -> None:
     desk = Desk(cases=[case(number) for number in range(8)], known=False)
     await desk.beats(1)
     status = desk.proposer.status()
-    assert (desk.proposals, status["withheld"], status["position_bias"]["trusted"]) == ([], 2, False)
+    assert (desk.proposals, status.withheld, status.position_bias.trusted) == ([], 2, False)
     await desk.beats(6)
     status = desk.proposer.status()
     assert {event.message_id for event in desk.proposals} == {f"m{number}" for number in range(8)}
-    assert (status["tried"], status["withheld"], status["position_bias"]["trusted"]) == (8, 0, True)
+    assert (status.tried, status.withheld, status.position_bias.trusted) == (8, 0, True)
 
 
 async def test_a_judge_that_throws_dice_proposes_nothing_from_two_hundred_cases() -> None:
@@ -140,7 +142,7 @@ async def test_a_judge_that_throws_dice_proposes_nothing_from_two_hundred_cases(
     desk = Desk(cases=[case(number) for number in range(200)], judge=judge, known=False)
     await desk.beats(150)
     assert desk.proposals == []
-    assert desk.proposer.status()["tried"] >= 200
+    assert desk.proposer.status().tried >= 200
 
 
 async def test_a_judge_that_always_says_a_proposes_nothing_and_is_named() -> None:
@@ -148,19 +150,19 @@ async def test_a_judge_that_always_says_a_proposes_nothing_and_is_named() -> Non
     errors = await desk.beats(20)
     assert desk.proposals == []
     assert errors[-1].startswith("the judge prefers what stands first: ")
-    assert desk.proposer.status()["position_bias"]["changed"] == 1.0
+    assert desk.proposer.status().position_bias.changed == 1.0
 
 
 async def test_a_biased_judge_that_agrees_with_itself_now_and_then_is_not_believed() -> None:
     dull = FakeJudge(lambda _: '{"winner": "A", "answer": ""}')
     desk = Desk(cases=[case(number) for number in range(40)], judge=dull, known=False)
     await desk.beats(10)
-    assert desk.proposer.status()["position_bias"]["named"]
+    assert desk.proposer.status().position_bias.named
     desk.judge.reply = by_merit(merit)
     assert len(await desk.beats(1)) == 1
     assert desk.proposals == []
     await desk.beats(60)  # now it reads, and the last hundred comparisons come to show it
-    assert desk.proposer.status()["position_bias"]["named"] is None
+    assert desk.proposer.status().position_bias.named is None
     assert desk.proposals
 
 
@@ -174,23 +176,23 @@ async def test_an_unreadable_judge_is_asked_three_times_a_case(reply: str) -> No
     assert await desk.beats(12) == []
     status = desk.proposer.status()
     assert desk.proposals == []
-    assert (status["tried"], status["unreadable"], status["given_up"], status["ties"]) == (6, 6, 2, 0)
-    assert "try 3 of 3: the judge fake-judge replied" in status["last_error"]["message"]
+    assert (status.tried, status.unreadable, status.given_up, status.ties) == (6, 6, 2, 0)
+    assert "try 3 of 3: the judge fake-judge replied" in status.last_error.message
 
 
 async def test_a_writer_that_cannot_be_read_proposes_nothing() -> None:
     desk = Desk(says=Says(BAD), judge=FakeJudge(lambda _: GOOD))
     await desk.beats(6)
     assert desk.proposals == []
-    assert desk.proposer.status()["unreadable"] == 3
+    assert desk.proposer.status().unreadable == 3
 
 
 async def test_a_judge_that_refuses_is_told() -> None:
     desk = Desk(judge=FakeJudge(mode="refuses"))
     await desk.beats(8)
     status = desk.proposer.status()
-    assert (status["judge_errors"], status["given_up"]) == (3, 1)
-    assert "refused the request with 401" in status["last_error"]["message"]
+    assert (status.judge_errors, status.given_up) == (3, 1)
+    assert "refused the request with 401" in status.last_error.message
 
 
 async def test_a_judge_that_is_down_loses_no_case() -> None:
@@ -221,7 +223,7 @@ async def test_an_error_that_nobody_foresaw_costs_three_tries_of_one_case() -> N
     desk = Desk(cases=[case(1), case(2)], judge=FakeJudge(reply))
     await desk.beats(10)
     assert [event.message_id for event in desk.proposals] == ["m2"]
-    assert desk.proposer.status()["given_up"] == 1
+    assert desk.proposer.status().given_up == 1
 
 
 async def test_only_as_many_at_once_as_settings_say() -> None:
@@ -252,7 +254,7 @@ async def test_only_as_many_in_an_hour_as_settings_say() -> None:
 async def test_a_case_without_a_better_answer_waits_for_another_champion() -> None:
     desk = Desk(says=Says(BAD, BAD, BAD, GOOD))
     await desk.beats(5)
-    assert desk.proposer.status()["tried"] == 1
+    assert desk.proposer.status().tried == 1
     desk.champion = "base"
     await desk.beats(5)
     assert [event.adapter for event in desk.proposals] == ["base"]
@@ -268,7 +270,7 @@ async def test_a_proposal_that_is_not_back_from_the_log_is_sent_again_byte_for_b
     desk.ledger.cut = False
     await desk.beats(2)
     assert len({record.value for record in desk.bus.records}) == 1
-    assert desk.proposer.status()["tried"] == 1
+    assert desk.proposer.status().tried == 1
 
 
 async def test_a_log_that_is_down_loses_no_proposal() -> None:
@@ -280,4 +282,4 @@ async def test_a_log_that_is_down_loses_no_proposal() -> None:
 
 
 def test_the_status_is_json() -> None:
-    assert json.loads(json.dumps(Desk().proposer.status()))["judge"] == "fake-judge"
+    assert json.loads(TypeAdapter(ProposalStatus).dump_json(Desk().proposer.status()))["judge"] == "fake-judge"

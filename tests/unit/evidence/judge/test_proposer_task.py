@@ -34,15 +34,15 @@ async def test_pauses_grow_while_the_judge_is_down_and_end_when_it_is_back(run: 
     run(desk, lambda: True)
     waited = []
     for tries in (1, 2, 3, 4):
-        await eventually(lambda tries=tries: len(desk.judge.asked) == tries and desk.proposer.status()["paused_until"], "a pause")
-        message = desk.proposer.status()["last_error"]["message"]
+        await eventually(lambda tries=tries: len(desk.judge.asked) == tries and desk.proposer.status().paused_until, "a pause")
+        message = desk.proposer.status().last_error.message
         waited.append(float(re.search(r"waiting (\S+) s", message)[1]))
         desk.now += timedelta(seconds=waited[-1])
     assert waited == [5, 10, 20, 40]
     desk.judge.mode = "well"
     desk.now += timedelta(minutes=10)
     await eventually(lambda: len(desk.proposals) == 1, "a proposal")
-    assert desk.proposer.status()["paused_until"] is None
+    assert desk.proposer.status().paused_until is None
 
 
 async def test_nothing_is_tried_before_the_loop_is_ready_and_nothing_ends_the_task(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,10 +58,10 @@ async def test_nothing_is_tried_before_the_loop_is_ready_and_nothing_ends_the_ta
     run(desk, lambda: ready)
     for _ in range(20):
         await asyncio.sleep(0)
-    assert desk.proposer.status()["last_error"] is None
+    assert desk.proposer.status().last_error is None
     ready = True
-    await eventually(lambda: desk.proposer.status()["last_error"], "an error")
-    assert "LookupError: the ledger has no such table" in desk.proposer.status()["last_error"]["message"]
+    await eventually(lambda: desk.proposer.status().last_error, "an error")
+    assert "LookupError: the ledger has no such table" in desk.proposer.status().last_error.message
     broken = False
     desk.now += timedelta(minutes=1)
     await eventually(lambda: len(desk.proposals) == 1, "a proposal")

@@ -7,6 +7,7 @@ import pytest
 from csqa_loop import events as e
 from csqa_loop.errors import PermanentError
 from csqa_loop.evidence.review.queue import QueueFilter, queue_page, whole_items
+from csqa_loop.evidence.review.rules.items import QueuePage, WholeItem
 from csqa_loop.evidence.rules.pairs import review_id_of
 from csqa_loop.knowledge.rules.versions import policy_version
 from csqa_loop.ledger import Ledger
@@ -45,16 +46,16 @@ def take(ledger: Ledger, *events: e.Event) -> None:
     ledger.take(make.batch(*events))
 
 
-def page(ledger: Ledger, after: str = "", limit: int = 50, **asked_for: str) -> dict:
+def page(ledger: Ledger, after: str = "", limit: int = 50, **asked_for: str) -> QueuePage:
     return queue_page(ledger.connection, QueueFilter(**asked_for), after=after, limit=limit)
 
 
 def names(ledger: Ledger, **asked_for: str) -> list[str]:
-    items = page(ledger, **asked_for)["items"]
-    return [item["message_id"] for item in whole_items(ledger.connection, [item["review_id"] for item in items])]
+    items = page(ledger, **asked_for).items
+    return [item.message_id for item in whole_items(ledger.connection, [item.review_id for item in items])]
 
 
-def one(ledger: Ledger, review_id: str) -> dict:
+def one(ledger: Ledger, review_id: str) -> WholeItem:
     (item,) = whole_items(ledger.connection, [review_id])
     return item
 
@@ -64,9 +65,9 @@ def test_bad_cases_then_thumbs_then_held_pairs_each_oldest_first(ledger: Ledger)
     take(ledger, make.thumb(1, second=9), make.thumb(2, second=3), make.bad_case(3, None, second=8), make.bad_case(4, None, second=4))
     take(ledger, make.thumb(5), proposal(5))
     told = page(ledger)
-    assert [item["reason"] for item in told["items"]] == ["wrong", "wrong", "thumb", "thumb", "held"]
+    assert [item.reason for item in told.items] == ["wrong", "wrong", "thumb", "thumb", "held"]
     assert names(ledger) == ["m4", "m3", "m2", "m1", "m5"]
-    assert told["counts"] == {"answer": 4, "pair": 1}
+    assert told.counts == {"answer": 4, "pair": 1}
 
 
 def test_pages_hold_every_item_once(ledger: Ledger) -> None:
@@ -75,9 +76,9 @@ def test_pages_hold_every_item_once(ledger: Ledger) -> None:
     after: str | None = ""
     while after is not None:
         told = page(ledger, after, 3)
-        seen += [item["review_id"] for item in told["items"]]
-        after = told["next"]
-    assert seen == [item["review_id"] for item in page(ledger)["items"]]
+        seen += [item.review_id for item in told.items]
+        after = told.next
+    assert seen == [item.review_id for item in page(ledger).items]
     assert len(set(seen)) == 7
     with pytest.raises(PermanentError, match="no cursor"):
         page(ledger, "rubbish")
@@ -93,32 +94,32 @@ def test_filters_and_search(ledger: Ledger) -> None:
     assert names(ledger, text="99 days") == ["m3"]
     assert names(ledger, policy="returns", state="all") == ["m2", "m1", "m3"]
     assert names(ledger, text="100%") == []
-    assert page(ledger, kind="pair")["counts"] == {"answer": 2, "pair": 1}
+    assert page(ledger, kind="pair").counts == {"answer": 2, "pair": 1}
 
 
 def test_an_item_tells_what_the_model_read_and_what_is_said_about_it(ledger: Ledger) -> None:
     take(ledger, asked(1), make.thumb(1).model_copy(update={"comment": "No!"}), make.bad_case(1, None))
     item = one(ledger, review_id_of("answer", "m1"))
-    (passage,) = item["retrieved"]
-    assert (passage["policy_id"], passage["section"], passage["text"], passage["current"]) == ("returns", SECTION, PASSAGE, True)
-    assert (item["answer"], item["conversation"][-1]["content"]) == ("30 days.", "How long may I return boots?")
-    assert [given["comment"] for given in item["feedback"]] == ["No!"]
-    assert [(case["reviewer"], case["reason"]) for case in item["bad_cases"]] == [("ann", "wrong")]
-    assert (item["blame"]["fault"], item["blame"]["basis"]) == ("generation", "question")
+    (passage,) = item.retrieved
+    assert (passage.policy_id, passage.section, passage.text, passage.current) == ("returns", SECTION, PASSAGE, True)
+    assert (item.answer, item.conversation[-1]["content"]) == ("30 days.", "How long may I return boots?")
+    assert [given.comment for given in item.feedback] == ["No!"]
+    assert [(case.reviewer, case.reason) for case in item.bad_cases] == [("ann", "wrong")]
+    assert (item.blame.fault, item.blame.basis) == ("generation", "question")
     take(ledger, make.policy(POLICY.format(60), second=100, number=2))
-    assert [passage["current"] for passage in one(ledger, item["review_id"])["retrieved"]] == [False]
+    assert [passage.current for passage in one(ledger, item.review_id).retrieved] == [False]
 
 
 def test_a_correction_decides_and_reopening_opens_again(ledger: Ledger) -> None:
     take(ledger, asked(1), make.thumb(1), make.review(1, "correct", GOOD))
     assert (names(ledger), names(ledger, state="decided"), names(ledger, state="all")) == ([], ["m1"], ["m1"])
     item = one(ledger, review_id_of("answer", "m1"))
-    assert [pair["state"] for pair in item["made"]] == ["fresh"]
-    assert [(past["action"], past["reviewer"]) for past in item["history"]] == [("correct", "bea")]
-    assert (item["reason"], item["fault"]) == ("thumb", "generation")
+    assert [pair.state for pair in item.made] == ["fresh"]
+    assert [(past.action, past.reviewer) for past in item.history] == [("correct", "bea")]
+    assert (item.reason, item.fault) == ("thumb", "generation")
     take(ledger, make.review(1, "reopen", second=20))
     assert (names(ledger), names(ledger, state="decided")) == (["m1"], [])
-    assert [pair["state"] for pair in one(ledger, item["review_id"])["made"]] == ["withdrawn"]
+    assert [pair.state for pair in one(ledger, item.review_id).made] == ["withdrawn"]
 
 
 def test_a_rejected_answer_is_not_asked_again(ledger: Ledger) -> None:
@@ -135,24 +136,24 @@ def test_a_better_answer_from_elsewhere_ends_an_item(ledger: Ledger) -> None:
 
 def test_a_held_pair_shows_both_sides_and_its_rival(ledger: Ledger) -> None:
     take(ledger, asked(1), make.bad_case(1, GOOD), asked(2), make.bad_case(2, "Outlet boots may be returned within 14 days."))
-    items = whole_items(ledger.connection, [item["review_id"] for item in page(ledger)["items"]])
-    assert [(item["kind"], item["pair"]["state"]) for item in items] == [("pair", "held"), ("pair", "held")]
-    first = next(item for item in items if item["pair"]["chosen"] == GOOD)
-    assert first["pair"]["rival"]["chosen"].startswith("Outlet boots")
-    assert first["detail"] == f"contradiction: {first['pair']['rival']['pair_id']} states other numbers"
-    assert first["pair"]["rejected"] == "30 days."
-    take(ledger, make.review(1, "reject", subject=first["pair"]["pair_id"]))
+    items = whole_items(ledger.connection, [item.review_id for item in page(ledger).items])
+    assert [(item.kind, item.pair.state) for item in items] == [("pair", "held"), ("pair", "held")]
+    first = next(item for item in items if item.pair.chosen == GOOD)
+    assert first.pair.rival.chosen.startswith("Outlet boots")
+    assert first.detail == f"contradiction: {first.pair.rival.pair_id} states other numbers"
+    assert first.pair.rejected == "30 days."
+    take(ledger, make.review(1, "reject", subject=first.pair.pair_id))
     assert (names(ledger), names(ledger, state="decided")) == ([], ["m1"])
-    take(ledger, make.review(1, "reopen", subject=first["pair"]["pair_id"], second=20))
+    take(ledger, make.review(1, "reopen", subject=first.pair.pair_id, second=20))
     assert sorted(names(ledger)) == ["m1", "m2"]
 
 
 def test_correcting_a_held_pair_replaces_its_chosen_answer(ledger: Ledger) -> None:
     take(ledger, asked(1), make.thumb(1), proposal(1))
-    (item,) = whole_items(ledger.connection, [item["review_id"] for item in page(ledger)["items"]])
-    take(ledger, make.review(1, "correct", GOOD, subject=item["subject"]))
-    after = one(ledger, item["review_id"])
-    assert (after["state"], after["pair"]["state"], [pair["state"] for pair in after["made"]]) == ("decided", "withdrawn", ["fresh"])
+    (item,) = whole_items(ledger.connection, [item.review_id for item in page(ledger).items])
+    take(ledger, make.review(1, "correct", GOOD, subject=item.subject))
+    after = one(ledger, item.review_id)
+    assert (after.state, after.pair.state, [pair.state for pair in after.made]) == ("decided", "withdrawn", ["fresh"])
     assert names(ledger) == []
 
 
@@ -162,5 +163,5 @@ def test_a_held_import_has_no_chat(ledger: Ledger) -> None:
         operator="ops", origin="faq.csv 0123456789ab row 7",
     )  # fmt: skip
     take(ledger, example)
-    (item,) = whole_items(ledger.connection, [item["review_id"] for item in page(ledger)["items"]])
-    assert (item["imported"], item["conversation_id"], item["question"], item["answer"]) == (True, "i-1", "Do you ship?", "No.")
+    (item,) = whole_items(ledger.connection, [item.review_id for item in page(ledger).items])
+    assert (item.imported, item.conversation_id, item.question, item.answer) == (True, "i-1", "Do you ship?", "No.")
