@@ -159,7 +159,7 @@ async def follow(servers: str, folder: Path, cases: int, seed: int) -> Seen:
     watching: list[asyncio.Task[None]] = []
     try:
         async with asyncio.timeout(_PATIENCE):
-            while not stream.intake.caught_up:
+            while not stream.position.caught_up:
                 if work.done():
                     work.result()
                 await asyncio.sleep(0.1)

@@ -72,7 +72,7 @@ async def until(stream: LoopStream, holds: Callable[[dict], bool], what: str) ->
     told: dict = {}
     while time.monotonic() < deadline:
         if stream.health()["phase"] in {"reading", "deciding"}:
-            told = await status(stream.parts, caught_up=stream.intake.caught_up)
+            told = await status(stream.parts, caught_up=stream.position.caught_up)
             if told["caught_up"] and holds(told):
                 return told
         await stream.parts.ledger.next_batch(stream.parts.ledger.batches, 0.2)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -80,7 +80,7 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             self._next[partition] = start
             self._ends[partition] = bearings.ends[partition]
 
-    def taken(self, records: list[LogRecord]) -> None:
+    def taken(self, records: Sequence[LogRecord]) -> None:
         """The ledger holds these."""
         for record in {(record.topic, record.partition): record for record in records}.values():
             partition = TopicPartition(record.topic, record.partition)

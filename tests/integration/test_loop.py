@@ -48,7 +48,7 @@ async def test_pairs_become_one_run_one_experiment_and_a_champion(settings: Sett
         assert told["experiment"]["verdict"] == "PROMOTE"
         assert told["experiment"]["n"] == {"challenger": 60, "control": 60}
         live = await stream.parts.ledger.ask(ledger_hash)
-        findings = await stream.parts.ledger.ask(check, committed=await stream.intake.committed(), champion=ADAPTER)
+        findings = await stream.parts.ledger.ask(check, committed=await stream.position.committed(), champion=ADAPTER)
         assert [finding for finding in findings if not finding.holds] == []
         replayed = await replay_log(settings, settings.var / "replayed" / "ledger.duckdb", lambda _: None)
         assert replayed["hash"] == live

@@ -24,7 +24,7 @@ def settings(tmp_path: Path, mortal_broker: Broker) -> Settings:
 
 
 async def order(stream: LoopStream, action: str, *, status: int = 200, **body: object) -> dict:
-    app = create_console(stream.parts, stream.intake, stream.health, lambda _: pytest.fail("the loop runs already"))
+    app = create_console(stream.parts, stream.position, stream.health, lambda _: pytest.fail("the loop runs already"))
     headers = {"Authorization": f"Bearer {stream.parts.secrets.operator_key}"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://console", headers=headers) as client:
         answer = await client.post(f"/v1/operator/{action}", json={"operator": "ann", "reason": "a test"} | body)

@@ -15,7 +15,6 @@ from csqa_loop.events import AdapterEvaluated, AdapterTrained, Event, topics, wi
 from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import KafkaSettings, Settings
 from csqa_loop.training.trainer import Trainer
-from streams.serving import health_app
 from streams.trainer import TrainerStream
 from tests.brokers import Broker
 from tests.fakes.jobs import FakeLauncher
@@ -27,10 +26,8 @@ WITHIN = 60.0
 @asynccontextmanager
 async def running(settings: Settings, launcher: FakeLauncher) -> AsyncIterator[tuple[TrainerStream, FastAPI]]:
     stream = TrainerStream(settings)
-    stream.trainer = Trainer(
-        stream._bus, launcher, settings.runs, progress_seconds=0.5, stall_seconds=60.0, clock=lambda: datetime.now(UTC)
-    )
-    app = health_app("trainer", stream.lifespan, stream.health)
+    stream.trainer = Trainer(stream.bus, launcher, settings.runs, progress_seconds=0.5, stall_seconds=60.0, clock=lambda: datetime.now(UTC))
+    app = stream.app()
     async with app.router.lifespan_context(app):
         yield stream, app
 
