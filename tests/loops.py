@@ -14,6 +14,7 @@ from csqa_loop import events as e
 from csqa_loop.console.status import status
 from csqa_loop.events.wire import decode
 from csqa_loop.evidence.rules.pairs import held_out
+from csqa_loop.ledger.replay import replay_log
 from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import ExperimentSettings, KafkaSettings, MetricSettings, PreferenceSettings, Settings, TriggerSettings
 from streams.loop import LoopStream
@@ -72,7 +73,7 @@ async def until(stream: LoopStream, holds: Callable[[dict], bool], what: str) ->
     told: dict = {}
     while time.monotonic() < deadline:
         if stream.health()["phase"] in {"reading", "deciding"}:
-            told = await status(stream.parts, caught_up=stream.position.caught_up)
+            told = await status(stream.parts.console, caught_up=stream.position.caught_up)
             if told["caught_up"] and holds(told):
                 return told
         await stream.parts.ledger.next_batch(stream.parts.ledger.batches, 0.2)
@@ -81,6 +82,12 @@ async def until(stream: LoopStream, holds: Callable[[dict], bool], what: str) ->
 
 async def published(settings: Settings, topic: str) -> list[e.Event]:
     return [decode(topic, record.value) async for record in read_to_end(settings.kafka_servers, settings.kafka, [topic])]
+
+
+async def replay(settings: Settings) -> dict:
+    """What a ledger that is filled anew from the log comes to."""
+    ledger = bootstrap.build_ledger(settings, settings.var / "replayed" / "ledger.duckdb")
+    return await replay_log(ledger, bootstrap.build_secrets(settings).secret, settings.kafka_servers, settings.kafka, lambda _: None)
 
 
 async def with_bus(settings: Settings, work: Callable[[KafkaBus], Awaitable[None]]) -> None:

@@ -7,14 +7,26 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from csqa_loop import events as e
-from csqa_loop.ledger import bookkeeping as queries
+from csqa_loop.ledger.bookkeeping import unpublished_letters
 from csqa_loop.ledger.invariants import check, ledger_hash
-from csqa_loop.ledger.replay import replay_log
+from csqa_loop.rollout.epochs import unpublished_epoch
 from csqa_loop.settings import KafkaSettings, Settings
 from tests import events as make
 from tests.brokers import Broker
 from tests.fakes.model_server import FakeModelServer
-from tests.loops import ADAPTER, PATIENCE, feed_pairs, finish_training, play_users, published, quick_settings, running, until, with_bus
+from tests.loops import (
+    ADAPTER,
+    PATIENCE,
+    feed_pairs,
+    finish_training,
+    play_users,
+    published,
+    quick_settings,
+    replay,
+    running,
+    until,
+    with_bus,
+)
 
 
 @pytest.fixture(params=["mortal_broker", pytest.param("mortal_kafka", marks=pytest.mark.kafka)])
@@ -50,7 +62,7 @@ async def test_pairs_become_one_run_one_experiment_and_a_champion(settings: Sett
         live = await stream.parts.ledger.ask(ledger_hash)
         findings = await stream.parts.ledger.ask(check, committed=await stream.position.committed(), champion=ADAPTER)
         assert [finding for finding in findings if not finding.holds] == []
-        replayed = await replay_log(settings, settings.var / "replayed" / "ledger.duckdb", lambda _: None)
+        replayed = await replay(settings)
         assert replayed["hash"] == live
     training = [event for event in await published(settings, "csqa.training") if event.type == "TrainingRequested"]
     assert len(training) == 1
@@ -66,7 +78,7 @@ async def test_what_came_while_no_loop_ran_is_caught_up_pairs_and_all(settings: 
         assert told["recorded"]["bad_cases"] == 5
         assert not stream.parts.ledger.pairs_outstanding
         live = await stream.parts.ledger.ask(ledger_hash)
-        replayed = await replay_log(settings, settings.var / "replayed" / "ledger.duckdb", lambda _: None)
+        replayed = await replay(settings)
         assert replayed["hash"] == live
 
 
@@ -111,7 +123,7 @@ async def test_foreign_and_broken_records_are_dead_letters_and_hold_up_nothing(s
             await producer.stop()
         told = await until(stream, lambda s: s["recorded"]["feedback"] == 1, "the thumb between the broken records")
         assert told["recorded"]["dead_letters"] == 2
-        while await stream.parts.ledger.letters_owed():
+        while await stream.parts.ledger.ask(unpublished_letters):
             await stream.parts.ledger.next_batch(stream.parts.ledger.batches, 0.2)
         letters = await published(settings, "csqa.dead-letters")
         assert len({letter.key for letter in letters}) == 1
@@ -134,7 +146,7 @@ async def test_a_broker_that_comes_back_empty_starts_an_epoch(
     async with running(settings, FakeModelServer(), monkeypatch) as stream:
         await until(stream, lambda s: s["epoch"] == 2, "a new epoch")
         deadline = time.monotonic() + PATIENCE
-        while await stream.parts.ledger.ask(queries.epoch_debt) is not None and time.monotonic() < deadline:
+        while await stream.parts.ledger.ask(unpublished_epoch) is not None and time.monotonic() < deadline:
             await stream.parts.ledger.next_batch(stream.parts.ledger.batches, 0.2)
         assert [event.event_id for event in await published(settings, "csqa.policies")] == [policy.event_id]
         assert [event.revision for event in await published(settings, "csqa.deployments")] == [1]

@@ -8,14 +8,13 @@ import pytest
 from csqa_loop import events as e
 from csqa_loop.console.app import create_console
 from csqa_loop.ledger.invariants import ledger_hash
-from csqa_loop.ledger.replay import replay_log
 from csqa_loop.rollout.history import audit_entries
 from csqa_loop.settings import Settings
 from streams.loop import LoopStream
 from tests.adapter_folders import adapter_in
 from tests.brokers import Broker
 from tests.fakes.model_server import FakeModelServer
-from tests.loops import feed_pairs, finish_training, play_users, published, quick_settings, running, until, with_bus
+from tests.loops import feed_pairs, finish_training, play_users, published, quick_settings, replay, running, until, with_bus
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def settings(tmp_path: Path, mortal_broker: Broker) -> Settings:
 
 
 async def order(stream: LoopStream, action: str, *, status: int = 200, **body: object) -> dict:
-    app = create_console(stream.parts, stream.position, stream.health, lambda _: pytest.fail("the loop runs already"))
+    app = create_console(stream.parts.console, stream.position, stream.health, lambda _: pytest.fail("the loop runs already"))
     headers = {"Authorization": f"Bearer {stream.parts.secrets.operator_key}"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://console", headers=headers) as client:
         answer = await client.post(f"/v1/operator/{action}", json={"operator": "ann", "reason": "a test"} | body)
@@ -60,7 +59,7 @@ async def test_stopped_promoted_and_rolled_back_by_hand(settings: Settings, monk
         entries = await stream.parts.ledger.ask(audit_entries, 100)
         assert [(entry.what, entry.who) for entry in entries[:2]] == [("deployed", "ann"), ("rollback", "ann")]
         assert next(entry for entry in entries if entry.what == "verdict INCONCLUSIVE").who == "ann"
-        replayed = await replay_log(settings, settings.var / "replayed" / "ledger.duckdb", lambda _: None)
+        replayed = await replay(settings)
         assert replayed["hash"] == await stream.parts.ledger.ask(ledger_hash)
     # Another start changes nothing: what is carried out stays carried out.
     async with running(settings, server, monkeypatch) as stream:
