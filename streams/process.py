@@ -29,7 +29,8 @@ class Process(ABC):
         self.phase = "starting"
         self.trouble: str | None = None
         """What is being waited for, or went wrong last; None once it went well."""
-        self._crashed = False
+        self.crashed = False
+        """Whether it is ending after an error that nobody foresaw."""
 
     @abstractmethod
     async def run(self) -> None:
@@ -76,8 +77,8 @@ class Process(ABC):
 
     def crash(self, error: BaseException) -> None:
         """End the process in order after an error that nobody foresaw: the supervisor starts it again at what is durable."""
-        if not self._crashed:
-            self._crashed = True
+        if not self.crashed:
+            self.crashed = True
             _log.critical("the %s stops", self.name, exc_info=error)
             os.kill(os.getpid(), signal.SIGTERM)
 

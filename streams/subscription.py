@@ -12,10 +12,9 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy, BaseMiddleware, ContextRepo
-from faststream.exceptions import StopConsume
 from faststream.kafka import KafkaBroker, KafkaMessage
 
-from csqa_loop.errors import TransientError
+from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events.topics import MAX_RECORD_BYTES
 from csqa_loop.log.reader import to_record
 from csqa_loop.log.records import LogRecord
@@ -129,14 +128,19 @@ class EveryMessage(BaseMiddleware[Any, Any]):
         self._process = process
         self._began = time.perf_counter()
 
+    async def on_receive(self) -> None:
+        """Let nothing through once the process ends: FastStream drops an error and goes on with the next message."""
+        if self._process.crashed:
+            # Not StopConsume: with it the subscriber cancels its own task, and the consumer stays in its group half stopped.
+            raise PermanentError(f"the {self._process.name} is ending; the message comes again")
+
     async def after_processed(
         self, exc_type: type[BaseException] | None = None, exc_val: BaseException | None = None, exc_tb: TracebackType | None = None
     ) -> bool | None:
-        """Say what it was. FastStream drops an error and goes on with the next message; here the process ends."""
+        """Say what it was; after an error the process ends."""
         _log.debug("%s: %d record(s) in %.3f s", self._process.name, len(self.msg), time.perf_counter() - self._began)
         if isinstance(exc_val, Exception):
             self._process.crash(exc_val)
-            raise StopConsume from exc_val
         return await super().after_processed(exc_type, exc_val, exc_tb)
 
 

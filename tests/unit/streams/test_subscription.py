@@ -11,9 +11,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from faststream.exceptions import StopConsume
 from faststream.kafka import KafkaBroker, TestKafkaBroker
 
+from csqa_loop.errors import PermanentError
 from csqa_loop.events import PolicyIndexed
 from csqa_loop.events.topics import BAD_CASES, FEEDBACK, POLICIES, TRAINING
 from csqa_loop.knowledge.rules.publishing import publication
@@ -120,8 +120,12 @@ async def test_after_an_error_that_nobody_foresaw_nothing_is_taken_or_acknowledg
     stream, commits = build(settings, taker := Taker()), Commits()
     taker.broken = True
     async with in_memory(stream, commits) as broker:
-        with pytest.raises(StopConsume):
+        with pytest.raises(ValueError, match="not foreseen"):
             await broker.publish(requested("r-1").to_json(), topics[0])
+        taker.broken = False
+        with pytest.raises(PermanentError, match=f"the {stream.name} is ending"):
+            await broker.publish(requested("r-1").to_json(), topics[0])
+    assert taker.taken == []
     assert commits.number == 0
     assert signals == [signal.SIGTERM]
 
