@@ -18,6 +18,7 @@ import psutil
 from aiokafka import AIOKafkaProducer
 
 from csqa_loop.errors import TransientError
+from csqa_loop.http.bearer import bearer
 from csqa_loop.local.broker import broker_command
 from csqa_loop.log.admin import ensure_topics
 from csqa_loop.settings import KafkaSettings
@@ -93,7 +94,7 @@ def loop(servers: str, settings: Mapping[str, str]) -> Iterator[tuple[str, psuti
 
 def console(url: str) -> httpx.Client:
     """A client of the loop's operator API."""
-    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {OPERATOR_KEY}"}, timeout=30)
+    return httpx.Client(base_url=url, headers=bearer(OPERATOR_KEY), timeout=30)
 
 
 async def create_topics(servers: str) -> None:

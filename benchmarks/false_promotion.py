@@ -1,6 +1,6 @@
 """How often does an experiment promote an adapter that is no better, looked at after every single user?
 
-Simulates experiments under the shipped contracts, with the rules of `csqa_loop.domain.experiment`, and beside them, on the same users,
+Simulates experiments under the shipped contracts, with the rules of `csqa_loop.experiment`, and beside them, on the same users,
 the habits they replace: peeking at a one-sided t-test, and shipping what is not shown to be worse. Writes var/bench/false_promotion.json;
 exit status 1 when a goal is missed.
 """

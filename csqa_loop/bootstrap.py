@@ -12,6 +12,7 @@ from csqa_loop.evidence.rules.pairs import PairPolicy
 from csqa_loop.evidence.rules.quality import QualityPolicy
 from csqa_loop.knowledge.encoder import Encoder
 from csqa_loop.log.bus import Bus
+from csqa_loop.loop import topics_read_by
 from csqa_loop.settings import Settings
 from csqa_loop.settings.secrets import Secrets, load_or_create
 
@@ -114,7 +115,7 @@ def build_gateway(settings: Settings) -> "Parts":
     Raises:
         ConfigurationError: a key file is damaged.
     """
-    from csqa_loop.gateway.parts import FOLLOWED, Parts
+    from csqa_loop.gateway.parts import Parts
     from csqa_loop.log import Follower
 
     # Whoever asks waits for the acknowledgement: lingering for company would only make each answer later.
@@ -125,7 +126,7 @@ def build_gateway(settings: Settings) -> "Parts":
         bus=build_bus(prompt_bus),
         model=build_model_server(settings),
         load_encoder=lambda: build_encoder(settings),
-        follow=lambda apply: Follower(settings.kafka_servers, settings.kafka, FOLLOWED, apply),
+        follow=lambda apply: Follower(settings.kafka_servers, settings.kafka, topics_read_by("gateway"), apply),
     )
 
 

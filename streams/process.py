@@ -11,11 +11,11 @@ from typing import Any, ClassVar, TypeVar
 
 from fastapi import FastAPI
 
-from csqa_loop.errors import TransientError
 from csqa_loop.http.serving import add_health
-from csqa_loop.ledger.position import until_answered
+from csqa_loop.retry import FailedTry, growing, retried
 
 _log = logging.getLogger(__name__)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _STOP_SECONDS = 10.0
 R = TypeVar("R")
 
@@ -64,16 +64,13 @@ class Process(ABC):
     async def until_answered(self, action: Callable[[], Awaitable[R]], what: str) -> R:
         """Try until it works; health says meanwhile why it does not."""
 
-        async def told() -> R:
-            try:
-                result = await action()
-            except TransientError as error:
-                self.trouble = str(error)
-                raise
-            self.trouble = None
-            return result
+        def told(failed: FailedTry) -> None:
+            self.trouble = str(failed.error)
+            _log.warning("%s: %s; trying again in %.1f s", what, failed.error, failed.pause)
 
-        return await until_answered(told, what)
+        result = await retried(action, growing(_FIRST_PAUSE, _LONGEST_PAUSE), told=told)
+        self.trouble = None
+        return result
 
     def crash(self, error: BaseException) -> None:
         """End the process in order after an error that nobody foresaw: the supervisor starts it again at what is durable."""

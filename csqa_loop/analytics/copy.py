@@ -3,7 +3,6 @@
 One process may hold a DuckDB file, and a reader would block the writer: nobody but the loop ever opens the live one.
 """
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from importlib import resources
@@ -14,6 +13,7 @@ import duckdb
 
 from csqa_loop.errors import TransientError
 from csqa_loop.events import ArmEstimate, Verdict
+from csqa_loop.files.durable import sync
 
 _ALIAS = "publishing"
 _SUFFIX = ".publishing"
@@ -59,11 +59,11 @@ def publish_analytics(connection: duckdb.DuckDBPyConnection, target: Path, as_of
         _remove(draft)
         _copy_facts(connection, draft)
         _add_views(draft, as_of, live)
-        _sync(draft)
+        sync(draft)
         # DuckDB would replay a log that a writing reader left beside the old file into the new one.
         _remove(target.with_name(target.name + ".wal"))
         draft.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
     except (duckdb.Error, OSError) as error:
         _remove(draft)
         msg = f"{target} could not be published: {error}"
@@ -126,11 +126,3 @@ def _add_views(draft: Path, as_of: datetime, live: Sequence[LiveEstimate]) -> No
 def _remove(file: Path) -> None:
     for leftover in (file, file.with_name(file.name + ".wal")):
         leftover.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

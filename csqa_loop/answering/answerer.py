@@ -5,72 +5,28 @@ import logging
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from csqa_loop.answering.model.server import Delta, Generation, ModelServer
+from csqa_loop.answering.question import Answered, Prepared, Question
 from csqa_loop.answering.rules.arms import arm_of
+from csqa_loop.answering.rules.fitting import fitting
 from csqa_loop.answering.rules.prompt import PROMPT_VERSION, build_messages
+from csqa_loop.answering.sources.model import Model
+from csqa_loop.answering.sources.refusal import Refusal
+from csqa_loop.answering.sources.source import Source, words_alone
 from csqa_loop.errors import CsqaError, TransientError
-from csqa_loop.events import AnswerGiven, Arm, ArmExposed, ChatMessage, Citation, DeploymentChanged, Sampling, Tokens
+from csqa_loop.events import AnswerGiven, Arm, ArmExposed, ChatMessage, Citation, DeploymentChanged, Tokens
 from csqa_loop.knowledge.encoder import Encoder
 from csqa_loop.knowledge.retrieval import Knowledge, Retrieved
 from csqa_loop.log.bus import Bus
 from csqa_loop.settings import Settings
 from csqa_loop.text.identity import conversation_alias, new_message_id, pseudonym
-from csqa_loop.text.languages import language_of
 from csqa_loop.text.masking import mask
 
 _log = logging.getLogger(__name__)
-_REFUSAL = {
-    "en": "I am sorry, I cannot answer that yet. A colleague will get back to you.",
-    "zh": "抱歉，我暂时无法回答这个问题，稍后会有同事与您联系。",
-}
-_SPARE_TOKENS = 64
-"""The chat template's own tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a frontend sends. The last message is the customer's question; system messages are not the frontend's to give."""
-
-    messages: tuple[ChatMessage, ...]
-    sampling: Sampling
-    conversation_id: str | None = None
-    """None begins a conversation."""
-    user: str | None = None
-    stop: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Everything that is settled before the first token: on record is the exposure, and nothing else yet."""
-
-    exposure: ArmExposed
-    fallback: str
-    question: str
-    messages: tuple[ChatMessage, ...]
-    citations: tuple[Citation, ...]
-    index_version: str
-    as_of: datetime
-    covered: bool
-    refusal: str | None
-    """What is said without asking the model."""
-    sampling: Sampling
-    stop: tuple[str, ...]
-    began: float
-    """`time.perf_counter()` at the start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer that is on record."""
-
-    event: AnswerGiven
-    finish_reason: str
-    exposure: ArmExposed
 
 
 class Answerer:
@@ -89,7 +45,7 @@ class Answerer:
         clock: Callable[[], datetime],
     ) -> None:
         self._bus = bus
-        self._model = model
+        self._sources: tuple[Source, ...] = (Refusal(settings.language), Model(model))
         self._encoder = encoder
         self._knowledge = knowledge
         self._deployment = deployment
@@ -112,7 +68,9 @@ class Answerer:
         asked = history[-1].content
         _, hits = await asyncio.gather(self._bus.publish(exposure), self.retrieve(asked, self._settings.retrieval.top_k))
         excerpts = [hit.text for hit in hits]
-        history = self._fitting(history, sum(map(_tokens, excerpts)) + question.sampling.max_tokens)
+        history = fitting(
+            history, excerpts, answer_tokens=question.sampling.max_tokens, context_tokens=self._settings.model_server.max_model_len
+        )
         return Prepared(
             exposure=exposure,
             fallback=fallback,
@@ -125,8 +83,6 @@ class Answerer:
             index_version=self._knowledge.version,
             as_of=self._knowledge.as_of,
             covered=bool(hits) and hits[0].score >= self._settings.retrieval.min_score,
-            # No policy is known at all: whatever a model said now would be made up.
-            refusal=None if hits else _REFUSAL[language_of(asked, self._settings.language)],
             sampling=question.sampling,
             stop=question.stop,
             began=began,
@@ -140,12 +96,11 @@ class Answerer:
             PermanentError: the model server refuses the request (too long, say).
         """
         prepared = await self.prepare(question)
-        if prepared.refusal is not None:
-            return await self._record(prepared, _said(prepared, prepared.refusal))
-        generation = await self._model.generate(
-            prepared.exposure.adapter, prepared.messages, prepared.sampling, fallback=prepared.fallback, stop=prepared.stop
-        )
-        return await self._record(prepared, generation)
+        source = self._source(prepared)
+        generation = await source.answer(prepared)
+        fact = self._fact(prepared, source, generation)
+        await self._bus.publish(fact)
+        return Answered(fact, generation.finish_reason, prepared.exposure)
 
     async def stream(self, prepared: Prepared) -> AsyncGenerator[str | Answered, None]:
         """The pieces of the answer, then the answer on record. Close it when the reader leaves: what was said goes on record all the same.
@@ -153,16 +108,11 @@ class Answerer:
         Raises:
             TransientError: as `answer`; after the first piece it means that the answer stays unfinished, and is no answer.
         """
-        if prepared.refusal is not None:
-            yield prepared.refusal
-            yield await self._record(prepared, _said(prepared, prepared.refusal))
-            return
+        source = self._source(prepared)
         said: list[str] = []
         fact: AnswerGiven | None = None
         recorded = False
-        pieces = self._model.stream(
-            prepared.exposure.adapter, prepared.messages, prepared.sampling, fallback=prepared.fallback, stop=prepared.stop
-        )
+        pieces = source.stream(prepared)
         try:
             final: Generation | None = None
             async for delta in pieces:
@@ -172,16 +122,16 @@ class Answerer:
                 else:
                     final = delta.final
             if final is None:
-                msg = "the model server ended its answer in the middle"
-                raise TransientError(msg)
-            fact = self._fact(prepared, final)
+                raise TransientError("the model server ended its answer in the middle")
+            fact = self._fact(prepared, source, final)
             await self._bus.publish(fact)
             recorded = True
             yield Answered(fact, final.finish_reason, prepared.exposure)
         except (GeneratorExit, asyncio.CancelledError):
             # Whoever cancels does not wait, so the rest happens beside it. Publishing the same fact twice is harmless.
             if not recorded:
-                self._beside(self._abandon(pieces, fact or self._fact(prepared, _said(prepared, "".join(said), tokens=len(said)))))
+                unfinished = words_alone(prepared, "".join(said), tokens=len(said))
+                self._beside(self._abandon(pieces, fact or self._fact(prepared, source, unfinished)))
             raise
 
     async def retrieve(self, text: str, k: int) -> Sequence[Retrieved]:
@@ -220,25 +170,10 @@ class Answerer:
             adapter=challenger if challenger and arm == "challenger" else champion,
         ), champion
 
-    def _fitting(self, history: tuple[ChatMessage, ...], taken: int) -> tuple[ChatMessage, ...]:
-        """The latest turns that fit into the model's context beside `taken` tokens, never fewer than the question."""
-        room = self._settings.model_server.max_model_len - _SPARE_TOKENS - taken
-        start = len(history)
-        for place in range(len(history) - 1, -1, -1):
-            room -= _tokens(history[place].content)
-            if room < 0 and place < len(history) - 1:
-                break
-            start = place
-        while start < len(history) - 1 and history[start].role != "user":
-            start += 1  # templates of many models want the customer to speak first
-        return history[start:]
+    def _source(self, prepared: Prepared) -> Source:
+        return next(source for source in self._sources if source.covers(prepared))
 
-    async def _record(self, prepared: Prepared, generation: Generation) -> Answered:
-        fact = self._fact(prepared, generation)
-        await self._bus.publish(fact)
-        return Answered(fact, generation.finish_reason, prepared.exposure)
-
-    def _fact(self, prepared: Prepared, generation: Generation) -> AnswerGiven:
+    def _fact(self, prepared: Prepared, source: Source, generation: Generation) -> AnswerGiven:
         exposure = prepared.exposure
         return AnswerGiven(
             occurred_at=self._clock(),
@@ -251,7 +186,7 @@ class Answerer:
             question=prepared.question,
             messages=prepared.messages,
             answer=generation.text,
-            source="model" if prepared.refusal is None else "refusal",
+            source=source.name,
             citations=prepared.citations,
             index_version=prepared.index_version,
             as_of=prepared.as_of,
@@ -277,14 +212,3 @@ class Answerer:
         task = asyncio.create_task(work)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
-
-
-def _said(prepared: Prepared, text: str, *, tokens: int = 0) -> Generation:
-    """A generation of which nothing is known but the words."""
-    return Generation(text, prepared.exposure.adapter, 0, tokens, "stop")
-
-
-def _tokens(text: str) -> int:
-    """A generous guess at the number of tokens: no tokeniser here, and a turn too few harms less than a refused request."""
-    plain = sum(map(str.isascii, text)) if not text.isascii() else len(text)
-    return plain // 3 + 2 * (len(text) - plain) + 4

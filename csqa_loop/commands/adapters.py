@@ -14,7 +14,7 @@ from csqa_loop.commands import operators
 from csqa_loop.errors import PermanentError
 from csqa_loop.settings import load_settings
 from csqa_loop.training.adapters import verify
-from csqa_loop.training.exports import copy_adapter, copy_manifest, whole_folder
+from csqa_loop.training.exports import copy_adapter, copy_manifest, export_to
 from csqa_loop.training.pedigree import Ancestor, origin
 from csqa_loop.training.run.directory import RunDirectory
 
@@ -51,7 +51,7 @@ def export(
     settings = load_settings()
     made = origin(settings.runs, adapter)
     source = verify(settings.adapters, adapter)
-    with whole_folder(out) as draft:
+    with export_to(out) as draft:
         if quantise:
             _quantise(made, source, draft, quantise)
         elif merged:

@@ -6,6 +6,7 @@ import httpx
 
 from csqa_loop.bootstrap import build_secrets
 from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.http.bearer import bearer
 from csqa_loop.settings import Settings
 
 
@@ -16,7 +17,7 @@ def ask_console(settings: Settings, method: str, path: str, *, body: object = No
         TransientError: no loop answers at `settings.console_url`.
         PermanentError: it refused, with its reason.
     """
-    headers = {"Authorization": f"Bearer {build_secrets(settings).operator_key}"}
+    headers = bearer(build_secrets(settings).operator_key)
     try:
         answer = httpx.request(method, f"{settings.console_url}{path}", headers=headers, json=body, timeout=timeout)
     except httpx.HTTPError as error:

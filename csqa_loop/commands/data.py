@@ -37,7 +37,7 @@ from csqa_loop.data.rules.split import stratified
 from csqa_loop.data.wording_files import augmentation_wording
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import now
-from csqa_loop.files.rows import write_rows
+from csqa_loop.files.durable import write_rows
 from csqa_loop.settings import Settings, load_settings
 from csqa_loop.text.languages import language_of
 

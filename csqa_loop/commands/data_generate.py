@@ -16,7 +16,7 @@ from csqa_loop.data.rules.examples import Example, as_row
 from csqa_loop.data.seen import SeenBefore
 from csqa_loop.data.wording_files import generation_prompts
 from csqa_loop.errors import ConfigurationError, PermanentError
-from csqa_loop.files.rows import write_rows
+from csqa_loop.files.durable import write_rows
 from csqa_loop.settings import Settings, load_settings
 
 

@@ -21,6 +21,7 @@ from csqa_loop.demo.stage import demo_environment, prepare_folder, publish_polic
 from csqa_loop.demo.summary import Counts, Summary
 from csqa_loop.demo.view import DemoView
 from csqa_loop.errors import ConfigurationError
+from csqa_loop.files.durable import write_atomically
 from csqa_loop.settings import Settings, load_settings
 
 _READY_SECONDS = 600.0
@@ -67,9 +68,9 @@ def demo(
             raise typer.Exit(130) from None
         expected = summary.as_expected(mode)
         text = summary.model_dump_json(indent=2) + "\n"
-        _write(settings.var / "demo" / "summary.json", text)
+        write_atomically(settings.var / "demo" / "summary.json", text.encode())
         if out is not None:
-            _write(out, text)
+            write_atomically(out, text.encode())
         view.end(summary, expected=expected)
         if keep:
             view.say(
@@ -123,7 +124,8 @@ async def _demo(
             status = await services.status()
             view.result(f"{recorded.chats} chats recorded")
         finally:
-            _write(settings.var / "demo" / "accepted.txt", "".join(f"{name}\n" for name in customers.tally.accepted))
+            accepted = "".join(f"{name}\n" for name in customers.tally.accepted)
+            write_atomically(settings.var / "demo" / "accepted.txt", accepted.encode())
         return Summary(
             scenario=scenario.name,
             seed=seed,
@@ -148,12 +150,6 @@ async def _steady_index(services: Services) -> None:
 
 def _sent(tally: Tally) -> Counts:
     return Counts(chats=tally.chats, feedback=tally.feedback, bad_cases=tally.bad_cases)
-
-
-def _write(file: Path, text: str) -> None:
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(file)
 
 
 def _down(settings: Settings) -> str:

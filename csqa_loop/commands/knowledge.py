@@ -11,6 +11,7 @@ from rich.table import Table
 
 from csqa_loop import bootstrap
 from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.http.bearer import bearer
 from csqa_loop.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Ask the index that answers are made from.")
@@ -49,7 +50,7 @@ def ask_gateway(settings: Settings, query: str, k: int) -> dict[str, Any]:
         PermanentError: it refused the question; its own words tell why.
     """
     url = f"{settings.gateway_url}/v1/knowledge/search"
-    headers = {"Authorization": f"Bearer {bootstrap.build_secrets(settings).operator_key}"}
+    headers = bearer(bootstrap.build_secrets(settings).operator_key)
     try:
         response = httpx.post(url, json={"query": query, "k": k}, headers=headers, timeout=_SECONDS)
     except httpx.HTTPError as error:

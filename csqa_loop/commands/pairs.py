@@ -17,7 +17,7 @@ from csqa_loop.commands.console_client import ask_console
 from csqa_loop.commands.pair_tree import pair_tree
 from csqa_loop.data.rules.exports import Format, pair_rows, rated_row
 from csqa_loop.errors import PermanentError
-from csqa_loop.files.rows import write_rows
+from csqa_loop.files.durable import write_rows
 from csqa_loop.settings import Settings, load_settings
 
 _PAGE = 500

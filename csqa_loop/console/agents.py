@@ -1,31 +1,28 @@
-"""Whose key a request carries."""
-
-import hmac
+"""The keys to the review queue."""
 
 from csqa_loop.console.parts import ConsoleParts
 from csqa_loop.errors import ConfigurationError
+from csqa_loop.http.keys import OPERATOR, holder
 from csqa_loop.http.problems import Problem
-
-OPERATOR = "operator"
 
 
 class Agents:
-    """The keys to the review queue: every agent's own, and the operator's."""
+    """Every agent's own key, and the operator's."""
 
     def __init__(self, parts: ConsoleParts) -> None:
         """Raises ConfigurationError where a key would not tell who decided."""
-        self._keys = {OPERATOR: parts.secrets.operator_key.encode()}
+        self._keys = {OPERATOR: parts.secrets.operator_key}
         for name, key in parts.settings.console.agent_keys.items():
             if name in self._keys:
                 raise ConfigurationError(
                     f"CSQA_CONSOLE__AGENT_KEYS names {name!r}, which is whoever has the operator key; name the agent otherwise"
                 )
-            same = [other for other, known in self._keys.items() if known == key.get_secret_value().encode()]
+            same = [other for other, known in self._keys.items() if known == key.get_secret_value()]
             if same:
                 raise ConfigurationError(
                     f"CSQA_CONSOLE__AGENT_KEYS gives {name!r} the key of {same[0]!r}; every agent needs a key of their own"
                 )
-            self._keys[name] = key.get_secret_value().encode()
+            self._keys[name] = key.get_secret_value()
 
     def named_by(self, authorization: str) -> str:
         """The agent.
@@ -33,10 +30,7 @@ class Agents:
         Raises:
             Problem: 401.
         """
-        scheme, _, given = authorization.partition(" ")
-        found = [name for name, key in self._keys.items() if hmac.compare_digest(given.strip().encode(), key)]
-        if scheme.lower() != "bearer" or not found:
-            raise Problem(
-                401, "Agent key needed", "send 'Authorization: Bearer KEY' with your key of CSQA_CONSOLE__AGENT_KEYS, or the operator key"
-            )
-        return found[0]
+        refusal = Problem(
+            401, "Agent key needed", "send 'Authorization: Bearer KEY' with your key of CSQA_CONSOLE__AGENT_KEYS, or the operator key"
+        )
+        return holder(authorization, self._keys, refusal)

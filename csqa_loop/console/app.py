@@ -1,6 +1,5 @@
 """The operator API: loopback by default, its own key, one JSON object a question."""
 
-import hmac
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from csqa_loop.console.status import experiment_status, run_status, status
 from csqa_loop.events import now
 from csqa_loop.experiment.state import latest_experiment
 from csqa_loop.http import problems
+from csqa_loop.http.keys import OPERATOR, holder
 from csqa_loop.http.serving import Health, add_health
 from csqa_loop.ledger import bookkeeping
 from csqa_loop.ledger.invariants import check, ledger_hash
@@ -55,11 +55,10 @@ def create_console(parts: ConsoleParts, position: Position, health: Health, life
     problems.install(app)
 
     async def operator(authorization: Annotated[str, Header()] = "") -> None:
-        given = authorization.removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), parts.secrets.operator_key.encode()):
-            raise problems.Problem(
-                401, "Operator key needed", "send 'Authorization: Bearer KEY'; the key is in var/secrets.json or CSQA_OPERATOR_KEY"
-            )
+        refusal = problems.Problem(
+            401, "Operator key needed", "send 'Authorization: Bearer KEY'; the key is in var/secrets.json or CSQA_OPERATOR_KEY"
+        )
+        holder(authorization, {OPERATOR: parts.secrets.operator_key}, refusal)
 
     async def opened(request: Request) -> None:
         if health().get("phase") in {"starting", "standby", "opening"}:

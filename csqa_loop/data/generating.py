@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,11 +15,12 @@ from csqa_loop.data.rules.columns import ColumnFinder
 from csqa_loop.data.rules.examples import Example, as_row
 from csqa_loop.data.rules.rows import RowRefusedError
 from csqa_loop.data.rules.shapes import examples_of
-from csqa_loop.errors import CsqaError, PermanentError, TransientError
+from csqa_loop.errors import CsqaError, PermanentError
 from csqa_loop.events import ChatMessage
 from csqa_loop.evidence.judge.judge import Judge
 from csqa_loop.evidence.rules.quality import cleaned
 from csqa_loop.files.durable import write_atomically
+from csqa_loop.retry import retried
 from csqa_loop.text.languages import language_of
 from csqa_loop.text.normal import encodable
 from csqa_loop.text.similarity import signature
@@ -123,16 +125,9 @@ class Generator:
     async def _ask(self, **words: str) -> str:
         asked = self._prompts[self._method]
         messages = [ChatMessage(role="user", content=asked["prompt"].format(**words))]
-        for pause in (*_PAUSES, None):
-            try:
-                reply = await self._judge.complete(messages, max_tokens=_MAX_TOKENS, temperature=asked["temperature"])
-                # It may go into the next request as it is.
-                return _readable(reply.strip())
-            except TransientError:
-                if pause is None:
-                    raise
-                await self._sleep(pause)
-        raise AssertionError  # the last attempt returns or raises
+        complete = partial(self._judge.complete, messages, max_tokens=_MAX_TOKENS, temperature=asked["temperature"])
+        # It may go into the next request as it is.
+        return _readable((await retried(complete, _PAUSES, sleep=self._sleep)).strip())
 
 
 async def generate(

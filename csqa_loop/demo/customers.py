@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -12,6 +11,8 @@ import httpx
 from csqa_loop.demo.scenario import Scenario, ScenarioQuestion
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.evidence.rules.grading import Probe, judge
+from csqa_loop.http.bearer import bearer
+from csqa_loop.retry import growing, retried
 
 AT_ONCE = 8
 _RETRIED = {429, 500, 502, 503, 504}
@@ -44,7 +45,6 @@ class Visit:
 class Answer:
     """What a customer got."""
 
-    visit: Visit
     text: str
     right: bool
     message_id: str
@@ -90,7 +90,6 @@ class Customers:
         self.tally.chats += 1
         self.tally.accepted += [str(extra["exposure_event_id"]), str(extra["event_id"])]
         return Answer(
-            visit=visit,
             text=text,
             right=judge(text, visit.question, self._scenario.language),
             message_id=extra["message_id"],
@@ -110,32 +109,28 @@ class Customers:
     async def report(self, answer: Answer, correction: str, reviewer: str) -> None:
         """A bad case, with what an agent would have said."""
         body = {"message_id": answer.message_id, "reason": "wrong", "corrected_answer": correction, "reviewer": reviewer}
-        told = await self._post("/v1/bad-cases", body, 202, {"Authorization": f"Bearer {self._operator_key}"})
+        told = await self._post("/v1/bad-cases", body, 202, bearer(self._operator_key))
         self.tally.bad_cases += 1
         self.tally.accepted.append(str(told["event_id"]))
 
     async def _post(self, path: str, body: dict[str, Any], expected: int, headers: dict[str, str] | None = None) -> dict[str, Any]:
         """The JSON of an accepted request. A request that failed without an answer may have been taken: the next try is another event."""
-        deadline = time.monotonic() + self._patience
-        pause = _FIRST_PAUSE
-        while True:
+        late = f"POST {path} at {self._client.base_url} got no acceptance within {self._patience:.0f} s; last: "
+
+        async def post() -> dict[str, Any]:
             try:
                 response = await self._client.post(path, json=body, headers=headers)
             except httpx.TransportError as error:
-                trouble = f"no answer ({type(error).__name__}: {error})"
-            else:
-                if response.status_code == expected:
-                    told: dict[str, Any] = response.json()
-                    return told
-                trouble = f"status {response.status_code}: {_detail(response)}"
-                if response.status_code not in _RETRIED:
-                    raise PermanentError(f"the gateway refused POST {path} with {trouble}")
-            if time.monotonic() + pause > deadline:
-                raise TransientError(
-                    f"POST {path} at {self._client.base_url} got no acceptance within {self._patience:.0f} s; last: {trouble}"
-                )
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+                raise TransientError(f"{late}no answer ({type(error).__name__}: {error})") from error
+            if response.status_code == expected:
+                told: dict[str, Any] = response.json()
+                return told
+            trouble = f"status {response.status_code}: {_detail(response)}"
+            if response.status_code in _RETRIED:
+                raise TransientError(f"{late}{trouble}")
+            raise PermanentError(f"the gateway refused POST {path} with {trouble}")
+
+        return await retried(post, growing(_FIRST_PAUSE, _LONGEST_PAUSE), within=self._patience)
 
 
 def visits(questions: Sequence[ScenarioQuestion], *, prefix: str, seed: int) -> Iterator[Visit]:

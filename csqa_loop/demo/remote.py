@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.http.bearer import bearer
 
 Status = dict[str, Any]
 _POLL_SECONDS = 1.0
@@ -30,7 +31,7 @@ class Services:
         self._console = console
         self._gateway = gateway
         self._model_servers = model_servers
-        self._headers = {"Authorization": f"Bearer {operator_key}"}
+        self._headers = bearer(operator_key)
         self._outage_seconds = outage_seconds
         self._poll_seconds = poll_seconds
         self._alive = alive

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TypeVar
 
 from csqa_loop.answering.model.server import ModelServer, Speaker
@@ -13,6 +13,7 @@ from csqa_loop.events import BASE, ChatMessage, GateCheck, Sampling
 from csqa_loop.evidence.rules.grading import Probe, grade
 from csqa_loop.gate.rules import checks as gate
 from csqa_loop.gate.rules.regression import Graded, regression_checks
+from csqa_loop.retry import FailedTry, retried
 from csqa_loop.settings import GateSettings
 from csqa_loop.training.run.rows import SPLITS, Pair
 
@@ -104,31 +105,27 @@ async def wait_until_resident(server: ModelServer, adapters: Iterable[str], repl
         TransientError: not within the bound; the message names the replica and what it lacks.
     """
     wanted = {name for name in adapters if name != BASE}
-    deadline = time.monotonic() + seconds
-    while True:
+
+    async def look() -> None:
         held = await server.resident()
         missing = {url: wanted - names for url, names in held.items() if wanted - names}
         silent = [url for url in replicas if url.rstrip("/") not in {known.rstrip("/") for known in held}]
         if not missing and not silent:
             return
-        if time.monotonic() > deadline:
-            lacks = [f"{url} lacks {', '.join(sorted(names))}" for url, names in missing.items()] + [
-                f"{url} does not answer" for url in silent
-            ]
-            msg = f"candidate and champion are not resident on every model server after {seconds:g} s: {'; '.join(lacks)}"
-            raise TransientError(msg)
-        await asyncio.sleep(_POLL_SECONDS)
+        lacks = [f"{url} lacks {', '.join(sorted(names))}" for url, names in missing.items()] + [f"{url} does not answer" for url in silent]
+        msg = f"candidate and champion are not resident on every model server after {seconds:g} s: {'; '.join(lacks)}"
+        raise TransientError(msg)
+
+    await retried(look, repeat(_POLL_SECONDS), within=seconds)
 
 
 async def patiently(call: Callable[[], Awaitable[_R]]) -> _R:
     """What `call` returns, with a few more tries while its error is transient. Raises the last one."""
-    for attempt in range(1, _TRIES):
-        try:
-            return await call()
-        except TransientError as error:
-            _log.warning("try %d of %d: %s", attempt, _TRIES, error)
-            await asyncio.sleep(attempt)
-    return await call()
+
+    def told(failed: FailedTry) -> None:
+        _log.warning("try %d of %d: %s", failed.number, _TRIES, failed.error)
+
+    return await retried(call, range(1, _TRIES), told=told)
 
 
 async def _score(server: Speaker, adapter: str, pair: Pair) -> gate.PairScore:

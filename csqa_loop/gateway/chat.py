@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from csqa_loop.answering.answerer import Answered, Prepared, Question
+from csqa_loop.answering.question import Answered, Prepared, Question
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import AnswerGiven, ChatMessage, Sampling
 from csqa_loop.gateway.bodies import LONGEST_TEXT, MODEL, ChatBody, chat_body, read_body

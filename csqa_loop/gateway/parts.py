@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Protocol
 
 from csqa_loop.answering.answerer import Answerer
 from csqa_loop.answering.model.server import ModelServer
-from csqa_loop.errors import ConfigurationError, TransientError
+from csqa_loop.errors import ConfigurationError
 from csqa_loop.events import now, topics
 from csqa_loop.gateway.deployment import CurrentDeployment
 from csqa_loop.gateway.metrics import Metrics
@@ -18,11 +19,11 @@ from csqa_loop.knowledge.encoder import Encoder
 from csqa_loop.knowledge.index import KnowledgeIndex
 from csqa_loop.log import Record
 from csqa_loop.log.bus import Bus
+from csqa_loop.retry import FailedTry, retried
 from csqa_loop.settings import Settings
 from csqa_loop.settings.secrets import Secrets
 
 _log = logging.getLogger(__name__)
-FOLLOWED = (topics.POLICIES, topics.CHUNKS, topics.DEPLOYMENTS)
 _BEAT_SECONDS = 1.0
 _FINISH_SECONDS = 5.0
 
@@ -188,31 +189,28 @@ class Parts:
 
     async def _connect(self) -> None:
         """Until the broker answers and has the topics."""
-        while True:
-            try:
-                await self.bus.start()
-                await self.bus.ensure_topics()
-            except TransientError as error:
-                _log.warning("%s; trying again", error)
-                await asyncio.sleep(_BEAT_SECONDS)
-            else:
-                self._topics_exist = True
-                return
+
+        async def connect() -> None:
+            await self.bus.start()
+            await self.bus.ensure_topics()
+
+        await retried(connect, repeat(_BEAT_SECONDS), told=_trying_again)
+        self._topics_exist = True
 
     async def _encoder(self) -> Encoder | None:
-        while True:
-            try:
-                return await asyncio.to_thread(self.load_encoder)
-            except TransientError as error:
-                _log.warning("%s; trying again", error)
-                await asyncio.sleep(_BEAT_SECONDS)
-            except ConfigurationError as error:
-                self._fatal = str(error)
-                _log.error("%s", error)
-                return None
+        try:
+            return await retried(lambda: asyncio.to_thread(self.load_encoder), repeat(_BEAT_SECONDS), told=_trying_again)
+        except ConfigurationError as error:
+            self._fatal = str(error)
+            _log.error("%s", error)
+            return None
 
     def _apply(self, record: Record) -> None:
         if record.topic == topics.DEPLOYMENTS:
             self.deployment.apply(record)
         elif self.index is not None:
             self.index.apply(record)
+
+
+def _trying_again(failed: FailedTry) -> None:
+    _log.warning("%s; trying again", failed.error)

@@ -1,10 +1,27 @@
-"""The operator key on a request."""
+"""Whose key a request carries."""
 
 import hmac
+from collections.abc import Mapping
 
 from fastapi import Request
 
+from csqa_loop.http.bearer import key_in
 from csqa_loop.http.problems import Problem
+
+OPERATOR = "operator"
+
+
+def holder(authorization: str, keys: Mapping[str, str], refusal: Problem) -> str:
+    """The name of the key in the header's value `authorization`. How long it takes tells nothing about the keys.
+
+    Raises:
+        Problem: `refusal`: it carries none of them.
+    """
+    given = key_in(authorization).encode()
+    found = [name for name, key in keys.items() if hmac.compare_digest(given, key.encode())]
+    if not given or not found:
+        raise refusal
+    return found[0]
 
 
 def require_operator(request: Request, key: str) -> None:
@@ -13,6 +30,5 @@ def require_operator(request: Request, key: str) -> None:
     Raises:
         Problem: 401.
     """
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), key.encode()):
-        raise Problem(401, detail="this needs the operator key: send `Authorization: Bearer OPERATOR_KEY`")
+    refusal = Problem(401, detail="this needs the operator key: send `Authorization: Bearer OPERATOR_KEY`")
+    holder(request.headers.get("authorization", ""), {OPERATOR: key}, refusal)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csqa_loop.errors import ConfigurationError, PermanentError, TransientError
+from csqa_loop.http.bearer import bearer
 from csqa_loop.settings import EncoderSettings
 
 PACKAGED_MODEL = "all-minilm-l6-v2"
@@ -181,7 +182,7 @@ def _load_endpoint(settings: EncoderSettings) -> Encoder:
         raise ConfigurationError(
             f"CSQA_ENCODER__URL is {settings.url!r}; kind openai needs the base URL of the endpoint, such as http://127.0.0.1:8080/v1"
         )
-    headers = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"} if settings.api_key else {}
+    headers = bearer(settings.api_key.get_secret_value()) if settings.api_key else {}
     client = httpx.Client(timeout=settings.timeout_seconds, headers=headers)
     url = settings.url.rstrip("/") + "/embeddings"
 

@@ -39,18 +39,6 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyStatus:
-    """One current policy, and whether its current version is served."""
-
-    policy_id: str
-    title: str
-    version: str
-    published_at: datetime
-    indexed: bool
-    chunks: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Document:
     """The chunks of one policy version, with their vectors (n, dimension)."""
 
@@ -140,21 +128,6 @@ class KnowledgeIndex:
     def as_of(self) -> datetime:
         """When the newest publication or withdrawal taken so far occurred; 1970 while there is none."""
         return self._as_of
-
-    def policies(self) -> list[PolicyStatus]:
-        """The current policies by id."""
-        with self._lock:
-            return [
-                PolicyStatus(
-                    policy_id=event.policy_id,
-                    title=event.title,
-                    version=event.version,
-                    published_at=event.occurred_at,
-                    indexed=event.policy_id in self._served,
-                    chunks=len(self._served[event.policy_id].event.chunks) if event.policy_id in self._served else 0,
-                )
-                for _, event in sorted(self._current.items())
-            ]
 
     def _document(self, event: PolicyIndexed) -> _Document | None:
         if event.encoder != self._encoder or event.dimension != self._dimension:

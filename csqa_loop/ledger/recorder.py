@@ -1,16 +1,16 @@
 """Taking the log into the ledger: decode one by one, mask once more, take the batch whole, only then let Kafka forget it."""
 
-import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.errors import PermanentError
 from csqa_loop.events import Event
 from csqa_loop.events.wire import decode
 from csqa_loop.ledger.rules.batch import Batch, Letter, marks_of
 from csqa_loop.log.records import LogRecord
+from csqa_loop.retry import FailedTry, growing, retried
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 10.0
@@ -49,18 +49,14 @@ class Recorder(Generic[R]):
 
     async def record(self, batch: R) -> int:
         """Return once the batch is durable; the number of new facts."""
-        pause = 0.2
-        while True:
-            try:
-                fresh = await self._take(batch)
-            except TransientError as error:
-                self.trouble = str(error)
-                _log.warning("%s; trying again in %.1f s", error, pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                self.trouble = None
-                return fresh
+
+        def told(failed: FailedTry) -> None:
+            self.trouble = str(failed.error)
+            _log.warning("%s; trying again in %.1f s", failed.error, failed.pause)
+
+        fresh = await retried(lambda: self._take(batch), growing(0.2, _LONGEST_PAUSE), told=told)
+        self.trouble = None
+        return fresh
 
 
 def _event_id(value: bytes | None) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from csqa_loop.errors import ConfigurationError, PermanentError
+from csqa_loop.files.durable import whole_folder
 from csqa_loop.settings import Settings
 
 PACKAGED = "smollm2-135m"
@@ -88,24 +89,17 @@ def _source_of(folder: Path) -> dict[str, object] | None:
 
 def _convert(gguf: Path, target: Path) -> None:
     """Write `target` by rename, so that a reader sees a whole model or none; two converters at once both end with one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
+    stale = target.with_name(f".{target.name}.{os.getpid()}.stale")
     try:
-        _write(gguf, draft)
-        _check(draft)
-        stale = target.with_name(f".{target.name}.{os.getpid()}.stale")
-        if target.exists():
-            target.rename(stale)
-        try:
-            draft.rename(target)
-        except OSError:
-            if _source_of(target) != _source():  # otherwise another process was first, with the same bytes
-                raise
-        shutil.rmtree(stale, ignore_errors=True)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        with whole_folder(target) as draft:
+            _write(gguf, draft)
+            _check(draft)
+            if target.exists():
+                target.rename(stale)
+    except OSError:
+        if _source_of(target) != _source():  # otherwise another process was first, with the same bytes
+            raise
+    shutil.rmtree(stale, ignore_errors=True)
 
 
 def _write(gguf: Path, folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Literal
 from csqa_loop.local import up_file
 from csqa_loop.local.ports import require_free
 from csqa_loop.local.services import Service, own_environment
+from csqa_loop.retry import growing
 
 Health = Literal["starting", "healthy", "unhealthy", "stopped"]
 
@@ -114,7 +115,7 @@ class Supervisor:
 
     async def _keep(self, one: Supervised) -> None:
         """Start it when what it needs is healthy, and again whenever it ends."""
-        name, backoff = one.service.name, _FIRST_BACKOFF
+        name, backoffs = one.service.name, growing(_FIRST_BACKOFF, _LONGEST_BACKOFF)
         for needed in one.service.needs:
             if needed in self._healthy:
                 await self._healthy[needed].wait()
@@ -124,14 +125,15 @@ class Supervisor:
             if self._stopping.is_set():
                 break
             lasted = time.monotonic() - began
-            backoff = _FIRST_BACKOFF if lasted >= _STEADY_SECONDS else backoff
+            if lasted >= _STEADY_SECONDS:
+                backoffs = growing(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+            backoff = next(backoffs)
             one.restarts += 1
             self._say(
                 f"{name} ended with {_named(status)} after {lasted:.0f} s; restart {one.restarts} in {backoff:g} s ({self._log(one)}: {self._last_line(one)})"
             )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), backoff)
-            backoff = min(backoff * 2, _LONGEST_BACKOFF)
         await asyncio.Event().wait()  # until cancelled: a keeper that returned would count as a bug
 
     async def _run_once(self, one: Supervised) -> int:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from csqa_loop.errors import ConfigurationError
+from csqa_loop.files.durable import write_atomically
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,7 @@ def _pid_in(var: Path) -> int | None:
 def write(var: Path, rows: Sequence[Row]) -> None:
     """Replace the file whole: readers see the old or the new one."""
     content = {"supervisor": os.getpid(), "written_at": time.time(), "processes": [asdict(row) for row in rows]}
-    draft = var / f".up.json.{os.getpid()}"
-    draft.write_text(json.dumps(content, indent=1) + "\n")
-    draft.replace(var / "up.json")
+    write_atomically(var / "up.json", (json.dumps(content, indent=1) + "\n").encode())
 
 
 def read(var: Path) -> dict[str, Row]:

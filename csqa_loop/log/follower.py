@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from csqa_loop.errors import CsqaError, TransientError
 from csqa_loop.log.reader import Record, bounds_of, open_consumer, partitions_of, to_record
+from csqa_loop.retry import growing
 from csqa_loop.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class Follower:
         return True
 
     async def _run(self) -> None:
-        pause = _FIRST_PAUSE
+        pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             try:
                 await self._follow()
@@ -83,9 +84,10 @@ class Follower:
                 log.warning("following %s: %s; connecting again", ", ".join(self._topics), error or repr(error))
             except Exception:  # a fault of ours or of aiokafka's: a gateway that stopped following would serve old policies for ever
                 log.exception("following %s failed; connecting again", ", ".join(self._topics))
-            pause = _FIRST_PAUSE if self._connected else min(2 * pause, _LONGEST_PAUSE)
+            if self._connected:
+                pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
             self._connected = self._healthy = False
-            await asyncio.sleep(pause)
+            await asyncio.sleep(next(pauses))
 
     async def _follow(self) -> None:
         """One connection's life; ends with the error that ended it."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -15,6 +16,7 @@ from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import Event
 from csqa_loop.events.topics import MAX_RECORD_BYTES
 from csqa_loop.log.admin import ensure_topics
+from csqa_loop.retry import FailedTry, retried
 from csqa_loop.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -103,16 +105,6 @@ class KafkaBus:
         """
         await ensure_topics(self._servers, self._settings)
 
-    async def ping(self) -> bool:
-        """Whether the broker answers a metadata request within the bound."""
-        try:
-            async with asyncio.timeout(self._bound):
-                producer = await self._connected()
-                await producer.client.fetch_all_metadata()
-        except (TimeoutError, KafkaError, OSError):
-            return False
-        return True
-
     async def _delivered(self, records: Sequence[_Encoded]) -> bool:
         """False where the producer cannot go on and a new one has to send the same records (readers drop what comes twice)."""
         producer = await self._connected()
@@ -141,13 +133,12 @@ class KafkaBus:
             raise TransientError("the connection to Kafka is closed: this process is stopping")
         if self._producer is None:
             async with self._connecting:
-                while self._producer is None:
-                    try:
-                        self._producer = await self._connect()
-                    except (KafkaError, OSError) as error:
-                        log.debug("Kafka at %s cannot be reached: %r", self._servers, error)
-                        await asyncio.sleep(_RETRY_SECONDS)
+                if self._producer is None:  # else another one that waited has connected
+                    self._producer = await retried(self._connect, repeat(_RETRY_SECONDS), on=(KafkaError, OSError), told=self._unreachable)
         return self._producer
+
+    def _unreachable(self, failed: FailedTry) -> None:
+        log.debug("Kafka at %s cannot be reached: %r", self._servers, failed.error)
 
     async def _connect(self) -> Any:
         idempotent = await _gives_producer_ids(self._servers, self._bound)

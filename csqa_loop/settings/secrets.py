@@ -1,12 +1,12 @@
 """The two keys of an installation: made once, kept where only the owner reads them."""
 
 import json
-import os
 import secrets as random_source
 from dataclasses import dataclass
 from pathlib import Path
 
 from csqa_loop.errors import ConfigurationError
+from csqa_loop.files.durable import write_once
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,7 @@ def load_or_create(file: Path) -> Secrets:
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         fresh = {"secret": random_source.token_hex(32), "operator_key": random_source.token_urlsafe(24)}
-        draft = file.with_name(f".{file.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as handle:
-            json.dump(fresh, handle)
-        try:
-            os.link(draft, file)  # fails where another process was first: its keys are the installation's
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        write_once(file, json.dumps(fresh).encode())  # where another process was first, its keys are the installation's
     try:
         kept = json.loads(file.read_text())
         return Secrets(secret=bytes.fromhex(kept["secret"]), operator_key=kept["operator_key"])

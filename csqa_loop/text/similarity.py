@@ -34,11 +34,6 @@ _DUPLICATE_BANDS = (8, 8)
 _BANDS_FROM = 0.8
 
 
-def near_repeat(first: str, second: str) -> bool:
-    """Whether two questions are nearly the same: Jaccard similarity of their character n-grams, 0.8 or more."""
-    return _alike(_ngrams(first), _ngrams(second))
-
-
 class Protected:
     """Questions that no training question may nearly repeat. An inverted index of n-grams counts what each has in common with a question: exact,
     and where thousands are made from one template, as tests and shops have them, faster than comparing those that MinHash finds.

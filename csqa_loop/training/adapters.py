@@ -3,12 +3,11 @@
 import errno
 import hashlib
 import logging
-import os
 import shutil
 from pathlib import Path
 
 from csqa_loop.errors import PermanentError, TransientError
-from csqa_loop.files.durable import sync_folder
+from csqa_loop.files.durable import sync, sync_whole, whole_folder
 
 _log = logging.getLogger(__name__)
 CONFIG_FILE = "adapter_config.json"
@@ -44,10 +43,7 @@ def install(folder: Path, adapters: Path) -> str:
     """
     name = adapter_name(folder)
     adapters.mkdir(parents=True, exist_ok=True)
-    for file in folder.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
-    sync_folder(folder)
+    sync_whole(folder)
     target = adapters / name
     if target.exists() and not _is_sound(target):
         _log.warning("%s does not have the bytes that its name says; it is replaced", target)
@@ -127,11 +123,7 @@ def _move(folder: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         # Another file system: copy beside the target first, so that a reader never sees half an adapter.
-        draft = target.with_name(f".{target.name}.{os.getpid()}")
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.copytree(folder, draft)
-        for file in draft.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        draft.rename(target)
-    sync_folder(target.parent)
+        with whole_folder(target) as draft:
+            shutil.copytree(folder, draft, dirs_exist_ok=True)
+    else:
+        sync(target.parent)

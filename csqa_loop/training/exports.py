@@ -1,7 +1,6 @@
 """An adapter outside `var`: a folder that is seen whole or not at all, with its run's manifest in it."""
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csqa_loop.errors import PermanentError
-from csqa_loop.files.durable import sync_folder
+from csqa_loop.files.durable import whole_folder
 from csqa_loop.training.adapters import CONFIG_FILE, TENSORS_FILE
 from csqa_loop.training.run.directory import RunDirectory
 from csqa_loop.training.run.manifest import Manifest
@@ -27,7 +26,7 @@ class Export:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def export_to(target: Path) -> Iterator[Path]:
     """A draft beside `target` to fill. It becomes `target` when the block ends, on disk, and is gone where the block fails.
 
     Raises:
@@ -36,24 +35,14 @@ def whole_folder(target: Path) -> Iterator[Path]:
     target = target.resolve()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise _taken(target)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed and had this one's number
     try:
-        draft.mkdir(parents=True)
-        yield draft
-        for file in draft.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        sync_folder(draft)
-        draft.rename(target)
-        sync_folder(target.parent)
+        with whole_folder(target) as draft:
+            yield draft
     except OSError as error:
         if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR} and target.exists():
             raise _taken(target) from error
         msg = f"{target} cannot be written: {error}"
         raise PermanentError(msg) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def copy_adapter(adapter: Path, draft: Path) -> None:

@@ -10,12 +10,14 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from pathlib import Path
 from typing import Literal, Protocol
 
-from csqa_loop.errors import CsqaError, PermanentError, TransientError
+from csqa_loop.errors import CsqaError, PermanentError
 from csqa_loop.events import AdapterEvaluated, AdapterTrained, Event, TrainingFailed, TrainingProgress, TrainingRequested
 from csqa_loop.log.bus import Bus
+from csqa_loop.retry import FailedTry, retried
 from csqa_loop.training.rules.shortage import shortage
 from csqa_loop.training.run.directory import RunDirectory
 from csqa_loop.training.run.results import Stage, evaluated, failed, keep, kept, trained
@@ -122,11 +124,6 @@ class Trainer:
             await asyncio.gather(self._work, return_exceptions=True)
         self._work = None
 
-    async def idle(self) -> None:
-        """Until the run in hand has its result."""
-        if self._work is not None:
-            await asyncio.gather(self._work, return_exceptions=True)
-
     async def _run(self, request: TrainingRequested, run: RunDirectory, started: asyncio.Event) -> None:
         try:
             if await self._publish_again(request, run):
@@ -206,13 +203,10 @@ class Trainer:
         return ended
 
     async def _until_published(self, event: Event) -> None:
-        while True:
-            try:
-                await self._bus.publish(event)
-                return
-            except TransientError as error:
-                _log.warning("%s is not published yet: %s", event.type, error)
-                await asyncio.sleep(_RETRY_SECONDS)
+        def told(failed: FailedTry) -> None:
+            _log.warning("%s is not published yet: %s", event.type, failed.error)
+
+        await retried(lambda: self._bus.publish(event), repeat(_RETRY_SECONDS), told=told)
 
     async def _publish_or_log(self, event: Event) -> None:
         try:

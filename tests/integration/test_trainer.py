@@ -21,6 +21,7 @@ from streams.trainer import TrainerStream
 from tests.brokers import Broker
 from tests.fakes.jobs import FakeLauncher
 from tests.run_directories import requested
+from tests.waiting import eventually
 
 WITHIN = 60.0
 
@@ -74,7 +75,7 @@ async def test_a_request_before_and_after_a_restart_is_worked_once(mortal_broker
         (await launcher.child(1, WITHIN)).succeed()
         found = await until_evaluated(settings, "r-1")
         assert len([event for event in found if isinstance(event, AdapterTrained)]) == 1
-        await stream.trainer.idle()
+        await eventually(lambda: stream.trainer.current is None, "the run in hand has its result")
 
     await bus.publish(requested("r-2"))
     async with running(settings, launcher):

@@ -7,6 +7,7 @@ import httpx
 
 from csqa_loop.errors import ConfigurationError, PermanentError, TransientError
 from csqa_loop.events import ChatMessage
+from csqa_loop.http.bearer import bearer
 from csqa_loop.settings import JudgeSettings
 
 
@@ -24,7 +25,7 @@ class EndpointJudge:
             self._url = httpx.URL(settings.url + "/chat/completions")
         except httpx.InvalidURL as error:
             raise ConfigurationError(f"CSQA_JUDGE__URL is {settings.url!r}, which is no URL: {error}") from error
-        headers = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"} if settings.api_key else {}
+        headers = bearer(settings.api_key.get_secret_value()) if settings.api_key else {}
         self._client = httpx.AsyncClient(headers=headers, timeout=settings.timeout_seconds)
 
     @property

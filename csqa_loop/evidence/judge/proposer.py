@@ -17,13 +17,13 @@ from csqa_loop.evidence.judge.rules.judging import Candidate
 from csqa_loop.evidence.pair_queries import proposal_candidates
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.log.bus import Bus
+from csqa_loop.retry import growing
 from csqa_loop.settings import JudgeSettings
 
 _log = logging.getLogger(__name__)
 _BEAT_SECONDS = 2.0
 _MOST_STRIKES = 3
-_FIRST_PAUSE = timedelta(seconds=5)
-_LONGEST_PAUSE = timedelta(minutes=10)
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 600.0
 _HOUR = timedelta(hours=1)
 _RECORDED_WITHIN = 15.0
 """Seconds until a published proposal must have come back through the log."""
@@ -66,7 +66,7 @@ class AnswerProposer:
         """Message -> a proposal that the ledger does not hold yet."""
         self._tries: deque[datetime] = deque()
         self._counts: Counter[str] = Counter()
-        self._failures = 0
+        self._pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._pause_until = _LONG_AGO
         self._last_error: dict[str, str] | None = None
 
@@ -105,7 +105,7 @@ class AnswerProposer:
         trouble = next(filter(None, troubles), self._contest.bias.named)
         if trouble:
             raise TransientError(trouble)
-        self._failures = 0
+        self._pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
 
     def status(self) -> dict[str, Any]:
         """Counts since the start, what went wrong last, and whether the judge goes by place."""
@@ -205,10 +205,9 @@ class AnswerProposer:
             self._counts[proposal.method] += 1
 
     def _pause(self, reason: str) -> None:
-        pause = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE)
-        self._failures = min(self._failures + 1, 10)
-        self._pause_until = self._clock() + pause
-        self._note(f"{reason}; waiting {pause.total_seconds():g} s")
+        pause = next(self._pauses)
+        self._pause_until = self._clock() + timedelta(seconds=pause)
+        self._note(f"{reason}; waiting {pause:g} s")
 
     def _note(self, error: str) -> None:
         self._last_error = {"at": self._clock().isoformat(), "message": error}

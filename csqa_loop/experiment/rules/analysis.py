@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from csqa_loop.answering.rules.arms import arm_of, bucket_of
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import ArmEstimate, ExperimentContract, MetricContract, Verdict
 from csqa_loop.experiment.rules import rare_events
@@ -29,13 +28,10 @@ from csqa_loop.settings.metrics import SHIPPED
 __all__ = [
     "Analysis",
     "ArmTotals",
-    "CannotCompute",
     "Comparison",
     "MetricTotals",
     "Quantile",
     "analyse",
-    "arm_of",
-    "bucket_of",
     "definitions",
     "harm_floor",
     "horizon",

@@ -31,16 +31,11 @@ class KnowledgeState:
         """Whether the log holds the chunks of this version, of any encoder."""
         return self.indexed.get(policy_id, ("", ""))[0] == version
 
-    def outstanding(self, encoder: str) -> list[PolicyPublished | PolicyWithdrawn]:
-        """Policy events whose consequence `csqa.chunks` lacks, by policy_id.
-
-        Their offsets may be committed all the same: when the encoder's name changed, or when the log of chunks was lost.
-        """
-        lacking = (self.lacks(key, encoder) for key in sorted({*self.current, *self.withdrawn}))
-        return [event for event in lacking if event is not None]
-
     def lacks(self, policy_id: str, encoder: str) -> PolicyPublished | PolicyWithdrawn | None:
-        """The policy's last event, where its consequence is not in `csqa.chunks`."""
+        """The policy's last event, where its consequence is not in `csqa.chunks`.
+
+        Its offset may be committed all the same: when the encoder's name changed, or when the log of chunks was lost.
+        """
         event = self.current.get(policy_id)
         if event is not None:
             return event if self.indexed.get(policy_id) != (event.version, encoder) else None

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from csqa_loop.answering.answerer import Answered, Answerer, Question
+from csqa_loop.answering.answerer import Answerer
+from csqa_loop.answering.question import Answered, Question
+from csqa_loop.answering.rules.arms import arm_of
 from csqa_loop.errors import TransientError
 from csqa_loop.events import AnswerGiven, ArmExposed, ChatMessage, Sampling, now
-from csqa_loop.experiment.rules.analysis import arm_of
 from csqa_loop.knowledge.index import KnowledgeIndex
 from csqa_loop.text.identity import conversation_of
 from tests.fakes.gateway import DELIVERY, RETURNS, SECRETS, World

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csqa_loop.data.rules.split import side_of, stratified
-from csqa_loop.text.similarity import near_repeat
+from csqa_loop.text.similarity import Protected
 
 _TEXTS = (
     "How long may I keep the laptop?",
@@ -22,6 +22,10 @@ _ROWS = st.lists(
     st.tuples(st.sampled_from([*_TEXTS, *map(str, range(10))]), st.sampled_from("xyz"), st.sampled_from(["", "", "Why?", "Who pays?"])),
     max_size=20,
 )
+
+
+def near_repeat(first: str, second: str) -> bool:
+    return bool(Protected([second]).repeated_by([first]))
 
 
 def unlike(name: str, count: int) -> list[str]:

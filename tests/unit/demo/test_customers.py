@@ -21,7 +21,7 @@ def world() -> World:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulate_customers, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("csqa_loop.demo.customers._FIRST_PAUSE", 0.001)
 
 
 def _customers(world: World, **options: Any) -> Customers:

@@ -3,14 +3,13 @@
 import pytest
 
 from csqa_loop.demo import measuring
-from csqa_loop.demo.customers import Customers
+from csqa_loop.demo.customers import AT_ONCE, Customers
 from csqa_loop.demo.play import Bounds, Mode, Play
 from csqa_loop.demo.remote import Services
 from csqa_loop.demo.scenario_files import load_scenario, packaged
 from csqa_loop.demo.summary import Counts, Round, Summary
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.evidence.rules.grading import judge
-from jobs import simulate_customers
 from tests.fakes.world import ADAPTER, KEY, World
 
 BOUNDS = Bounds(
@@ -35,7 +34,7 @@ class Quiet:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulate_customers, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("csqa_loop.demo.customers._FIRST_PAUSE", 0.001)
     monkeypatch.setattr(measuring, "_PAUSE_SECONDS", 0.001)
 
 
@@ -112,7 +111,7 @@ async def test_every_user_asks_once_and_nobody_asks_while_it_trains() -> None:
     await _play(world).rounds(1)
     users = [chat["user"] for chat in world.chats]
     assert len(set(users)) == len(users)
-    group = simulate_customers.AT_ONCE
+    group = AT_ONCE
     assert len(world.chats_in_flight) < group  # those who had begun when the run was requested
 
 

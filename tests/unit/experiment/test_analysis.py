@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from csqa_loop.answering.rules.arms import arm_of, bucket_of
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import ExperimentContract, GuardrailContract, MetricContract
 from csqa_loop.experiment.rules.analysis import (
@@ -18,8 +19,6 @@ from csqa_loop.experiment.rules.analysis import (
     MetricTotals,
     Quantile,
     analyse,
-    arm_of,
-    bucket_of,
     definitions,
 )
 

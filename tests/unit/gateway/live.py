@@ -25,7 +25,7 @@ def serving(world: World) -> Iterator[Live]:
     """The gateway of `world`, ready, until the block ends."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        create_app(world.settings, world.parts),
+        create_app(world.parts),
         loop="uvloop",
         http="httptools",
         log_level="error",

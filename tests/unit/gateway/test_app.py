@@ -25,7 +25,7 @@ async def world(tmp_path: Path) -> World:
 
 @pytest.fixture
 async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(world.settings, world.parts)
+    app = create_app(world.parts)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://gateway") as client,

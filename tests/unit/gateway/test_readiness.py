@@ -15,7 +15,7 @@ async def test_it_starts_before_kafka_and_becomes_ready(tmp_path: Path, monkeypa
     monkeypatch.setattr("csqa_loop.gateway.parts._BEAT_SECONDS", 0.01)
     world = World(tmp_path).with_shop()
     world.bus.down = world.model.down = True
-    app = create_app(world.settings, world.parts)
+    app = create_app(world.parts)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
         assert (await client.get("/health")).status_code == 200
         assert (await client.get("/ready")).status_code == 503
@@ -31,7 +31,7 @@ async def test_it_starts_before_kafka_and_becomes_ready(tmp_path: Path, monkeypa
 
 async def test_without_a_deployment_it_is_not_ready(tmp_path: Path) -> None:
     world = World(tmp_path)
-    app = create_app(world.settings, world.parts)
+    app = create_app(world.parts)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
         assert world.parts._starting is not None
         await asyncio.wait_for(asyncio.shield(world.parts._starting), 5)

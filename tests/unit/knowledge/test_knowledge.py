@@ -97,7 +97,7 @@ async def test_a_policy_without_chunks_is_indexed_all_the_same() -> None:
     assert np.isfinite(result.dimension)
 
 
-async def test_outstanding_is_what_the_chunks_lack() -> None:
+async def test_what_the_chunks_lack_is_told() -> None:
     encoder, state = FakeEncoder(), KnowledgeState()
     cache = VectorCache(encoder.name)
     done, changed, old = (publication(name, RETURNS, now=NOW) for name in ("done", "changed", "old-encoder"))
@@ -112,13 +112,17 @@ async def test_outstanding_is_what_the_chunks_lack() -> None:
     state.take(await indexed(gone, encoder, cache))
     withdrawn = withdrawal("gone", "", {"gone": gone.version}, now=NOW)
     state.take(withdrawn)
-    assert state.outstanding(encoder.name) == [newer, withdrawn, old]
+
+    def lacking() -> list[object]:
+        return [event for name in ("done", "changed", "gone", "old-encoder") if (event := state.lacks(name, encoder.name))]
+
+    assert lacking() == [newer, withdrawn, old]
     assert state.is_indexed("done", done.version)
     assert not state.is_indexed("changed", newer.version)
     state.take(ChunksWithdrawn(occurred_at=NOW, policy_id="gone"))
     state.take(await indexed(newer, encoder, cache))
     state.take(await indexed(old, encoder, cache))
-    assert state.outstanding(encoder.name) == []
+    assert lacking() == []
 
 
 def test_a_folder_against_the_log() -> None:

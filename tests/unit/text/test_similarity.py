@@ -12,7 +12,7 @@ from datasketch import MinHash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csqa_loop.text.similarity import Protected, near_duplicates, near_repeat, signature, signatures, similarity
+from csqa_loop.text.similarity import Protected, _alike, _ngrams, near_duplicates, signature, signatures, similarity
 
 WORDS = [
     "return",
@@ -39,6 +39,11 @@ WORDS = [
 def _texts(count: int, seed: int, words: int = 14) -> list[str]:
     rng = random.Random(seed)
     return [" ".join(rng.choice(WORDS) for _ in range(words)) + f" {rng.randrange(10**6)}" for _ in range(count)]
+
+
+def near_repeat(first: str, second: str) -> bool:
+    """Compared with each other alone: what finding among many is measured by."""
+    return _alike(_ngrams(first), _ngrams(second))
 
 
 @pytest.mark.parametrize(

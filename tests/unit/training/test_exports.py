@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csqa_loop.errors import PermanentError
-from csqa_loop.training.exports import read_export, whole_folder
+from csqa_loop.training.exports import export_to, read_export
 
 
 def _seen(folder: Path) -> list[str]:
@@ -20,7 +20,7 @@ def test_a_folder_appears_when_it_is_whole(there_and_empty: bool, tmp_path: Path
     target = tmp_path / "new" / "export"
     if there_and_empty:
         target.mkdir(parents=True)
-    with whole_folder(target) as draft:
+    with export_to(target) as draft:
         (draft / "one").write_text("1")
         (draft / "two").write_text("2")
         assert not target.exists() or _seen(target) == []
@@ -41,7 +41,7 @@ def test_a_folder_appears_when_it_is_whole(there_and_empty: bool, tmp_path: Path
 )
 def test_what_fails_half_way_leaves_nothing(error: BaseException, seen: AbstractContextManager[object], tmp_path: Path) -> None:
     def fill() -> None:
-        with whole_folder(tmp_path / "export") as draft:
+        with export_to(tmp_path / "export") as draft:
             (draft / "one").write_text("1")
             raise error
 
@@ -52,9 +52,9 @@ def test_what_fails_half_way_leaves_nothing(error: BaseException, seen: Abstract
 
 def test_a_folder_with_something_in_it_is_refused_by_name_and_kept(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("keep")
-    with pytest.raises(PermanentError, match=f"{tmp_path} is there already"), whole_folder(tmp_path):
+    with pytest.raises(PermanentError, match=f"{tmp_path} is there already"), export_to(tmp_path):
         pass
-    with pytest.raises(PermanentError, match="mine is there already"), whole_folder(tmp_path / "mine"):
+    with pytest.raises(PermanentError, match="mine is there already"), export_to(tmp_path / "mine"):
         pass
     assert (tmp_path / "mine").read_text() == "keep"
 
@@ -63,7 +63,7 @@ def test_a_draft_of_a_process_that_was_killed_is_no_part_of_the_next(tmp_path: P
     stale = tmp_path / f".export.{os.getpid()}"
     stale.mkdir()
     (stale / "half").write_text("1")
-    with whole_folder(tmp_path / "export") as draft:
+    with export_to(tmp_path / "export") as draft:
         (draft / "one").write_text("1")
     assert [file.name for file in tmp_path.rglob("*")] == ["export", "one"]
 
@@ -72,7 +72,7 @@ def test_a_place_where_nothing_can_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(PermanentError, match=f"{tmp_path / 'file' / 'export'} cannot be written"),
-        whole_folder(tmp_path / "file" / "export"),
+        export_to(tmp_path / "file" / "export"),
     ):
         pass
 
@@ -81,7 +81,7 @@ def test_a_folder_that_others_fill_meanwhile_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "export"
 
     def fill() -> None:
-        with whole_folder(target) as draft:
+        with export_to(target) as draft:
             (draft / "ours").write_text("1")
             target.mkdir()
             (target / "theirs").write_text("2")

@@ -1,6 +1,5 @@
 """The trainer: requests become children, children become events."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +40,14 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         await trainer.close()
 
 
+async def idle(trainer: Trainer) -> None:
+    await eventually(lambda: trainer.current is None, "the run in hand has its result")
+
+
 async def _finish(desk: Desk, first: int = 0) -> None:
     (await desk.launcher.child(first)).succeed()
     (await desk.launcher.child(first + 1)).succeed()
-    await desk.trainer.idle()
+    await idle(desk.trainer)
 
 
 async def test_a_request_is_trained_evaluated_and_told(desk: Desk) -> None:
@@ -79,7 +82,7 @@ async def test_a_restarted_trainer_sends_a_finished_attempt_again_byte_for_byte(
     await desk.trainer.close()
     desk.trainer = desk.make()
     await desk.trainer.take(requested())
-    await desk.trainer.idle()
+    await idle(desk.trainer)
     assert {record.value for record in desk.bus.records if b"Progress" not in record.value} == before
     assert len(desk.bus.of_type(AdapterTrained)) == 2
     assert len(desk.launcher.children) == 2
@@ -123,7 +126,7 @@ async def test_another_run_takes_over(desk: Desk) -> None:
 async def test_a_failed_child_is_told_with_its_last_words(desk: Desk, code: int, words: str, reason: str) -> None:
     await desk.trainer.take(requested())
     (await desk.launcher.child(0)).fail(code, words)
-    await desk.trainer.idle()
+    await idle(desk.trainer)
     (failed,) = desk.bus.of_type(TrainingFailed)
     assert reason in failed.reason
     assert (failed.stage, failed.attempt) == ("training", 1)
@@ -135,7 +138,7 @@ async def test_examples_that_are_too_long_are_named_and_end_the_run(desk: Desk) 
     child = await desk.launcher.child(0)
     child.run.write("unfit.json", b'{"names": ["p-1", "m9"]}')
     child.fail(1, "2 of 9 examples are longer than the model's window")
-    await desk.trainer.idle()
+    await idle(desk.trainer)
     (failed,) = desk.bus.of_type(TrainingFailed)
     assert (failed.final, failed.unfit) == (True, ("p-1", "m9"))
 
@@ -144,7 +147,7 @@ async def test_a_failed_gate_keeps_the_adapter_and_names_the_stage(desk: Desk) -
     await desk.trainer.take(requested())
     (await desk.launcher.child(0)).succeed()
     (await desk.launcher.child(1)).fail(1, "evaluate_adapter: no model server can answer")
-    await desk.trainer.idle()
+    await idle(desk.trainer)
     assert len(desk.bus.of_type(AdapterTrained)) == 1
     assert [(e.stage, e.reason) for e in desk.bus.of_type(TrainingFailed)] == [
         ("evaluating", "evaluate_adapter: no model server can answer")
@@ -154,13 +157,13 @@ async def test_a_failed_gate_keeps_the_adapter_and_names_the_stage(desk: Desk) -
 async def test_a_child_that_leaves_no_result_has_failed(desk: Desk) -> None:
     await desk.trainer.take(requested())
     (await desk.launcher.child(0)).done.set()
-    await desk.trainer.idle()
+    await idle(desk.trainer)
     assert "left no" in desk.bus.of_type(TrainingFailed)[0].reason
 
 
 async def test_a_missing_run_directory_is_told(desk: Desk) -> None:
     await desk.trainer.take(requested("r-9"))
-    await desk.trainer.idle()
+    await idle(desk.trainer)
     (failed,) = desk.bus.of_type(TrainingFailed)
     assert "is missing: loop and trainer must share" in failed.reason
     assert desk.launcher.children == []
@@ -184,7 +187,7 @@ async def test_a_log_that_is_down_delays_results_and_loses_none(desk: Desk, monk
 async def test_a_child_that_stands_still_is_killed(desk: Desk) -> None:
     trainer = Trainer(desk.bus, desk.launcher, desk.runs, progress_seconds=0.01, stall_seconds=0.05, clock=lambda: NOW)
     await trainer.take(requested())
-    await asyncio.wait_for(trainer.idle(), 10)
+    await idle(trainer)
     assert desk.launcher.children[0].killed
     assert "no step was made for 0.05 s" in desk.bus.of_type(TrainingFailed)[0].reason
 

@@ -37,24 +37,3 @@ def welch_test(metric: str, challenger: MetricTotals | None, control: MetricTota
     half = float(t.ppf(1 - alpha / 2, freedom)) * error
     p_value = 2 * float(t.sf(abs(estimate / error), freedom))
     return FixedHorizon("Welch t", estimate / error, p_value, estimate, estimate - half, estimate + half, 1 - alpha)
-
-
-def two_proportions_test(
-    metric: str, challenger: tuple[float, int], control: tuple[float, int], alpha: float
-) -> FixedHorizon | CannotCompute:
-    """The pooled z test of (events, users) of each arm; its interval is Wald's, unpooled."""
-    from scipy.stats import norm
-
-    (events, users), (other_events, other_users) = challenger, control
-    if not users or not other_users:
-        return CannotCompute(metric, f"{metric} has no user with data in one arm")
-    pooled = (events + other_events) / (users + other_users)
-    if pooled in {0.0, 1.0}:
-        return CannotCompute(metric, f"{metric} is {pooled:g} for all {users + other_users} users; no variance is not certainty")
-    rates = events / users, other_events / other_users
-    estimate = rates[0] - rates[1]
-    statistic = estimate / math.sqrt(pooled * (1 - pooled) * (1 / users + 1 / other_users))
-    half = float(norm.ppf(1 - alpha / 2)) * math.sqrt(rates[0] * (1 - rates[0]) / users + rates[1] * (1 - rates[1]) / other_users)
-    return FixedHorizon(
-        "pooled z", statistic, 2 * float(norm.sf(abs(statistic))), estimate, estimate - half, estimate + half, 1 - alpha
-    )  # fmt: skip

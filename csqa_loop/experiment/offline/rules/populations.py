@@ -47,6 +47,5 @@ class Population:
         return {"satisfaction": (ups.astype(float), den), "handoff": (handoffs.astype(float), den)}
 
 
-STEADY = Population(satisfaction=0.6)
 LIVELY = Population(satisfaction=0.6, ratings=4.0, season=0.1, drift=-0.1)
 """Heavy users, seasons, and a slow loss of satisfaction."""

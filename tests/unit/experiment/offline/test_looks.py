@@ -5,7 +5,7 @@ import pytest
 
 from csqa_loop.events import ExperimentContract, GuardrailContract
 from csqa_loop.experiment.offline.rules.looks import Looks, first_verdicts
-from csqa_loop.experiment.offline.rules.populations import LIVELY, STEADY, Population
+from csqa_loop.experiment.offline.rules.populations import LIVELY, Population
 from csqa_loop.experiment.rules.analysis import ArmTotals, analyse
 
 
@@ -17,6 +17,7 @@ def contract(**changes: object) -> ExperimentContract:
     return terms.model_copy(update=changes)
 
 
+STEADY = Population(satisfaction=0.6)
 CASES = {
     "placebo": (STEADY, 0.0, 0.0, {}),
     "better": (STEADY, 0.3, 0.0, {}),

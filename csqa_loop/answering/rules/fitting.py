@@ -1,0 +1,28 @@
+"""Which turns of a conversation fit into the model's context."""
+
+from collections.abc import Sequence
+
+from csqa_loop.events import ChatMessage
+
+_SPARE_TOKENS = 64
+"""The chat template's own tokens."""
+
+
+def fitting(history: Sequence[ChatMessage], excerpts: Sequence[str], *, answer_tokens: int, context_tokens: int) -> tuple[ChatMessage, ...]:
+    """The latest turns that fit into `context_tokens` beside excerpts and answer, never fewer than the question."""
+    room = context_tokens - _SPARE_TOKENS - sum(map(_tokens, excerpts)) - answer_tokens
+    start = len(history)
+    for place in range(len(history) - 1, -1, -1):
+        room -= _tokens(history[place].content)
+        if room < 0 and place < len(history) - 1:
+            break
+        start = place
+    while start < len(history) - 1 and history[start].role != "user":
+        start += 1  # templates of many models want the customer to speak first
+    return tuple(history[start:])
+
+
+def _tokens(text: str) -> int:
+    """A generous guess at the number of tokens: no tokeniser here, and a turn too few harms less than a refused request."""
+    plain = sum(map(str.isascii, text)) if not text.isascii() else len(text)
+    return plain // 3 + 2 * (len(text) - plain) + 4
