@@ -22,7 +22,7 @@ from tests.loops import (
     play_users,
     published,
     quick_settings,
-    replay,
+    replayed,
     running,
     until,
     with_bus,
@@ -62,8 +62,7 @@ async def test_pairs_become_one_run_one_experiment_and_a_champion(settings: Sett
         live = await stream.parts.ledger.ask(ledger_hash)
         findings = await stream.parts.ledger.ask(check, committed=await stream.position.committed(), champion=ADAPTER)
         assert [finding for finding in findings if not finding.holds] == []
-        replayed = await replay(settings)
-        assert replayed["hash"] == live
+        assert await replayed(settings) == live
     training = [event for event in await published(settings, "csqa.training") if event.type == "TrainingRequested"]
     assert len(training) == 1
     revisions = [event.revision for event in await published(settings, "csqa.deployments")]
@@ -78,8 +77,7 @@ async def test_what_came_while_no_loop_ran_is_caught_up_pairs_and_all(settings: 
         assert told["recorded"]["bad_cases"] == 5
         assert not stream.parts.ledger.pairs_outstanding
         live = await stream.parts.ledger.ask(ledger_hash)
-        replayed = await replay(settings)
-        assert replayed["hash"] == live
+        assert await replayed(settings) == live
 
 
 async def test_harm_is_rolled_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from streams.loop import LoopStream
 from tests.adapter_folders import adapter_in
 from tests.brokers import Broker
 from tests.fakes.model_server import FakeModelServer
-from tests.loops import feed_pairs, finish_training, play_users, published, quick_settings, replay, running, until, with_bus
+from tests.loops import feed_pairs, finish_training, play_users, published, quick_settings, replayed, running, until, with_bus
 
 
 @pytest.fixture
@@ -59,8 +59,7 @@ async def test_stopped_promoted_and_rolled_back_by_hand(settings: Settings, monk
         entries = await stream.parts.ledger.ask(audit_entries, 100)
         assert [(entry.what, entry.who) for entry in entries[:2]] == [("deployed", "ann"), ("rollback", "ann")]
         assert next(entry for entry in entries if entry.what == "verdict INCONCLUSIVE").who == "ann"
-        replayed = await replay(settings)
-        assert replayed["hash"] == await stream.parts.ledger.ask(ledger_hash)
+        assert await replayed(settings) == await stream.parts.ledger.ask(ledger_hash)
     # Another start changes nothing: what is carried out stays carried out.
     async with running(settings, server, monkeypatch) as stream:
         await until(stream, lambda s: not s["busy"], "the start")
