@@ -1,5 +1,7 @@
 """The analysts' copy, published when there is something new in it."""
 
+import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -7,10 +9,11 @@ from pathlib import Path
 import duckdb
 
 from csqa_loop.analytics.copy import LiveEstimate, publish_analytics
-from csqa_loop.errors import TransientError
+from csqa_loop.errors import CsqaError, TransientError
 from csqa_loop.events import now
 from csqa_loop.ledger.service import LedgerService
 
+_log = logging.getLogger(__name__)
 _REST = 2.0
 """After a publication, this many times its duration without one: a large ledger must not be copied all the time."""
 
@@ -24,6 +27,20 @@ class AnalyticsPublisher:
         self._live = live
         self._published: object = None
         self._rests_until = 0.0
+        self.trouble: str | None = None
+        """Why the last publication did not come about."""
+
+    async def run(self, every_seconds: float, *, ready: Callable[[], bool]) -> None:
+        """Until cancelled, whenever the ledger is `ready`."""
+        while True:
+            try:
+                if ready():
+                    await self.beat()
+                    self.trouble = None
+            except CsqaError as error:
+                self.trouble = str(error)
+                _log.warning("analytics: %s", error)
+            await asyncio.sleep(every_seconds)
 
     async def beat(self, *, last: bool = False) -> None:
         """Publish once, if due. The `last` one of a process does not rest: the copy must not end before the ledger does.

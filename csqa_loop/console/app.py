@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from csqa_loop.console.agreement import disagreements
@@ -22,6 +21,7 @@ from csqa_loop.experiment.state import latest_experiment
 from csqa_loop.experiment.status import ExperimentStatus, experiment_status
 from csqa_loop.http import problems
 from csqa_loop.http.keys import OPERATOR, holder
+from csqa_loop.http.serving import Health, add_health
 from csqa_loop.ledger import bookkeeping
 from csqa_loop.ledger.invariants import check, ledger_hash
 from csqa_loop.rollout.state import loop_state
@@ -50,7 +50,7 @@ class CheckRequest(BaseModel):
     accepted: list[str] | None = None
 
 
-def create_console(parts: ConsoleParts, position: Position, health: Callable[[], dict[str, object]], lifespan: Lifespan) -> FastAPI:
+def create_console(parts: ConsoleParts, position: Position, health: Health, lifespan: Lifespan) -> FastAPI:
     """The app; the loop runs in its lifespan."""
     app = FastAPI(title="csqa console", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
@@ -67,11 +67,7 @@ def create_console(parts: ConsoleParts, position: Position, health: Callable[[],
                 503, "Not the active loop", f"the ledger is not open here (phase {health().get('phase')}); ask again ({request.url.path})"
             )
 
-    @app.get("/health")
-    async def show_health() -> JSONResponse:
-        state = health()
-        return JSONResponse({"name": "loop", **state}, status_code=200 if state["ok"] else 503)
-
+    add_health(app, "loop", health)
     router = APIRouter(prefix="/v1", dependencies=[Depends(operator), Depends(opened)])
 
     @router.get("/status")

@@ -4,7 +4,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +14,7 @@ from csqa_loop.gateway.knowledge import knowledge_router
 from csqa_loop.gateway.metrics import Metrics
 from csqa_loop.gateway.parts import Parts
 from csqa_loop.http import problems
+from csqa_loop.http.serving import serve as serve_http
 
 _KINDS = {400: "refused", 401: "key", 403: "token", 404: "not found", 413: "too large", 422: "invalid", 500: "internal", 503: "unavailable"}
 
@@ -71,14 +71,4 @@ class _Counted:
 def serve(parts: Parts) -> None:
     """Block until TERM or INT; requests in flight are finished."""
     settings = parts.settings.gateway
-    uvicorn.run(
-        create_app(parts),
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
+    serve_http(create_app(parts), settings.host, settings.port, finish_seconds=10)

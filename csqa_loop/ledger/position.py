@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
@@ -17,7 +16,6 @@ from csqa_loop.retry import FailedTry, growing, retried
 from csqa_loop.settings import KafkaSettings
 
 _log = logging.getLogger(__name__)
-R = TypeVar("R")
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
@@ -64,7 +62,10 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             await self._ensure_topics()  # a broker that came back empty has none
             return await take_bearings(self._servers, self._settings, sorted(assigned), known)
 
-        bearings = await until_answered(compare, "comparing the log with the ledger")
+        def told(failed: FailedTry) -> None:
+            _log.warning("comparing the log with the ledger: %s; trying again in %.1f s", failed.error, failed.pause)
+
+        bearings = await retried(compare, growing(0.2, 5.0), told=told)
         if bearings.replaced:
             reason = "; ".join(sorted(bearings.replaced.values())[:3])
             epoch = await self._ledger.begin_epoch([(p.topic, p.partition) for p in bearings.replaced], reason)
@@ -80,7 +81,7 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             self._next[partition] = start
             self._ends[partition] = bearings.ends[partition]
 
-    def taken(self, records: list[LogRecord]) -> None:
+    def taken(self, records: Sequence[LogRecord]) -> None:
         """The ledger holds these."""
         for record in {(record.topic, record.partition): record for record in records}.values():
             partition = TopicPartition(record.topic, record.partition)
@@ -120,12 +121,3 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
                 if offset is not None:
                     found[partition.topic, partition.partition] = offset
         return found
-
-
-async def until_answered(action: Callable[[], Awaitable[R]], what: str) -> R:
-    """Try until it works: at a start the broker may still be on its way."""
-
-    def told(failed: FailedTry) -> None:
-        _log.warning("%s: %s; trying again in %.1f s", what, failed.error, failed.pause)
-
-    return await retried(action, growing(0.2, 5.0), told=told)

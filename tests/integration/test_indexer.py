@@ -10,6 +10,7 @@ import httpx
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from csqa_loop.bootstrap import build_bus
 from csqa_loop.errors import CsqaError
 from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyWithdrawn, topics, wire
 from csqa_loop.knowledge.rules.publishing import publication
@@ -37,9 +38,10 @@ async def bus_of(broker: Broker) -> AsyncIterator[KafkaBus]:
 
 @asynccontextmanager
 async def running(broker: Broker, encoder: FakeEncoder) -> AsyncIterator[IndexerStream]:
-    app = create_app(settings_for(broker), encoder)
-    async with app.router.lifespan_context(app):
-        yield app.state.stream
+    settings = settings_for(broker)
+    stream = IndexerStream(settings, encoder, build_bus(settings))
+    async with stream.lifespan(stream.app()):
+        yield stream
 
 
 async def chunk_log(broker: Broker, policy_id: str) -> list[Event]:

@@ -1,21 +1,22 @@
 """The trainer on a real broker: from a request in the log to results in the log."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import pytest
 from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI
 
 from csqa_loop.errors import CsqaError
-from csqa_loop.events import AdapterEvaluated, AdapterTrained, Event, topics, wire
+from csqa_loop.events import AdapterEvaluated, AdapterTrained, Event, TrainingRequested, topics, wire
 from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import KafkaSettings, Settings
 from csqa_loop.training.trainer import Trainer
-from streams.serving import health_app
 from streams.trainer import TrainerStream
 from tests.brokers import Broker
 from tests.fakes.jobs import FakeLauncher
@@ -28,10 +29,8 @@ WITHIN = 60.0
 @asynccontextmanager
 async def running(settings: Settings, launcher: FakeLauncher) -> AsyncIterator[tuple[TrainerStream, FastAPI]]:
     stream = TrainerStream(settings)
-    stream.trainer = Trainer(
-        stream._bus, launcher, settings.runs, progress_seconds=0.5, stall_seconds=60.0, clock=lambda: datetime.now(UTC)
-    )
-    app = health_app("trainer", stream.lifespan, stream.health)
+    stream.trainer = Trainer(stream.bus, launcher, settings.runs, progress_seconds=0.5, stall_seconds=60.0, clock=lambda: datetime.now(UTC))
+    app = stream.app()
     async with app.router.lifespan_context(app):
         yield stream, app
 
@@ -84,4 +83,41 @@ async def test_a_request_before_and_after_a_restart_is_worked_once(mortal_broker
         (await launcher.child(3, WITHIN)).succeed()
         await until_evaluated(settings, "r-2")
     assert [child.run.path.name for child in launcher.children] == ["r-1", "r-1", "r-2", "r-2"]
+    await bus.stop()
+
+
+async def test_a_request_that_failed_in_a_way_nobody_foresaw_comes_again_with_those_after_it(
+    mortal_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(var=tmp_path, kafka=KafkaSettings(servers=mortal_broker.servers, request_timeout_seconds=3.0))
+    signals: list[int] = []
+    monkeypatch.setattr("os.kill", lambda _, number: signals.append(number))
+    taken: list[str] = []
+
+    async def broken(event: TrainingRequested) -> None:
+        taken.append(event.run_id)
+        if event.run_id == "r-2":
+            raise ValueError("not foreseen")
+
+    async def well(event: TrainingRequested) -> None:
+        taken.append(event.run_id)
+
+    bus = KafkaBus(settings.kafka, mortal_broker.servers)
+    await bus.ensure_topics()
+    # The requests of one run lie in one partition.
+    await bus.publish(*(requested("r-1", attempt=attempt) for attempt in (1, 2)), requested("r-2"), requested("r-2", attempt=2))
+    stream = TrainerStream(settings)
+    monkeypatch.setattr(stream.trainer, "take", broken)
+    async with stream.lifespan(stream.app()), asyncio.timeout(WITHIN):
+        while not signals:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+    assert taken.count("r-2") == 1, "nothing is taken after it"
+    taken.clear()
+    stream = TrainerStream(settings)
+    monkeypatch.setattr(stream.trainer, "take", well)
+    async with stream.lifespan(stream.app()), asyncio.timeout(WITHIN):
+        while taken.count("r-2") < 2:
+            await asyncio.sleep(0.05)
+    assert signals == [signal.SIGTERM]
     await bus.stop()

@@ -1,0 +1,114 @@
+"""Policies out of the log, their chunks into the log: what `csqa.chunks` lacks is found, indexed and published.
+
+Doing it twice changes nothing, so whoever calls tries again after a TransientError.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+
+from csqa_loop.errors import CsqaError, PermanentError
+from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, now
+from csqa_loop.events.topics import CHUNKS, POLICIES
+from csqa_loop.events.wire import decode
+from csqa_loop.knowledge.encoder import Encoder
+from csqa_loop.knowledge.indexing import VectorCache, index_policy
+from csqa_loop.knowledge.rules.current import KnowledgeState
+from csqa_loop.log.bus import Bus
+from csqa_loop.log.reader import read_to_end
+from csqa_loop.log.records import LogRecord
+from csqa_loop.settings import Settings
+
+_log = logging.getLogger(__name__)
+_PUBLISH_TOGETHER = 16
+"""Few, so that the first document of a large batch does not wait for the last one."""
+
+
+class Indexer:
+    """Knows both topics and what they lack. One call at a time."""
+
+    def __init__(self, settings: Settings, encoder: Encoder, bus: Bus) -> None:
+        self._settings = settings
+        self._encoder = encoder
+        self._bus = bus
+        self._state = KnowledgeState()
+        self._cache = VectorCache(encoder.name)
+        self._read_to: dict[int, int] = {}  # by partition: the last offset that the state knows from reading the whole topic
+        self._indexed = 0
+
+    def figures(self) -> dict[str, object]:
+        """For people."""
+        return {
+            "encoder": self._encoder.name,
+            "policies": len(self._state.current),
+            "indexed": self._indexed,
+            "cached_chunks": len(self._cache),
+        }
+
+    def news(self, records: Iterable[LogRecord]) -> list[Event]:
+        """What `records` of `csqa.policies` say that `reconcile` has not read. Those that say nothing are named in the log and passed over."""
+        return list(_decoded(record for record in records if record.offset > self._read_to.get(record.partition, -1)))
+
+    async def take(self, events: Sequence[Event]) -> None:
+        """Return once `csqa.chunks` holds what follows from `events`.
+
+        Raises:
+            TransientError: the log did not take it.
+        """
+        for event in events:
+            self._state.take(event)
+        await self._index(dict.fromkeys(event.key for event in events))  # only a policy's last word needs work
+
+    async def reconcile(self, partitions: frozenset[int]) -> None:
+        """Read both topics and do what is left of these `partitions`: whatever was lost between the topics, it is found here.
+
+        Raises:
+            TransientError: the log cannot be read to its end, or did not take what was left.
+        """
+        state, cache = KnowledgeState(), VectorCache(self._encoder.name)
+        mine: set[str] = set()
+        self._read_to = {}
+        async for record in read_to_end(self._settings.kafka_servers, self._settings.kafka, [POLICIES, CHUNKS]):
+            for event in _decoded([record]):
+                state.take(event)
+                cache.take(event)
+                if record.topic == POLICIES and record.partition in partitions:
+                    mine.add(event.key)
+            if record.topic == POLICIES:
+                self._read_to[record.partition] = record.offset
+        self._state, self._cache = state, cache
+        await self._index(sorted(mine))
+
+    async def _index(self, policy_ids: Iterable[str]) -> None:
+        events = [event for key in policy_ids if (event := self._state.lacks(key, self._encoder.name))]
+        done: list[PolicyIndexed | ChunksWithdrawn] = []
+        limit = self._settings.retrieval.chunk_characters
+        for number, event in enumerate(events, start=1):
+            try:
+                done.append(await index_policy(event, self._encoder, self._cache, chunk_characters=limit, now=now()))
+            except PermanentError as error:
+                _log.error("policy %s is not indexed: %s", event.policy_id, error)
+            if len(done) == _PUBLISH_TOGETHER or number == len(events):
+                await self._publish(done)
+                done = []
+
+    async def _publish(self, events: Sequence[PolicyIndexed | ChunksWithdrawn]) -> None:
+        try:
+            await self._bus.publish(*events)
+        except PermanentError as error:
+            if len(events) > 1:
+                for event in events:
+                    await self._publish([event])
+                return
+            _log.error("policy %s cannot be searched: %s", events[0].policy_id, error)
+        for event in events:
+            self._state.take(event)
+            self._cache.take(event)
+            self._indexed += isinstance(event, PolicyIndexed)
+
+
+def _decoded(records: Iterable[LogRecord]) -> Iterator[Event]:
+    for record in records:
+        try:
+            yield decode(record.topic, record.value)
+        except CsqaError as error:
+            _log.error("skipped record %s[%d]@%d: %s", record.topic, record.partition, record.offset, error)

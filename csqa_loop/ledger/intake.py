@@ -1,0 +1,110 @@
+"""Batches on their way from the log into the ledger: sorted out beside each other, written one after the other, then told to Kafka."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from csqa_loop.ledger.facts import Rows
+from csqa_loop.ledger.position import Position
+from csqa_loop.ledger.recorder import Recorder
+from csqa_loop.ledger.service import LedgerService
+from csqa_loop.ledger.sorting import LONG
+from csqa_loop.log.records import LogRecord
+
+_log = logging.getLogger(__name__)
+_IN_HAND = 2
+"""Batches: one being sorted out and one written. What comes meanwhile is the next batch, and the longer it is, the less an event of it costs."""
+_LONG_IN_HAND = 6
+"""While the log is being caught up batches are as long as they may be; some wait while DuckDB writes a checkpoint."""
+
+
+class Intake:
+    """At least once: a batch is durable in the ledger before Kafka may forget it.
+
+    After a batch that could not be taken for a reason that nobody foresaw, nothing is written: `run` raises that reason, and whoever starts
+    again starts at the ledger's offsets.
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerService,
+        position: Position,
+        sort_out: Callable[[Sequence[LogRecord]], Awaitable[Rows]],
+        *,
+        consumer: Callable[[], AIOKafkaConsumer | None],
+        commit_seconds: float,
+    ) -> None:
+        """`consumer` gives the present one; `commit_seconds` bound one commit."""
+        self._position = position
+        self._sort_out = sort_out
+        # Nobody reads pairs before the log has been caught up, and many at once cost less than a few with every batch.
+        self._recorder: Recorder[Rows] = Recorder(lambda rows: ledger.take(rows, later=not position.at_end))
+        self._consumer = consumer
+        self._commit_seconds = commit_seconds
+        self._writing: asyncio.Task[None] | None = None
+        self._in_hand = 0
+        self._done = asyncio.Condition()
+        self._committing: asyncio.Task[None] | None = None
+        self._uncommitted: dict[TopicPartition, int] = {}
+        self._error: Exception | None = None
+        self._failed = asyncio.Event()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the ledger takes nothing at present."""
+        return self._recorder.trouble
+
+    async def take(self, records: Sequence[LogRecord]) -> None:
+        """Return once this batch is on its way; it is written after those before it."""
+        most = _LONG_IN_HAND if len(records) >= LONG else _IN_HAND
+        async with self._done:
+            await self._done.wait_for(lambda: self._in_hand < most)
+            self._in_hand += 1
+        if self._writing is not None and self._writing.done():
+            self._writing.result()  # raises where nothing may be written any more
+        self._writing = asyncio.create_task(self._see_through(records, self._writing))
+
+    async def run(self) -> None:
+        """Until a batch could not be taken; raises what was wrong. What is foreseen was handled before."""
+        await self._failed.wait()
+        assert self._error is not None
+        raise self._error
+
+    async def written(self) -> None:
+        """Return when no batch is being written."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+
+    async def _see_through(self, records: Sequence[LogRecord], before: asyncio.Task[None] | None) -> None:
+        try:
+            rows = await self._sort_out(records)
+            if before is not None:
+                await asyncio.shield(before)  # raises: nothing may be written after a batch that was not
+            await self._recorder.record(rows)
+        except Exception as error:
+            self._error = self._error or error
+            self._failed.set()
+            raise
+        finally:
+            async with self._done:
+                self._in_hand -= 1
+                self._done.notify_all()
+        self._position.taken(records)
+        # By name: the consumer's own position is already that of a later batch.
+        self._uncommitted |= {TopicPartition(mark.topic, mark.partition): mark.next_offset for mark in rows.marks}
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit())
+
+    async def _commit(self) -> None:
+        """Tell Kafka what is durable, beside the writing: the ledger's offsets are the truth, and no batch waits for Kafka's copy."""
+        while self._uncommitted and (consumer := self._consumer()) is not None:
+            offsets, self._uncommitted = self._uncommitted, {}
+            try:
+                async with asyncio.timeout(self._commit_seconds):
+                    await consumer.commit(offsets)
+            except Exception as error:  # whatever it is: the next batch's commit says these too
+                _log.warning("offsets are in the ledger but not yet in Kafka: %r", error)
+                self._uncommitted = offsets | self._uncommitted
+                return

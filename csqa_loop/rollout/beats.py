@@ -1,0 +1,66 @@
+"""When the loop decides: after what came from the log or a replica, and never while the ledger is behind the log."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from csqa_loop.errors import CsqaError
+from csqa_loop.ledger.service import LedgerService
+from csqa_loop.rollout.decider import Decider
+from csqa_loop.rollout.housekeeping import Housekeeper
+from csqa_loop.rollout.reconciler import Reconciler
+
+_log = logging.getLogger(__name__)
+_BEAT_SECONDS = 0.5
+_SHORTEST_BEAT_SECONDS = 0.5
+
+
+class Beats:
+    """One beat after the other, for as long as the process lives."""
+
+    def __init__(
+        self, ledger: LedgerService, reconciler: Reconciler, housekeeper: Housekeeper, decider: Decider, *, up_to_date: Callable[[], bool]
+    ) -> None:
+        """`up_to_date`: whether the ledger takes what the log brings, and has taken what the log held."""
+        self._ledger = ledger
+        self._reconciler = reconciler
+        self._housekeeper = housekeeper
+        self._decider = decider
+        self._up_to_date = up_to_date
+        self.deciding = False
+        """Whether decisions are being taken."""
+        self.trouble: str | None = None
+        """Why the last beat did not come to its end."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        seen = 0
+        while True:
+            # What came while the last beat was at work, or slept, is no reason to wait.
+            await first_of(self._ledger.next_batch(seen, _BEAT_SECONDS), self._reconciler.gained())
+            seen = self._ledger.batches
+            if not self._up_to_date():
+                self.deciding = False
+                continue
+            try:
+                await self._ledger.derive()
+                self.deciding = True
+                await self._housekeeper.beat()
+                await self._decider.beat()
+                self.trouble = None
+            except CsqaError as error:
+                self.trouble = str(error)
+                _log.warning("the next beat tries again: %s", error)
+            await asyncio.sleep(_SHORTEST_BEAT_SECONDS)
+
+
+async def first_of(*waits: Coroutine[Any, Any, None]) -> None:
+    """Return as soon as one of them has; the others end."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
