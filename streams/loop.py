@@ -8,7 +8,6 @@ from faststream.kafka import KafkaMessage
 
 from csqa_loop import bootstrap
 from csqa_loop.console.app import create_console
-from csqa_loop.events.topics import FACT_TOPICS
 from csqa_loop.http.serving import serve as serve_http
 from csqa_loop.ledger.garbage import collect_seldom
 from csqa_loop.ledger.intake import Intake
@@ -16,6 +15,7 @@ from csqa_loop.ledger.position import Position
 from csqa_loop.ledger.sorting import Sorter
 from csqa_loop.rollout.beats import Beats
 from csqa_loop.rollout.housekeeping import Housekeeper
+from csqa_loop.loop import topics_read_by
 from csqa_loop.settings import Settings
 from streams.process import Process, ended
 from streams.subscription import Subscription, records_of
@@ -60,7 +60,7 @@ class LoopStream(Process):
             self,
             settings,
             GROUP,
-            FACT_TOPICS,
+            topics_read_by("loop"),
             self.take,
             most_records=settings.kafka.batch_records,
             fetch_bytes=_FETCH_BYTES,
