@@ -14,6 +14,7 @@ import duckdb
 
 from csqa_loop.errors import TransientError
 from csqa_loop.events import ArmEstimate, Verdict
+from csqa_loop.ledger.connection import create_views
 
 _ALIAS = "publishing"
 _SUFFIX = ".publishing"
@@ -113,12 +114,11 @@ def _add_views(draft: Path, as_of: datetime, live: Sequence[LiveEstimate]) -> No
                     row.estimate, row.lower, row.upper,
                 ],
             )  # fmt: skip
-        package = resources.files("csqa_loop.analytics")
         # The ledger's own views name no schema: here they read what lies in `facts`.
         published.execute("SET schema = 'facts'")
-        published.execute(package.joinpath("ledger/views.sql").read_text(encoding="utf-8"))
+        create_views(published)
         published.execute("SET schema = 'main'")
-        published.execute(package.joinpath("views.sql").read_text(encoding="utf-8"))
+        published.execute(resources.files("csqa_loop.analytics").joinpath("views.sql").read_text(encoding="utf-8"))
         published.execute("COMMIT")
         published.execute("CHECKPOINT")
 

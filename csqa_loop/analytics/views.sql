@@ -1,20 +1,14 @@
 -- What analysts read. Times are UTC; days are cut with epoch_us, so that no session's time zone moves a row to another day.
--- Raw facts stand beside the views in schema `facts`; where a message was answered or rated twice, the ledger's rule decides here too:
--- the first answer counts, and the last thumb.
+-- Raw facts stand beside the views in schema `facts`, and the ledger's own views with them: its rules decide here too.
 
 CREATE VIEW answers AS
-WITH told AS (
-    SELECT * FROM facts.answers QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
-), rated AS (
-    SELECT message_id, thumb, comment, occurred_at FROM facts.feedback
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at DESC, event_id DESC) = 1
-), reported AS (
+WITH reported AS (
     SELECT message_id, count(*) AS bad_cases FROM facts.bad_cases GROUP BY message_id
 )
 SELECT t.message_id, t.conversation_id, t."user", t.occurred_at AS answered_at, t.experiment, t.arm, t.adapter, t.question, t.answer, t.source,
     t.messages, t.citations, t.policy_id, t.section, t.index_version, t.prompt_version, t.sampling, t.confidence, t.covered, t.handoff,
     t.latency_ms, t.prompt_tokens, t.completion_tokens, r.thumb, r.comment, r.occurred_at AS rated_at, coalesce(b.bad_cases, 0) AS bad_cases
-FROM told t LEFT JOIN rated r USING (message_id) LEFT JOIN reported b USING (message_id);
+FROM facts.first_answers t LEFT JOIN facts.last_thumbs r USING (message_id) LEFT JOIN reported b USING (message_id);
 
 CREATE VIEW conversations AS
 SELECT conversation_id, arg_min("user", answered_at) AS "user", min(answered_at) AS started_at, max(answered_at) AS last_at, count(*) AS turns,
@@ -37,16 +31,12 @@ SELECT b.event_id, b.occurred_at, b.conversation_id, b.message_id, b.reason, b.c
 FROM facts.bad_cases b LEFT JOIN answers a USING (message_id) LEFT JOIN facts.blames f USING (event_id)
     LEFT JOIN facts.pairs p ON p.evidence_event_id = b.event_id;
 
--- What no training mends. One row an answer: the newest complaint that says what was right counts, and every one else.
+-- What no training mends. One row an answer.
 CREATE VIEW knowledge_faults AS
-WITH judged AS (
-    SELECT * FROM facts.blames WHERE event_id NOT IN (FROM facts.undone_reviews)
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY corrected DESC, occurred_at DESC, event_id DESC) = 1
-)
 SELECT occurred_at, fault, CASE fault
         WHEN 'missing_policy' THEN 'write it' WHEN 'stale_policy' THEN 'bring it up to date' ELSE 'word it so that it is found' END AS to_do,
     policy_id, section, category, detail, missing_numbers, question, message_id, event_id
-FROM judged WHERE fault IN ('missing_policy', 'stale_policy', 'retrieval_miss');
+FROM facts.blamed_answers WHERE fault IN ('missing_policy', 'stale_policy', 'retrieval_miss');
 
 CREATE VIEW pairs AS
 SELECT s.* EXCLUDE (signature, prompt_key, question_key), coalesce(c.runs, []) AS runs
@@ -150,11 +140,14 @@ SELECT d.event_id, d.occurred_at, d.body ->> 'action' AS action, d.body ->> 'ope
 FROM facts.decisions d LEFT JOIN done ON done.event_id = d.event_id::VARCHAR WHERE d.type = 'OperatorActed';
 
 CREATE VIEW policies AS
-SELECT policy_id, last(title ORDER BY occurred_at, event_id) FILTER (NOT withdrawn) AS title, last(version ORDER BY occurred_at, event_id) AS version,
-    last(withdrawn ORDER BY occurred_at, event_id) AS withdrawn, max(occurred_at) AS changed_at, count(DISTINCT version) AS versions,
-    last(body ->> 'language' ORDER BY occurred_at, event_id) FILTER (NOT withdrawn) AS language,
-    last(body ->> 'text' ORDER BY occurred_at, event_id) FILTER (NOT withdrawn) AS text
-FROM facts.policies GROUP BY policy_id;
+WITH published AS (
+    SELECT policy_id, last(title ORDER BY occurred_at, event_id) AS title, last(body ORDER BY occurred_at, event_id) AS body,
+        count(DISTINCT version) AS versions
+    FROM facts.policies WHERE NOT withdrawn GROUP BY policy_id
+)
+SELECT policy_id, p.title, c.version, c.withdrawn, c.occurred_at AS changed_at, coalesce(p.versions, 0) AS versions, p.body ->> 'language' AS language,
+    p.body ->> 'text' AS text
+FROM facts.current_policies c LEFT JOIN published p USING (policy_id);
 
 CREATE VIEW daily_satisfaction AS
 SELECT make_timestamp(epoch_us(answered_at))::DATE AS day, adapter, count(*) AS answers, count(DISTINCT "user") AS users,

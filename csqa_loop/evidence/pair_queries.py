@@ -86,7 +86,7 @@ def proposal_candidates(connection: Connection, limit: int, skip: Collection[str
                 AND message_id NOT IN (SELECT unnest($1)) AND review_id NOT IN (SELECT review_id FROM review_states WHERE action = 'reject')
             GROUP BY message_id HAVING bool_and(fault = 'generation' AND basis <> 'answer' AND NOT corrected)
         ) b JOIN answers a USING (message_id)
-        QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY a.occurred_at, a.event_id) = 1 ORDER BY b.since, message_id
+        QUALIFY is_first_answer(message_id, a.occurred_at, a.event_id) ORDER BY b.since, message_id
         """,
         [list(skip)],
     )

@@ -14,11 +14,9 @@ _TABLES = {
 }  # fmt: skip
 _JSON = frozenset({"messages", "citations", "sampling"})
 _POLICY_CHANGES = """
-WITH quoted AS (SELECT unnest(quoted) AS quote FROM pairs WHERE pair_id = $1)
+WITH quoted AS (SELECT DISTINCT unnest(quoted) AS quote FROM pairs WHERE pair_id = $1)
 SELECT quote[1] AS policy_id, quote[2] AS quoted, p.version AS current, p.event_id::VARCHAR AS event_id, p.occurred_at
-FROM quoted JOIN policies p ON p.policy_id = quote[1]
-QUALIFY row_number() OVER (PARTITION BY quote[1], quote[2] ORDER BY p.occurred_at DESC, p.event_id DESC) = 1 AND p.version IS DISTINCT FROM quote[2]
-ORDER BY ALL
+FROM quoted JOIN current_policies p ON p.policy_id = quote[1] WHERE p.version IS DISTINCT FROM quote[2] ORDER BY ALL
 """
 _RUNS = """
 WITH claimed AS (

@@ -33,10 +33,11 @@ WITH due AS (
 ), told AS (
     SELECT message_id, handoff, covered, latency_ms, length(answer) AS characters, completion_tokens, hash(lower(trim(question))) AS question
     FROM answers SEMI JOIN shown USING (message_id) WHERE experiment = $experiment AND occurred_at > $after
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
+    QUALIFY is_first_answer(message_id, occurred_at, event_id)
 ), rated AS (
-    SELECT f.message_id, arg_max(f.thumb, (f.occurred_at, f.event_id)) AS thumb FROM feedback f JOIN shown s USING (message_id)
-    WHERE f.occurred_at > $after AND f.occurred_at <= s.entered_at + to_microseconds($window_us) GROUP BY f.message_id
+    SELECT f.message_id, f.thumb FROM feedback f JOIN shown s USING (message_id)
+    WHERE f.occurred_at > $after AND f.occurred_at <= s.entered_at + to_microseconds($window_us)
+    QUALIFY is_last_thumb(f.message_id, f.occurred_at, f.event_id)
 ), messages AS (
     SELECT s."user", s.conversation_id, t.message_id IS NOT NULL AS answered, t.handoff, t.covered, t.latency_ms, t.characters, t.completion_tokens,
         r.thumb, t.question IS NOT NULL AND count(*) OVER (PARTITION BY s."user", t.question) > 1 AS repeated

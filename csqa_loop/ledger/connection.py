@@ -24,6 +24,11 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         raise
 
 
+def create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """The views and macros of this code, in the connection's schema, which has the ledger's tables."""
+    connection.execute(resources.files("csqa_loop.ledger").joinpath("views.sql").read_text(encoding="utf-8"))
+
+
 def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     """Apply the migrations that `file` lacks, in the order of their names, and never one twice.
 
