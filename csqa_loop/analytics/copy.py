@@ -15,6 +15,7 @@ import duckdb
 from csqa_loop.errors import TransientError
 from csqa_loop.events import ArmEstimate, Verdict
 from csqa_loop.ledger.connection import create_views
+from csqa_loop.training.runs import run_states
 
 _ALIAS = "publishing"
 _SUFFIX = ".publishing"
@@ -81,6 +82,9 @@ def _copy_facts(connection: duckdb.DuckDBPyConnection, draft: Path) -> None:
             for table in _TABLES:
                 connection.execute(f"CREATE TABLE {_ALIAS}.facts.{table} AS FROM main.{table}")
             connection.execute(f"CREATE TABLE {_ALIAS}.facts.dead_letters AS SELECT {_DEAD_LETTERS} FROM main.dead_letters")  # noqa: S608 - our own names
+            connection.execute(f"CREATE TABLE {_ALIAS}.facts.run_states (run_id VARCHAR, state VARCHAR)")
+            for run in run_states(connection):
+                connection.execute(f"INSERT INTO {_ALIAS}.facts.run_states VALUES (?, ?)", run)  # noqa: S608 - our own name
             connection.execute("COMMIT")
         except BaseException:  # also an interrupt: the connection is a reader's and must not stay in a transaction
             _roll_back(connection)

@@ -56,6 +56,7 @@ SELECT r.event_id, r.occurred_at, r.review_id, r.kind, r.subject, r.message_id, 
     p.pair_id IS NOT NULL AS became_pair
 FROM facts.reviews r LEFT JOIN opened o USING (review_id) LEFT JOIN facts.pairs p ON p.evidence_event_id = r.event_id;
 
+-- Whether the gate is asking already is of no matter here: until it has answered, a run is `trained`.
 CREATE VIEW runs AS
 WITH last_attempt AS (SELECT run_id, max(attempt) AS attempt FROM facts.training_events GROUP BY run_id),
 said AS (SELECT e.* FROM facts.training_events e JOIN last_attempt USING (run_id, attempt)),
@@ -68,10 +69,7 @@ given_up AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE t
 progress AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'TrainingProgress' GROUP BY run_id),
 ended AS (SELECT run_id, max(occurred_at) AS last_event_at FROM said GROUP BY run_id)
 SELECT asked.run_id, asked.attempt AS attempts, started.requested_at, ended.last_event_at,
-    CASE WHEN given_up.body IS NOT NULL THEN 'unservable'
-        WHEN gated.body IS NOT NULL THEN CASE WHEN (gated.body ->> 'passed') = 'true' THEN 'passed' ELSE 'refused' END
-        WHEN failed.body IS NOT NULL THEN 'failed' WHEN trained.body IS NOT NULL THEN 'trained'
-        WHEN progress.body IS NOT NULL THEN 'training' ELSE 'requested' END AS state,
+    CASE s.state WHEN 'evaluating' THEN 'trained' ELSE s.state END AS state,
     asked.body ->> 'reason' AS cause, asked.body ->> 'champion' AS champion, json_array_length(asked.body, 'pair_ids')::BIGINT AS pairs,
     json_array_length(asked.body, 'holdout_pair_ids')::BIGINT AS holdout_pairs, asked.body ->> 'method' AS method,
     coalesce(json_array_length(asked.body, 'replay_pair_ids'), 0)::BIGINT AS replayed_pairs,
@@ -79,7 +77,7 @@ SELECT asked.run_id, asked.attempt AS attempts, started.requested_at, ended.last
     (trained.body ->> 'seconds')::DOUBLE AS train_seconds, (trained.body ->> 'first_loss')::DOUBLE AS first_loss,
     (progress.body ->> 'loss')::DOUBLE AS last_loss, (gated.body ->> 'passed')::BOOLEAN AS gate_passed, gated.body -> 'checks' AS gate_checks,
     failed.body ->> 'stage' AS failed_stage, coalesce(failed.body, given_up.body) ->> 'reason' AS failure, asked.body ->> 'data_hash' AS data_hash
-FROM asked JOIN started USING (run_id) JOIN ended USING (run_id) LEFT JOIN trained USING (run_id) LEFT JOIN failed USING (run_id)
+FROM asked JOIN facts.run_states s USING (run_id) JOIN started USING (run_id) JOIN ended USING (run_id) LEFT JOIN trained USING (run_id) LEFT JOIN failed USING (run_id)
     LEFT JOIN gated USING (run_id) LEFT JOIN given_up USING (run_id) LEFT JOIN progress USING (run_id);
 
 -- The last look at an open experiment comes from the loop; a finished one speaks through its verdict alone.

@@ -11,7 +11,8 @@ import duckdb
 from csqa_loop.events import ChatMessage
 from csqa_loop.evidence.judge.rules.judging import Candidate
 from csqa_loop.evidence.rules.examples import Example
-from csqa_loop.evidence.rules.pairs import Pair, held_out
+from csqa_loop.evidence.rules.pairs import Pair
+from csqa_loop.ledger.rules.holdout import held_out
 
 Connection = duckdb.DuckDBPyConnection
 _COLUMNS, _EXAMPLE_COLUMNS = (

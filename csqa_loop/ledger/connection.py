@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from csqa_loop.errors import PermanentError
+from csqa_loop.ledger.rules.holdout import HELD_OUT_MACRO
 
 
 @contextmanager
@@ -26,6 +27,7 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
     """The views and macros of this code, in the connection's schema, which has the ledger's tables."""
+    connection.execute(HELD_OUT_MACRO)
     connection.execute(resources.files("csqa_loop.ledger").joinpath("views.sql").read_text(encoding="utf-8"))
 
 

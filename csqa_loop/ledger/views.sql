@@ -97,8 +97,7 @@ SELECT message_id FROM held_examples UNION ALL FROM unfit;
 -- Thumbs on what the model wrote that no pair uses, and liked or disliked answers of imported files: for training without pairs.
 -- A thumb up on an answer that somebody complained about says nothing; a thumb down only counts where the model is to blame, and not where the
 -- prompt says what the answer says. What a review rejected teaches nothing, whichever pair or answer it was about, and nor does what is held, nor
--- a vote on a prompt whose votes made a pair that is held. The share of sections that are held out is
--- `domain.preferences.HOLDOUT_SHARE`.
+-- a vote on a prompt whose votes made a pair that is held, nor one on a section that only ever evaluates.
 CREATE OR REPLACE VIEW unpaired AS
 WITH outdated AS (
     SELECT DISTINCT message_id FROM (
@@ -121,7 +120,7 @@ WHERE r.message_id NOT IN (SELECT message_id FROM paired) AND r.event_id NOT IN 
     AND r.prompt_key NOT IN (FROM disputed) AND r.message_id NOT IN (FROM outdated) AND r.message_id NOT IN (FROM untrainable)
     AND r.message_id NOT IN (SELECT message_id FROM reviews JOIN review_states s USING (review_id) WHERE s.action = 'reject')
     AND CASE r.thumb WHEN 'up' THEN b.message_id IS NULL ELSE coalesce(b.generation, false) END
-    AND ('0x' || left(sha256(r.policy_id || chr(10) || r.section), 16))::UBIGINT / 18446744073709551616.0 >= 0.15
+    AND NOT is_held_out(r.policy_id, r.section)
 UNION ALL
 SELECT conversation_id, messages, answer, liked, '', '', NULL, category, messages -> -1 ->> 'content', '', occurred_at, event_id, event_id FROM examples
 WHERE liked IS NOT NULL AND rejected IS NULL AND split = 'train' AND conversation_id NOT IN (FROM untrainable);
