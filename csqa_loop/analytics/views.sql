@@ -82,11 +82,8 @@ FROM asked JOIN facts.run_states s USING (run_id) JOIN started USING (run_id) JO
 
 -- The last look at an open experiment comes from the loop; a finished one speaks through its verdict alone.
 CREATE VIEW experiment_results AS
-WITH verdicts AS (
-    SELECT experiment_id, body FROM facts.decisions WHERE type = 'VerdictReached'
-    QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY occurred_at, event_id) = 1
-), rows_ AS (
-    SELECT experiment_id, (body ->> 'as_of')::TIMESTAMPTZ AS as_of, body ->> 'verdict' AS verdict, unnest(CAST(body -> 'estimates' AS JSON[])) AS e FROM verdicts
+WITH rows_ AS (
+    SELECT experiment_id, (body ->> 'as_of')::TIMESTAMPTZ AS as_of, body ->> 'verdict' AS verdict, unnest(CAST(body -> 'estimates' AS JSON[])) AS e FROM facts.verdicts
 )
 SELECT experiment_id, as_of, e ->> 'metric' AS metric, e ->> 'arm' AS arm, (e ->> 'users')::BIGINT AS users, (e ->> 'numerator')::DOUBLE AS numerator,
     (e ->> 'denominator')::DOUBLE AS denominator, (e ->> 'estimate')::DOUBLE AS estimate, (e ->> 'lower')::DOUBLE AS lower,
@@ -94,16 +91,10 @@ SELECT experiment_id, as_of, e ->> 'metric' AS metric, e ->> 'arm' AS arm, (e ->
 FROM rows_
 UNION ALL
 SELECT experiment_id, as_of, metric, arm, users, numerator, denominator, estimate, lower, upper, verdict FROM facts.live_estimates
-WHERE experiment_id NOT IN (SELECT experiment_id FROM verdicts);
+WHERE experiment_id NOT IN (SELECT experiment_id FROM facts.verdicts);
 
 CREATE VIEW experiments AS
-WITH opened AS (
-    SELECT experiment_id, occurred_at, body FROM facts.decisions WHERE type = 'ExperimentOpened'
-    QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY occurred_at, event_id) = 1
-), ended AS (
-    SELECT experiment_id, occurred_at, body FROM facts.decisions WHERE type = 'VerdictReached'
-    QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY occurred_at, event_id) = 1
-), raised AS (
+WITH raised AS (
     SELECT experiment_id, max((body ->> 'share')::DOUBLE) AS share FROM facts.decisions WHERE type = 'ShareRaised' GROUP BY experiment_id
 ), exposed AS (
     SELECT experiment AS experiment_id, count(*) FILTER (first_arm = 'challenger') AS challenger, count(*) FILTER (first_arm = 'control') AS control
@@ -112,7 +103,7 @@ WITH opened AS (
         WHERE experiment IS NOT NULL AND arm IN ('challenger', 'control') GROUP BY ALL
     ) GROUP BY experiment
 ), primary_ AS (
-    SELECT r.experiment_id, r.estimate, r.lower, r.upper, r.users FROM experiment_results r JOIN opened o USING (experiment_id)
+    SELECT r.experiment_id, r.estimate, r.lower, r.upper, r.users FROM experiment_results r JOIN facts.openings o USING (experiment_id)
     WHERE r.arm = 'difference' AND r.metric = (o.body -> 'contract' ->> 'primary')
 )
 SELECT o.experiment_id, o.body ->> 'run_id' AS run_id, o.body ->> 'champion' AS champion, o.body ->> 'challenger' AS challenger,
@@ -120,7 +111,7 @@ SELECT o.experiment_id, o.body ->> 'run_id' AS run_id, o.body ->> 'champion' AS 
     coalesce(r.share, (o.body ->> 'share')::DOUBLE) AS share, o.body -> 'contract' ->> 'primary' AS primary_metric,
     (o.body -> 'contract' ->> 'alpha')::DOUBLE AS alpha, coalesce(x.challenger, 0) AS exposed_challenger, coalesce(x.control, 0) AS exposed_control,
     p.users, p.estimate, p.lower, p.upper, o.body -> 'contract' AS contract
-FROM opened o LEFT JOIN ended e USING (experiment_id) LEFT JOIN raised r USING (experiment_id) LEFT JOIN exposed x USING (experiment_id)
+FROM facts.openings o LEFT JOIN facts.verdicts e USING (experiment_id) LEFT JOIN raised r USING (experiment_id) LEFT JOIN exposed x USING (experiment_id)
     LEFT JOIN primary_ p USING (experiment_id);
 
 CREATE VIEW deployments AS

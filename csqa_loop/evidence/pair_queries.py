@@ -4,14 +4,14 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import UTC
-from typing import Any
+from typing import Any, get_args
 
 import duckdb
 
 from csqa_loop.events import ChatMessage
 from csqa_loop.evidence.judge.rules.judging import Candidate
 from csqa_loop.evidence.rules.examples import Example
-from csqa_loop.evidence.rules.pairs import Pair
+from csqa_loop.evidence.rules.pairs import Pair, PairState
 from csqa_loop.ledger.rules.holdout import held_out
 
 Connection = duckdb.DuckDBPyConnection
@@ -70,7 +70,7 @@ def examples_by_id(connection: Connection, example_ids: Sequence[str]) -> list[E
 
 def pair_counts(connection: Connection) -> dict[str, int]:
     """`total`, and how many are in each state."""
-    counts = {"total": 0, "fresh": 0, "held_out": 0, "claimed": 0, "held": 0, "quarantined": 0, "withdrawn": 0}
+    counts = {"total": 0} | dict.fromkeys(get_args(PairState), 0)
     for state, count in connection.execute("SELECT state, count(*) FROM pair_states GROUP BY state").fetchall():
         counts[state] = count
         counts["total"] += count

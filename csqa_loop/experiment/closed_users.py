@@ -211,13 +211,8 @@ def past_experiments(connection: Connection) -> list[PastExperiment]:
     """Every experiment that was ever opened, oldest first."""
     rows = connection.execute(
         """
-        SELECT o.alpha, coalesce(v.promoted, false) FROM (
-            SELECT experiment_id, arg_min((body -> 'contract' ->> 'alpha')::DOUBLE, (occurred_at, event_id)) AS alpha, min(occurred_at) AS opened_at
-            FROM decisions WHERE type = 'ExperimentOpened' GROUP BY experiment_id
-        ) o LEFT JOIN (
-            SELECT experiment_id, arg_min(body ->> 'verdict', (occurred_at, event_id)) = 'PROMOTE' AS promoted
-            FROM decisions WHERE type = 'VerdictReached' GROUP BY experiment_id
-        ) v USING (experiment_id) ORDER BY o.opened_at, o.experiment_id
+        SELECT (o.body -> 'contract' ->> 'alpha')::DOUBLE, coalesce(v.body ->> 'verdict' = 'PROMOTE', false)
+        FROM openings o LEFT JOIN verdicts v USING (experiment_id) ORDER BY o.occurred_at, o.experiment_id
         """
     ).fetchall()
     return [PastExperiment(alpha, promoted) for alpha, promoted in rows]

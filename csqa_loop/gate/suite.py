@@ -12,6 +12,7 @@ from csqa_loop.gate.rules.checks import best_passages
 from csqa_loop.knowledge.rules.passages import passages_of
 from csqa_loop.knowledge.rules.versions import policy_version
 from csqa_loop.settings import RetrievalSettings
+from csqa_loop.text.languages import DEFAULT_LANGUAGE
 from csqa_loop.training.protected import questions_in, read_file
 
 
@@ -39,7 +40,7 @@ def load_suite(file: Path, *, language: str, retrieval: RetrievalSettings) -> Re
     """
     content, body = read_file(file)
     folder = file.parent / str(content.get("policies", "policies"))
-    graded_in = str(content.get("language", "en"))
+    graded_in = str(content.get("language", DEFAULT_LANGUAGE))
     policies: dict[str, str] = {}
     asked: list[AskedQuestion] = []
     for question in questions_in(file, content):
@@ -59,7 +60,7 @@ def suite_hash(file: str) -> str:
     if not file:
         return ""
     try:
-        return load_suite(Path(file), language="en", retrieval=RetrievalSettings()).content_hash
+        return load_suite(Path(file), language=DEFAULT_LANGUAGE, retrieval=RetrievalSettings()).content_hash
     except PermanentError:
         return ""
 

@@ -14,6 +14,9 @@ from csqa_loop.settings.learning import WEIGHTS, Source
 from csqa_loop.text.normal import normalised
 from csqa_loop.text.numbers import numbers_in
 
+PairState = Literal["fresh", "held", "held_out", "claimed", "quarantined", "withdrawn"]
+"""What `pair_states` says of a pair."""
+
 
 @dataclass(frozen=True)
 class PairPolicy:
