@@ -97,7 +97,7 @@ def _withdrawing(connection: Connection, pair: Row) -> list[Row]:
     return rows(
         connection,
         "SELECT r.event_id::VARCHAR AS event_id, r.occurred_at, r.action, r.reviewer, r.note FROM reviews r JOIN review_states s USING (event_id) "
-        "WHERE (r.review_id = $1 AND event_id IN (SELECT event_id FROM turned_down)) OR r.review_id IN ("
+        "WHERE (r.review_id = $1 AND turns_down(r.action)) OR r.review_id IN ("
         "SELECT review_id FROM reviews WHERE event_id = $2::UUID AND event_id IN (FROM undone_reviews)) ORDER BY r.occurred_at, r.event_id",
         [pair["review_id"], pair["evidence_event_id"]],
     )

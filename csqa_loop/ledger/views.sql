@@ -39,8 +39,8 @@ CREATE OR REPLACE VIEW review_states AS
 SELECT review_id, action, reviewer, event_id, occurred_at FROM reviews
 QUALIFY row_number() OVER (PARTITION BY review_id ORDER BY occurred_at DESC, event_id DESC) = 1;
 
--- Reviews that leave nothing to train on of what they are about.
-CREATE OR REPLACE VIEW turned_down AS SELECT review_id, event_id FROM review_states WHERE action IN ('reject', 'correct');
+-- Whether a review leaves nothing to train on of the pair that it is about.
+CREATE OR REPLACE MACRO turns_down(action) AS action IN ('reject', 'correct');
 
 CREATE OR REPLACE VIEW undone_reviews AS
 SELECT r.event_id FROM reviews r JOIN review_states s USING (review_id) WHERE r.event_id <> s.event_id;
@@ -93,7 +93,7 @@ WITH outdated AS (
     JOIN current_policies c ON c.policy_id = q.quote[1] WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote[2]
 ), judged AS (
     SELECT p.*, p.pair_id IN (FROM taken) AS claimed, p.pair_id IN (FROM outdated) AS outdated,
-        p.evidence_event_id IN (FROM undone_reviews) OR coalesce(r.event_id IN (SELECT event_id FROM turned_down), false) AS withdrawn,
+        p.evidence_event_id IN (FROM undone_reviews) OR coalesce(turns_down(r.action), false) AS withdrawn,
         coalesce(r.action = 'approve', false) AS approved,
         p.pair_id IN (FROM unfit) OR contains(chr(10) || array_to_string(p.held, chr(10)), chr(10) || 'too_long:') AS too_long
     FROM pairs p LEFT JOIN review_states r ON r.review_id = p.review_id
@@ -115,10 +115,12 @@ WITH outdated AS (
     SELECT DISTINCT message_id FROM (
         SELECT message_id, unnest(from_json(citations, '[{"policy_id": "VARCHAR", "version": "VARCHAR"}]')) AS quote FROM first_answers
     ) q JOIN current_policies c ON c.policy_id = q.quote.policy_id WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote.version
+), turned_down AS (
+    SELECT review_id FROM review_states WHERE turns_down(action)
 ), paired AS (
-    SELECT message_id, evidence_event_id FROM pair_states WHERE NOT withdrawn OR review_id IN (SELECT review_id FROM turned_down)
+    SELECT message_id, evidence_event_id FROM pair_states WHERE NOT withdrawn OR review_id IN (FROM turned_down)
 ), disputed AS (
-    SELECT prompt_key FROM pair_states WHERE source = 'rated' AND (unsettled OR review_id IN (SELECT review_id FROM turned_down))
+    SELECT prompt_key FROM pair_states WHERE source = 'rated' AND (unsettled OR review_id IN (FROM turned_down))
 ), blamed AS (
     SELECT message_id, bool_and(fault = 'generation' AND basis <> 'answer') AS generation, any_value(category) AS category FROM blames
     WHERE event_id NOT IN (FROM undone_reviews) GROUP BY message_id
