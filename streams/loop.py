@@ -13,9 +13,9 @@ from csqa_loop.ledger.garbage import collect_seldom
 from csqa_loop.ledger.intake import Intake
 from csqa_loop.ledger.position import Position
 from csqa_loop.ledger.sorting import Sorter
+from csqa_loop.loop import topics_read_by
 from csqa_loop.rollout.beats import Beats
 from csqa_loop.rollout.housekeeping import Housekeeper
-from csqa_loop.loop import topics_read_by
 from csqa_loop.settings import Settings
 from streams.process import Process, ended
 from streams.subscription import Subscription, records_of

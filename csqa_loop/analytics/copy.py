@@ -14,6 +14,8 @@ import duckdb
 from csqa_loop.errors import TransientError
 from csqa_loop.events import ArmEstimate, Verdict
 from csqa_loop.files.durable import sync
+from csqa_loop.ledger.connection import create_views
+from csqa_loop.training.runs import run_states
 
 _ALIAS = "publishing"
 _SUFFIX = ".publishing"
@@ -80,6 +82,9 @@ def _copy_facts(connection: duckdb.DuckDBPyConnection, draft: Path) -> None:
             for table in _TABLES:
                 connection.execute(f"CREATE TABLE {_ALIAS}.facts.{table} AS FROM main.{table}")
             connection.execute(f"CREATE TABLE {_ALIAS}.facts.dead_letters AS SELECT {_DEAD_LETTERS} FROM main.dead_letters")  # noqa: S608 - our own names
+            connection.execute(f"CREATE TABLE {_ALIAS}.facts.run_states (run_id VARCHAR, state VARCHAR)")
+            for run in run_states(connection):
+                connection.execute(f"INSERT INTO {_ALIAS}.facts.run_states VALUES (?, ?)", run)  # noqa: S608 - our own name
             connection.execute("COMMIT")
         except BaseException:  # also an interrupt: the connection is a reader's and must not stay in a transaction
             _roll_back(connection)
@@ -115,7 +120,7 @@ def _add_views(draft: Path, as_of: datetime, live: Sequence[LiveEstimate]) -> No
             )  # fmt: skip
         # The ledger's own views name no schema: here they read what lies in `facts`.
         published.execute("SET schema = 'facts'")
-        published.execute(resources.files("csqa_loop.ledger").joinpath("views.sql").read_text(encoding="utf-8"))
+        create_views(published)
         published.execute("SET schema = 'main'")
         published.execute(resources.files("csqa_loop.analytics").joinpath("views.sql").read_text(encoding="utf-8"))
         published.execute("COMMIT")

@@ -1,20 +1,14 @@
 -- What analysts read. Times are UTC; days are cut with epoch_us, so that no session's time zone moves a row to another day.
--- Raw facts stand beside the views in schema `facts`; where a message was answered or rated twice, the ledger's rule decides here too:
--- the first answer counts, and the last thumb.
+-- Raw facts stand beside the views in schema `facts`, and the ledger's own views with them: its rules decide here too.
 
 CREATE VIEW answers AS
-WITH told AS (
-    SELECT * FROM facts.answers QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
-), rated AS (
-    SELECT message_id, thumb, comment, occurred_at FROM facts.feedback
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at DESC, event_id DESC) = 1
-), reported AS (
+WITH reported AS (
     SELECT message_id, count(*) AS bad_cases FROM facts.bad_cases GROUP BY message_id
 )
 SELECT t.message_id, t.conversation_id, t."user", t.occurred_at AS answered_at, t.experiment, t.arm, t.adapter, t.question, t.answer, t.source,
     t.messages, t.citations, t.policy_id, t.section, t.index_version, t.prompt_version, t.sampling, t.confidence, t.covered, t.handoff,
     t.latency_ms, t.prompt_tokens, t.completion_tokens, r.thumb, r.comment, r.occurred_at AS rated_at, coalesce(b.bad_cases, 0) AS bad_cases
-FROM told t LEFT JOIN rated r USING (message_id) LEFT JOIN reported b USING (message_id);
+FROM facts.first_answers t LEFT JOIN facts.last_thumbs r USING (message_id) LEFT JOIN reported b USING (message_id);
 
 CREATE VIEW conversations AS
 SELECT conversation_id, arg_min("user", answered_at) AS "user", min(answered_at) AS started_at, max(answered_at) AS last_at, count(*) AS turns,
@@ -37,16 +31,12 @@ SELECT b.event_id, b.occurred_at, b.conversation_id, b.message_id, b.reason, b.c
 FROM facts.bad_cases b LEFT JOIN answers a USING (message_id) LEFT JOIN facts.blames f USING (event_id)
     LEFT JOIN facts.pairs p ON p.evidence_event_id = b.event_id;
 
--- What no training mends. One row an answer: the newest complaint that says what was right counts, and every one else.
+-- What no training mends. One row an answer.
 CREATE VIEW knowledge_faults AS
-WITH judged AS (
-    SELECT * FROM facts.blames WHERE event_id NOT IN (FROM facts.undone_reviews)
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY corrected DESC, occurred_at DESC, event_id DESC) = 1
-)
 SELECT occurred_at, fault, CASE fault
         WHEN 'missing_policy' THEN 'write it' WHEN 'stale_policy' THEN 'bring it up to date' ELSE 'word it so that it is found' END AS to_do,
     policy_id, section, category, detail, missing_numbers, question, message_id, event_id
-FROM judged WHERE fault IN ('missing_policy', 'stale_policy', 'retrieval_miss');
+FROM facts.blamed_answers WHERE fault IN ('missing_policy', 'stale_policy', 'retrieval_miss');
 
 CREATE VIEW pairs AS
 SELECT s.* EXCLUDE (signature, prompt_key, question_key), coalesce(c.runs, []) AS runs
@@ -66,6 +56,7 @@ SELECT r.event_id, r.occurred_at, r.review_id, r.kind, r.subject, r.message_id, 
     p.pair_id IS NOT NULL AS became_pair
 FROM facts.reviews r LEFT JOIN opened o USING (review_id) LEFT JOIN facts.pairs p ON p.evidence_event_id = r.event_id;
 
+-- Whether the gate is asking already is of no matter here: until it has answered, a run is `trained`.
 CREATE VIEW runs AS
 WITH last_attempt AS (SELECT run_id, max(attempt) AS attempt FROM facts.training_events GROUP BY run_id),
 said AS (SELECT e.* FROM facts.training_events e JOIN last_attempt USING (run_id, attempt)),
@@ -78,10 +69,7 @@ given_up AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE t
 progress AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'TrainingProgress' GROUP BY run_id),
 ended AS (SELECT run_id, max(occurred_at) AS last_event_at FROM said GROUP BY run_id)
 SELECT asked.run_id, asked.attempt AS attempts, started.requested_at, ended.last_event_at,
-    CASE WHEN given_up.body IS NOT NULL THEN 'unservable'
-        WHEN gated.body IS NOT NULL THEN CASE WHEN (gated.body ->> 'passed') = 'true' THEN 'passed' ELSE 'refused' END
-        WHEN failed.body IS NOT NULL THEN 'failed' WHEN trained.body IS NOT NULL THEN 'trained'
-        WHEN progress.body IS NOT NULL THEN 'training' ELSE 'requested' END AS state,
+    CASE s.state WHEN 'evaluating' THEN 'trained' ELSE s.state END AS state,
     asked.body ->> 'reason' AS cause, asked.body ->> 'champion' AS champion, json_array_length(asked.body, 'pair_ids')::BIGINT AS pairs,
     json_array_length(asked.body, 'holdout_pair_ids')::BIGINT AS holdout_pairs, asked.body ->> 'method' AS method,
     coalesce(json_array_length(asked.body, 'replay_pair_ids'), 0)::BIGINT AS replayed_pairs,
@@ -89,16 +77,13 @@ SELECT asked.run_id, asked.attempt AS attempts, started.requested_at, ended.last
     (trained.body ->> 'seconds')::DOUBLE AS train_seconds, (trained.body ->> 'first_loss')::DOUBLE AS first_loss,
     (progress.body ->> 'loss')::DOUBLE AS last_loss, (gated.body ->> 'passed')::BOOLEAN AS gate_passed, gated.body -> 'checks' AS gate_checks,
     failed.body ->> 'stage' AS failed_stage, coalesce(failed.body, given_up.body) ->> 'reason' AS failure, asked.body ->> 'data_hash' AS data_hash
-FROM asked JOIN started USING (run_id) JOIN ended USING (run_id) LEFT JOIN trained USING (run_id) LEFT JOIN failed USING (run_id)
+FROM asked JOIN facts.run_states s USING (run_id) JOIN started USING (run_id) JOIN ended USING (run_id) LEFT JOIN trained USING (run_id) LEFT JOIN failed USING (run_id)
     LEFT JOIN gated USING (run_id) LEFT JOIN given_up USING (run_id) LEFT JOIN progress USING (run_id);
 
 -- The last look at an open experiment comes from the loop; a finished one speaks through its verdict alone.
 CREATE VIEW experiment_results AS
-WITH verdicts AS (
-    SELECT experiment_id, body FROM facts.decisions WHERE type = 'VerdictReached'
-    QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY occurred_at, event_id) = 1
-), rows_ AS (
-    SELECT experiment_id, (body ->> 'as_of')::TIMESTAMPTZ AS as_of, body ->> 'verdict' AS verdict, unnest(CAST(body -> 'estimates' AS JSON[])) AS e FROM verdicts
+WITH rows_ AS (
+    SELECT experiment_id, (body ->> 'as_of')::TIMESTAMPTZ AS as_of, body ->> 'verdict' AS verdict, unnest(CAST(body -> 'estimates' AS JSON[])) AS e FROM facts.verdicts
 )
 SELECT experiment_id, as_of, e ->> 'metric' AS metric, e ->> 'arm' AS arm, (e ->> 'users')::BIGINT AS users, (e ->> 'numerator')::DOUBLE AS numerator,
     (e ->> 'denominator')::DOUBLE AS denominator, (e ->> 'estimate')::DOUBLE AS estimate, (e ->> 'lower')::DOUBLE AS lower,
@@ -106,16 +91,10 @@ SELECT experiment_id, as_of, e ->> 'metric' AS metric, e ->> 'arm' AS arm, (e ->
 FROM rows_
 UNION ALL
 SELECT experiment_id, as_of, metric, arm, users, numerator, denominator, estimate, lower, upper, verdict FROM facts.live_estimates
-WHERE experiment_id NOT IN (SELECT experiment_id FROM verdicts);
+WHERE experiment_id NOT IN (SELECT experiment_id FROM facts.verdicts);
 
 CREATE VIEW experiments AS
-WITH opened AS (
-    SELECT experiment_id, occurred_at, body FROM facts.decisions WHERE type = 'ExperimentOpened'
-    QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY occurred_at, event_id) = 1
-), ended AS (
-    SELECT experiment_id, occurred_at, body FROM facts.decisions WHERE type = 'VerdictReached'
-    QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY occurred_at, event_id) = 1
-), raised AS (
+WITH raised AS (
     SELECT experiment_id, max((body ->> 'share')::DOUBLE) AS share FROM facts.decisions WHERE type = 'ShareRaised' GROUP BY experiment_id
 ), exposed AS (
     SELECT experiment AS experiment_id, count(*) FILTER (first_arm = 'challenger') AS challenger, count(*) FILTER (first_arm = 'control') AS control
@@ -124,7 +103,7 @@ WITH opened AS (
         WHERE experiment IS NOT NULL AND arm IN ('challenger', 'control') GROUP BY ALL
     ) GROUP BY experiment
 ), primary_ AS (
-    SELECT r.experiment_id, r.estimate, r.lower, r.upper, r.users FROM experiment_results r JOIN opened o USING (experiment_id)
+    SELECT r.experiment_id, r.estimate, r.lower, r.upper, r.users FROM experiment_results r JOIN facts.openings o USING (experiment_id)
     WHERE r.arm = 'difference' AND r.metric = (o.body -> 'contract' ->> 'primary')
 )
 SELECT o.experiment_id, o.body ->> 'run_id' AS run_id, o.body ->> 'champion' AS champion, o.body ->> 'challenger' AS challenger,
@@ -132,7 +111,7 @@ SELECT o.experiment_id, o.body ->> 'run_id' AS run_id, o.body ->> 'champion' AS 
     coalesce(r.share, (o.body ->> 'share')::DOUBLE) AS share, o.body -> 'contract' ->> 'primary' AS primary_metric,
     (o.body -> 'contract' ->> 'alpha')::DOUBLE AS alpha, coalesce(x.challenger, 0) AS exposed_challenger, coalesce(x.control, 0) AS exposed_control,
     p.users, p.estimate, p.lower, p.upper, o.body -> 'contract' AS contract
-FROM opened o LEFT JOIN ended e USING (experiment_id) LEFT JOIN raised r USING (experiment_id) LEFT JOIN exposed x USING (experiment_id)
+FROM facts.openings o LEFT JOIN facts.verdicts e USING (experiment_id) LEFT JOIN raised r USING (experiment_id) LEFT JOIN exposed x USING (experiment_id)
     LEFT JOIN primary_ p USING (experiment_id);
 
 CREATE VIEW deployments AS
@@ -150,11 +129,14 @@ SELECT d.event_id, d.occurred_at, d.body ->> 'action' AS action, d.body ->> 'ope
 FROM facts.decisions d LEFT JOIN done ON done.event_id = d.event_id::VARCHAR WHERE d.type = 'OperatorActed';
 
 CREATE VIEW policies AS
-SELECT policy_id, last(title ORDER BY occurred_at, event_id) FILTER (NOT withdrawn) AS title, last(version ORDER BY occurred_at, event_id) AS version,
-    last(withdrawn ORDER BY occurred_at, event_id) AS withdrawn, max(occurred_at) AS changed_at, count(DISTINCT version) AS versions,
-    last(body ->> 'language' ORDER BY occurred_at, event_id) FILTER (NOT withdrawn) AS language,
-    last(body ->> 'text' ORDER BY occurred_at, event_id) FILTER (NOT withdrawn) AS text
-FROM facts.policies GROUP BY policy_id;
+WITH published AS (
+    SELECT policy_id, last(title ORDER BY occurred_at, event_id) AS title, last(body ORDER BY occurred_at, event_id) AS body,
+        count(DISTINCT version) AS versions
+    FROM facts.policies WHERE NOT withdrawn GROUP BY policy_id
+)
+SELECT policy_id, p.title, c.version, c.withdrawn, c.occurred_at AS changed_at, coalesce(p.versions, 0) AS versions, p.body ->> 'language' AS language,
+    p.body ->> 'text' AS text
+FROM facts.current_policies c LEFT JOIN published p USING (policy_id);
 
 CREATE VIEW daily_satisfaction AS
 SELECT make_timestamp(epoch_us(answered_at))::DATE AS day, adapter, count(*) AS answers, count(DISTINCT "user") AS users,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 
@@ -11,13 +11,13 @@ from csqa_loop.console.parts import ConsoleParts
 from csqa_loop.evidence.pair_pages import PairPage, UnpairedPage, pairs_page, unpaired_page
 from csqa_loop.evidence.pair_queries import fresh_pairs, holdout_pairs
 from csqa_loop.evidence.pair_trace import PairTrace, pair_trace
+from csqa_loop.evidence.rules.pairs import PairState
 from csqa_loop.http.problems import Problem
 from csqa_loop.settings.learning import Source
 from csqa_loop.training.policy import selection_policy
 from csqa_loop.training.protected import regression_phrasings
 from csqa_loop.training.rules.selection import select
 
-State = Literal["fresh", "held", "held_out", "claimed", "quarantined", "withdrawn"]
 Limit = Annotated[int, Query(ge=1, le=5000)]
 
 
@@ -27,7 +27,11 @@ def pairs_router(parts: ConsoleParts) -> APIRouter:
 
     @router.get("/pairs")
     async def list_pairs(
-        state: State | None = None, source: Source | None = None, category: str | None = None, after: str | None = None, limit: Limit = 1000
+        state: PairState | None = None,
+        source: Source | None = None,
+        category: str | None = None,
+        after: str | None = None,
+        limit: Limit = 1000,
     ) -> PairPage:
         return await parts.ledger.ask(pairs_page, state=state, source=source, category=category, after=after, limit=limit)
 

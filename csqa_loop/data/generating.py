@@ -113,7 +113,7 @@ class Generator:
         return replace(fresh, answer=candidate.answer, rejected=None, liked=None)
 
     async def _candidate(self, original: Example) -> Candidate | None:
-        language = language_of(original.question, "en")
+        language = language_of(original.question)
         names = self._prompts["languages"]
         if self._method == "back-translation":
             abroad = await self._ask(language=names[self._prompts["through"][language]], question=original.question)

@@ -1,13 +1,12 @@
 """A scenario: policies, questions that customers ask, what a right answer holds, and what an agent would have said."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from csqa_loop.errors import ConfigurationError
 from csqa_loop.evidence.rules.grading import Phrase, Probe, _Part
-
-Language = Literal["en", "zh"]
+from csqa_loop.text.languages import DEFAULT_LANGUAGE, Language
 
 _EXAMPLES = {
     "name": "name: harbour-shop",
@@ -42,7 +41,7 @@ class Scenario(_Part):
     """A scenario file's content, valid."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,100}$")]
-    language: Language = "en"
+    language: Language = DEFAULT_LANGUAGE
     policies: Annotated[str, StringConstraints(min_length=1)] = "policies"
     questions: tuple[ScenarioQuestion, ...] = Field(min_length=1)
     regression: tuple[Probe, ...] = ()

@@ -7,29 +7,19 @@ import duckdb
 from csqa_loop.evidence.rules.blame import Fault
 from csqa_loop.evidence.rules.case_report import Asked, BadCase, CaseReport, report_of
 
-# One row an answer: opened by its first complaint, blamed by the newest of those that say what was right.
 _CASES = """
-WITH told AS (
-    SELECT *, min(occurred_at) OVER (PARTITION BY message_id) AS opened_at,
-        arg_min(reason, (occurred_at, event_id)) OVER (PARTITION BY message_id) AS first_reason
-    FROM blames WHERE event_id NOT IN (FROM undone_reviews)
-)
-SELECT event_id::VARCHAR, opened_at, message_id, question, first_reason, fault, detail, policy_id, section, category, missing_numbers FROM told
-WHERE ($since IS NULL OR opened_at >= $since) AND ($until IS NULL OR opened_at < $until)
-QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY corrected DESC, occurred_at DESC, event_id DESC) = 1
-ORDER BY opened_at, message_id
+SELECT event_id::VARCHAR, opened_at, message_id, question, first_reason, fault, detail, policy_id, section, category, missing_numbers FROM blamed_answers
+WHERE ($since IS NULL OR opened_at >= $since) AND ($until IS NULL OR opened_at < $until) ORDER BY opened_at, message_id
 """
 _ASKED = """
 WITH told AS (
     SELECT message_id, question FROM answers WHERE ($since IS NULL OR occurred_at >= $since) AND ($until IS NULL OR occurred_at < $until)
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
-), rated AS (
-    SELECT message_id, thumb FROM feedback QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at DESC, event_id DESC) = 1
+    QUALIFY is_first_answer(message_id, occurred_at, event_id)
 ), reported AS (
     SELECT DISTINCT message_id FROM bad_cases
 )
 SELECT t.question, count(*), count(*) FILTER (r.thumb = 'up'), count(*) FILTER (r.thumb = 'down'), count(b.message_id)
-FROM told t LEFT JOIN rated r USING (message_id) LEFT JOIN reported b USING (message_id) GROUP BY t.question
+FROM told t LEFT JOIN last_thumbs r USING (message_id) LEFT JOIN reported b USING (message_id) GROUP BY t.question
 """
 
 

@@ -34,14 +34,12 @@ _SAID_ABOUT = (
 """(table, column that names the message) of what is said about answers."""
 _Row = dict[str, Any]
 
-_RATINGS = f"""
+_RATINGS = """
 INSERT INTO ratings BY NAME
 SELECT a.message_id, a.conversation_id, f."user", f.thumb, f.event_id, f.occurred_at, a.event_id AS answer_event_id, a.policy_id, a.section,
     left(md5(a.messages), 16) AS prompt_key
-FROM {evidence.FIRST_ANSWERS} a JOIN (
-    SELECT * FROM feedback WHERE message_id IN (SELECT unnest($1)) QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at DESC, event_id DESC) = 1
-) f USING (message_id) WHERE a.source = 'model'
-"""  # noqa: S608 - our own words
+FROM first_answers_of($1) a JOIN last_thumbs_of($1) f USING (message_id) WHERE a.source = 'model'
+"""
 
 
 def deriving(policy: PairPolicy) -> Derive:

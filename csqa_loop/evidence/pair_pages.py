@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from csqa_loop.errors import PermanentError
-from csqa_loop.knowledge.formats.markdown import read_document
+from csqa_loop.knowledge.rules.passages import category_of
 
 Connection = duckdb.DuckDBPyConnection
 Row = dict[str, Any]
@@ -177,4 +177,4 @@ def _categories(connection: Connection, policy_ids: set[str]) -> dict[tuple[str,
         "SELECT policy_id, version, any_value(body ->> 'text') FROM policies WHERE NOT withdrawn AND policy_id IN (SELECT unnest($1)) GROUP BY ALL",
         [list(policy_ids)],
     ).fetchall()
-    return {(policy_id, version): read_document(text).category or policy_id for policy_id, version, text in found}
+    return {(policy_id, version): category_of(policy_id, text) for policy_id, version, text in found}

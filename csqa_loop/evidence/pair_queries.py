@@ -4,14 +4,15 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import UTC
-from typing import Any
+from typing import Any, get_args
 
 import duckdb
 
 from csqa_loop.events import ChatMessage
 from csqa_loop.evidence.judge.rules.judging import Candidate
 from csqa_loop.evidence.rules.examples import Example
-from csqa_loop.evidence.rules.pairs import Pair, held_out
+from csqa_loop.evidence.rules.pairs import Pair, PairState
+from csqa_loop.ledger.rules.holdout import held_out
 
 Connection = duckdb.DuckDBPyConnection
 _COLUMNS, _EXAMPLE_COLUMNS = (
@@ -69,7 +70,7 @@ def examples_by_id(connection: Connection, example_ids: Sequence[str]) -> list[E
 
 def pair_counts(connection: Connection) -> dict[str, int]:
     """`total`, and how many are in each state."""
-    counts = {"total": 0, "fresh": 0, "held_out": 0, "claimed": 0, "held": 0, "quarantined": 0, "withdrawn": 0}
+    counts = {"total": 0} | dict.fromkeys(get_args(PairState), 0)
     for state, count in connection.execute("SELECT state, count(*) FROM pair_states GROUP BY state").fetchall():
         counts[state] = count
         counts["total"] += count
@@ -86,7 +87,7 @@ def proposal_candidates(connection: Connection, limit: int, skip: Collection[str
                 AND message_id NOT IN (SELECT unnest($1)) AND review_id NOT IN (SELECT review_id FROM review_states WHERE action = 'reject')
             GROUP BY message_id HAVING bool_and(fault = 'generation' AND basis <> 'answer' AND NOT corrected)
         ) b JOIN answers a USING (message_id)
-        QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY a.occurred_at, a.event_id) = 1 ORDER BY b.since, message_id
+        QUALIFY is_first_answer(message_id, a.occurred_at, a.event_id) ORDER BY b.since, message_id
         """,
         [list(skip)],
     )

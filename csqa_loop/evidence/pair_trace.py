@@ -17,11 +17,9 @@ _TABLES = {
 }  # fmt: skip
 _JSON = frozenset({"messages", "citations", "sampling"})
 _POLICY_CHANGES = """
-WITH quoted AS (SELECT unnest(quoted) AS quote FROM pairs WHERE pair_id = $1)
+WITH quoted AS (SELECT DISTINCT unnest(quoted) AS quote FROM pairs WHERE pair_id = $1)
 SELECT quote[1] AS policy_id, quote[2] AS quoted, p.version AS current, p.event_id::VARCHAR AS event_id, p.occurred_at
-FROM quoted JOIN policies p ON p.policy_id = quote[1]
-QUALIFY row_number() OVER (PARTITION BY quote[1], quote[2] ORDER BY p.occurred_at DESC, p.event_id DESC) = 1 AND p.version IS DISTINCT FROM quote[2]
-ORDER BY ALL
+FROM quoted JOIN current_policies p ON p.policy_id = quote[1] WHERE p.version IS DISTINCT FROM quote[2] ORDER BY ALL
 """
 _BLAMES = "SELECT * REPLACE (event_id::VARCHAR AS event_id) FROM blames WHERE message_id = $1 ORDER BY occurred_at, event_id"
 _RUNS = """
@@ -172,7 +170,7 @@ def _withdrawing(connection: Connection, pair: PairRow) -> list[tuple[Any, ...]]
     """The last review of the pair where it replaced or rejected it, and the one that undid the review it was made from."""
     return connection.execute(
         "SELECT r.event_id::VARCHAR AS event_id, r.occurred_at, r.action, r.reviewer, r.note FROM reviews r JOIN review_states s USING (event_id) "
-        "WHERE (r.review_id = $1 AND r.action IN ('reject', 'correct')) OR r.review_id IN ("
+        "WHERE (r.review_id = $1 AND turns_down(r.action)) OR r.review_id IN ("
         "SELECT review_id FROM reviews WHERE event_id = $2::UUID AND event_id IN (FROM undone_reviews)) ORDER BY r.occurred_at, r.event_id",
         [pair.review_id, pair.evidence_event_id],
     ).fetchall()

@@ -10,15 +10,10 @@ import orjson
 from csqa_loop.events import BASE
 from csqa_loop.evidence.rules.pairs import Answer, Better
 
-FIRST_ANSWERS = """(
-    SELECT * FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE message_id IN (SELECT unnest($1)))
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
-)"""
-"""The first answer of every message in $1. By row: else all prompts of the ledger would be decompressed to find these."""
-_ANSWERS = f"""
+_ANSWERS = """
 SELECT event_id::VARCHAR, message_id, conversation_id, "user", question, messages, answer, source, adapter, policy_id, section, citations, occurred_at
-FROM {FIRST_ANSWERS}
-"""  # noqa: S608 - our own words
+FROM first_answers_of($1)
+"""
 _COMPLAINTS = """
 SELECT event_id::VARCHAR, message_id, reason, coalesce(corrected_answer, ''), reviewer, 'correction', occurred_at FROM bad_cases
 WHERE message_id IN (SELECT unnest($1))
@@ -37,12 +32,12 @@ SELECT event_id::VARCHAR, conversation_id, operator, messages, rejected, answer,
 WHERE rejected IS NOT NULL AND conversation_id IN (SELECT unnest($1))
 """
 # What customers liked, and what files hold without a counterpart. Held-out examples train nothing anyway.
-_SINGLES = f"""
-SELECT r.event_id::VARCHAR, r.message_id, a.question, a.messages, a.answer, true, false FROM ratings r JOIN {FIRST_ANSWERS} a USING (message_id) WHERE r.thumb = 'up'
+_SINGLES = """
+SELECT r.event_id::VARCHAR, r.message_id, a.question, a.messages, a.answer, true, false FROM ratings r JOIN first_answers_of($1) a USING (message_id) WHERE r.thumb = 'up'
 UNION ALL
 SELECT event_id::VARCHAR, conversation_id, messages -> -1 ->> 'content', messages, answer, liked, true FROM examples
 WHERE rejected IS NULL AND split = 'train' AND conversation_id IN (SELECT unnest($1))
-"""  # noqa: S608 - our own words
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import duckdb
 
 from csqa_loop.events import PolicyPublished, PolicyWithdrawn
-from csqa_loop.evidence.rules.corpus import Corpus, PolicyPassage
-from csqa_loop.knowledge.formats.markdown import read_document
-from csqa_loop.knowledge.rules.chunking import chunk_markdown
+from csqa_loop.evidence.rules.corpus import Corpus
+from csqa_loop.knowledge.rules.current import CurrentPolicies
+from csqa_loop.knowledge.rules.passages import PolicyPassage, passages_of
 
 _KEPT = 4
 """Corpora kept ready: batches are nearly in order, so cases of one week share one."""
@@ -62,20 +62,13 @@ class Timeline:
         insort(self._changes, (change.occurred_at, str(change.event_id), change), key=lambda entry: entry[:2])
 
     def _build(self, place: int) -> Corpus:
-        current: dict[str, PolicyPublished] = {}
+        policies = CurrentPolicies()
         for _, _, change in self._changes[:place]:
-            if isinstance(change, PolicyPublished):
-                current[change.policy_id] = change
-            else:
-                current.pop(change.policy_id, None)
-        return Corpus(passage for _, change in sorted(current.items()) for passage in self._cut(change))
+            policies.take(change)
+        return Corpus(passage for _, change in sorted(policies.current.items()) for passage in self._cut(change))
 
     def _cut(self, change: PolicyPublished) -> tuple[PolicyPassage, ...]:
         key = (change.policy_id, change.version)
         if key not in self._passages:
-            category = read_document(change.text).category or change.policy_id
-            self._passages[key] = tuple(
-                PolicyPassage(*key, passage.section, passage.text, category)
-                for passage in chunk_markdown(change.text, self._chunk_characters)
-            )
+            self._passages[key] = passages_of(*key, change.text, self._chunk_characters)
         return self._passages[key]

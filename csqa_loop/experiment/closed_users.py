@@ -33,10 +33,11 @@ WITH due AS (
 ), told AS (
     SELECT message_id, handoff, covered, latency_ms, length(answer) AS characters, completion_tokens, hash(lower(trim(question))) AS question
     FROM answers SEMI JOIN shown USING (message_id) WHERE experiment = $experiment AND occurred_at > $after
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
+    QUALIFY is_first_answer(message_id, occurred_at, event_id)
 ), rated AS (
-    SELECT f.message_id, arg_max(f.thumb, (f.occurred_at, f.event_id)) AS thumb FROM feedback f JOIN shown s USING (message_id)
-    WHERE f.occurred_at > $after AND f.occurred_at <= s.entered_at + to_microseconds($window_us) GROUP BY f.message_id
+    SELECT f.message_id, f.thumb FROM feedback f JOIN shown s USING (message_id)
+    WHERE f.occurred_at > $after AND f.occurred_at <= s.entered_at + to_microseconds($window_us)
+    QUALIFY is_last_thumb(f.message_id, f.occurred_at, f.event_id)
 ), messages AS (
     SELECT s."user", s.conversation_id, t.message_id IS NOT NULL AS answered, t.handoff, t.covered, t.latency_ms, t.characters, t.completion_tokens,
         r.thumb, t.question IS NOT NULL AND count(*) OVER (PARTITION BY s."user", t.question) > 1 AS repeated
@@ -210,13 +211,8 @@ def past_experiments(connection: Connection) -> list[PastExperiment]:
     """Every experiment that was ever opened, oldest first."""
     rows = connection.execute(
         """
-        SELECT o.alpha, coalesce(v.promoted, false) FROM (
-            SELECT experiment_id, arg_min((body -> 'contract' ->> 'alpha')::DOUBLE, (occurred_at, event_id)) AS alpha, min(occurred_at) AS opened_at
-            FROM decisions WHERE type = 'ExperimentOpened' GROUP BY experiment_id
-        ) o LEFT JOIN (
-            SELECT experiment_id, arg_min(body ->> 'verdict', (occurred_at, event_id)) = 'PROMOTE' AS promoted
-            FROM decisions WHERE type = 'VerdictReached' GROUP BY experiment_id
-        ) v USING (experiment_id) ORDER BY o.opened_at, o.experiment_id
+        SELECT (o.body -> 'contract' ->> 'alpha')::DOUBLE, coalesce(v.body ->> 'verdict' = 'PROMOTE', false)
+        FROM openings o LEFT JOIN verdicts v USING (experiment_id) ORDER BY o.occurred_at, o.experiment_id
         """
     ).fetchall()
     return [PastExperiment(alpha, promoted) for alpha, promoted in rows]

@@ -1,7 +1,5 @@
 """The experiments that the ledger holds."""
 
-import json
-
 from csqa_loop import events as e
 from csqa_loop.experiment.rules.experiments import Experiment
 from csqa_loop.ledger.bookkeeping import Connection
@@ -16,9 +14,12 @@ def latest_experiment(connection: Connection, experiment_id: str | None = None) 
     if row is None:
         return None
     opened = e.ExperimentOpened.model_validate_json(row[0])
-    rows = connection.execute(
-        "SELECT type, body FROM decisions WHERE experiment_id = ? ORDER BY occurred_at, event_id", [opened.experiment_id]
-    ).fetchall()
-    shares = [json.loads(body)["share"] for name, body in rows if name == "ShareRaised"]
-    verdicts = [e.VerdictReached.model_validate_json(body) for name, body in rows if name == "VerdictReached"]
-    return Experiment(opened=opened, share=max([opened.share, *shares]), verdict=verdicts[0] if verdicts else None)
+    name = [opened.experiment_id]
+    raised = connection.execute("SELECT body FROM decisions WHERE type = 'ShareRaised' AND experiment_id = ?", name).fetchall()
+    shares = [e.ShareRaised.model_validate_json(body).share for (body,) in raised]
+    verdict = connection.execute("SELECT body FROM verdicts WHERE experiment_id = ?", name).fetchone()
+    return Experiment(
+        opened=opened,
+        share=max([opened.share, *shares]),
+        verdict=e.VerdictReached.model_validate_json(verdict[0]) if verdict else None,
+    )

@@ -15,6 +15,7 @@ from csqa_loop.gate.rules import checks as gate
 from csqa_loop.gate.rules.regression import Graded, regression_checks
 from csqa_loop.retry import FailedTry, retried
 from csqa_loop.settings import GateSettings
+from csqa_loop.text.languages import DEFAULT_LANGUAGE
 from csqa_loop.training.run.rows import SPLITS, Pair
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class AskedQuestion:
 
     question: Probe
     messages: tuple[ChatMessage, ...]
-    language: str = "en"
+    language: str = DEFAULT_LANGUAGE
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def overlap_checks(references: Sequence[str], champion: Sequence[str], candidate
         return tuple(GateCheck(name=name, passed=True, detail="no data") for name in _NAMES)
     checks: list[GateCheck] = []
     for language in _LANGUAGES:
-        places = [place for place, reference in enumerate(references) if language_of(reference, "en") == language]
+        places = [place for place, reference in enumerate(references) if language_of(reference) == language]
         if places:
             sides = ([texts[place] for place in places] for texts in (references, champion, candidate))
             checks.extend(_measured(language, *sides))

@@ -9,8 +9,10 @@ from csqa_loop.errors import PermanentError
 from csqa_loop.events import ChatMessage
 from csqa_loop.gate.evaluate import AskedQuestion
 from csqa_loop.gate.rules.checks import best_passages
-from csqa_loop.knowledge.rules.chunking import chunk_markdown
+from csqa_loop.knowledge.rules.passages import passages_of
+from csqa_loop.knowledge.rules.versions import policy_version
 from csqa_loop.settings import RetrievalSettings
+from csqa_loop.text.languages import DEFAULT_LANGUAGE
 from csqa_loop.training.protected import questions_in, read_file
 
 
@@ -38,13 +40,14 @@ def load_suite(file: Path, *, language: str, retrieval: RetrievalSettings) -> Re
     """
     content, body = read_file(file)
     folder = file.parent / str(content.get("policies", "policies"))
-    graded_in = str(content.get("language", "en"))
+    graded_in = str(content.get("language", DEFAULT_LANGUAGE))
     policies: dict[str, str] = {}
     asked: list[AskedQuestion] = []
     for question in questions_in(file, content):
         if question.policy not in policies:
             policies[question.policy] = _policy(folder / question.policy)
-        passages = [passage.text for passage in chunk_markdown(policies[question.policy], retrieval.chunk_characters)]
+        text = policies[question.policy]
+        passages = [one.text for one in passages_of(question.policy, policy_version(text), text, retrieval.chunk_characters)]
         for ask in question.ask:
             excerpts = best_passages(ask, passages, retrieval.top_k)
             messages = build_messages([ChatMessage(role="user", content=ask)], excerpts, default_language=language)
@@ -57,7 +60,7 @@ def suite_hash(file: str) -> str:
     if not file:
         return ""
     try:
-        return load_suite(Path(file), language="en", retrieval=RetrievalSettings()).content_hash
+        return load_suite(Path(file), language=DEFAULT_LANGUAGE, retrieval=RetrievalSettings()).content_hash
     except PermanentError:
         return ""
 

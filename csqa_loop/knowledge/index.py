@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csqa_loop.errors import PermanentError
-from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn, topics, wire
+from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn, wire
+from csqa_loop.knowledge.rules.current import CurrentPolicies
 from csqa_loop.knowledge.rules.vectors import unpack_vector
 from csqa_loop.knowledge.rules.versions import index_version
 
@@ -58,7 +59,7 @@ class KnowledgeIndex:
         self._faiss: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
         self._hits: dict[int, Hit] = {}  # by FAISS id; score not yet known
         self._next_id = 0
-        self._current: dict[str, PolicyPublished] = {}
+        self._policies = CurrentPolicies()
         self._latest: dict[str, _Document] = {}  # last record of csqa.chunks
         self._served: dict[str, _Document] = {}
         self._served_ids: dict[str, NDArray[np.int64]] = {}
@@ -83,10 +84,9 @@ class KnowledgeIndex:
         if isinstance(event, PolicyIndexed) and document is None:
             return
         with self._lock:
-            if isinstance(event, PolicyPublished):
-                self._current[event.policy_id] = event
-            elif isinstance(event, PolicyWithdrawn):
-                self._current.pop(event.policy_id, None)
+            if isinstance(event, PolicyPublished | PolicyWithdrawn):
+                self._policies.take(event)
+                self._as_of = max(self._as_of, event.occurred_at)
             elif isinstance(event, ChunksWithdrawn):
                 self._latest.pop(event.policy_id, None)
                 self._unserve(event.policy_id)
@@ -94,8 +94,6 @@ class KnowledgeIndex:
                 self._latest[document.event.policy_id] = document
             else:
                 return
-            if event.topic == topics.POLICIES:
-                self._as_of = max(self._as_of, event.occurred_at)
             self._settle(event.key)
 
     def search(self, vector: NDArray[np.float32], k: int) -> list[Hit]:
@@ -145,7 +143,7 @@ class KnowledgeIndex:
 
     def _settle(self, policy_id: str) -> None:
         """Serve the chunks of the current version, or none. A newer version's chunks wait; the present ones stay until it is current."""
-        current = self._current.get(policy_id)
+        current = self._policies.current.get(policy_id)
         served = self._served.get(policy_id)
         latest = self._latest.get(policy_id)
         if served and (current is None or served.event.version != current.version):

@@ -7,9 +7,8 @@ from datetime import datetime
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import Chunk, ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn, derived_id
 from csqa_loop.knowledge.encoder import Encoder
-from csqa_loop.knowledge.rules.chunking import chunk_markdown
+from csqa_loop.knowledge.rules.passages import passages_of
 from csqa_loop.knowledge.rules.vectors import pack_vector, unpack_vector
-from csqa_loop.knowledge.rules.versions import chunk_id
 
 
 class VectorCache:
@@ -58,18 +57,18 @@ async def index_policy(
         return ChunksWithdrawn(
             event_id=derived_id(event.policy_id, "ChunksWithdrawn", str(event.event_id)), occurred_at=now, policy_id=event.policy_id
         )
-    passages = chunk_markdown(event.text, chunk_characters)
+    passages = passages_of(event.policy_id, event.version, event.text, chunk_characters)
     unknown = list(dict.fromkeys(passage.text for passage in passages if cache.get(passage.text) is None))
     rows = await encoder.encode_passages(unknown)
     fresh = {text: pack_vector(row) for text, row in zip(unknown, rows, strict=True)}
     chunks = tuple(
         Chunk(
-            chunk_id=chunk_id(event.policy_id, event.version, number),
+            chunk_id=passage.chunk_id,
             section=passage.section,
             text=passage.text,
             vector=fresh.get(passage.text) or cache.get(passage.text) or "",
         )
-        for number, passage in enumerate(passages)
+        for passage in passages
     )
     return PolicyIndexed(
         event_id=derived_id(event.policy_id, "PolicyIndexed", f"{event.version}\n{encoder.name}"),

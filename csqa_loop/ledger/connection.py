@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from csqa_loop.errors import PermanentError
+from csqa_loop.ledger.rules.holdout import HELD_OUT_MACRO
 
 
 @contextmanager
@@ -22,6 +23,12 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         with suppress(duckdb.Error):  # a failed COMMIT has already ended the transaction; the first error is the one to tell
             connection.execute("ROLLBACK")
         raise
+
+
+def create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """The views and macros of this code, in the connection's schema, which has the ledger's tables."""
+    connection.execute(HELD_OUT_MACRO)
+    connection.execute(resources.files("csqa_loop.ledger").joinpath("views.sql").read_text(encoding="utf-8"))
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import IO
 
@@ -15,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csqa_loop.errors import PermanentError, TransientError
-from csqa_loop.ledger.connection import migrate, transaction
+from csqa_loop.ledger.connection import create_views, migrate, transaction
 from csqa_loop.ledger.derived import Derivation, Derive
 from csqa_loop.ledger.facts import Row, Rows, arrow, lay_out
 from csqa_loop.ledger.rules.batch import Batch, Letter, Mark
@@ -126,7 +125,7 @@ class Ledger:
 
     def _derive(self) -> None:
         """Views as this code wants them; derived tables made anew where other code or settings made them."""
-        self.connection.execute(resources.files("csqa_loop.ledger").joinpath("views.sql").read_text(encoding="utf-8"))
+        create_views(self.connection)
         self._derivation = self._deriving(self.connection, self._append)
         if not self._derivation.is_current():
             with transaction(self.connection):

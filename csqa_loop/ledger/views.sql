@@ -1,15 +1,56 @@
 -- What the ledger's queries and the analysts' share: no schema is named, so that it holds wherever the tables are. Made anew at every start:
--- views hold nothing.
+-- views and macros hold nothing.
+
+-- Where a message was answered or rated twice, the first answer counts, and the last thumb. For `QUALIFY`: DuckDB takes no list of names and
+-- no join through the window of a view, so whoever asks about few messages of many narrows the rows first and then says which one counts.
+CREATE OR REPLACE MACRO is_first_answer(message_id, occurred_at, event_id) AS
+row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1;
+
+CREATE OR REPLACE MACRO is_last_thumb(message_id, occurred_at, event_id) AS
+row_number() OVER (PARTITION BY message_id ORDER BY occurred_at DESC, event_id DESC) = 1;
+
+CREATE OR REPLACE VIEW first_answers AS SELECT * FROM answers QUALIFY is_first_answer(message_id, occurred_at, event_id);
+
+CREATE OR REPLACE VIEW last_thumbs AS SELECT * FROM feedback QUALIFY is_last_thumb(message_id, occurred_at, event_id);
+
+-- The same for a list of message ids. By row: else all prompts of the ledger would be decompressed to find these.
+CREATE OR REPLACE MACRO first_answers_of(message_ids) AS TABLE
+SELECT * FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE message_id IN (SELECT unnest(message_ids)))
+QUALIFY is_first_answer(message_id, occurred_at, event_id);
+
+CREATE OR REPLACE MACRO last_thumbs_of(message_ids) AS TABLE
+SELECT * FROM feedback WHERE message_id IN (SELECT unnest(message_ids)) QUALIFY is_last_thumb(message_id, occurred_at, event_id);
+
+-- The last word on each policy, a withdrawal's too.
 CREATE OR REPLACE VIEW current_policies AS
-SELECT policy_id, version, withdrawn FROM policies
+SELECT policy_id, version, withdrawn, event_id, occurred_at, body FROM policies
 QUALIFY row_number() OVER (PARTITION BY policy_id ORDER BY occurred_at DESC, event_id DESC) = 1;
+
+-- An experiment is opened once and judged once: what a second decision says does not count.
+CREATE OR REPLACE VIEW openings AS
+SELECT experiment_id, occurred_at, body FROM decisions WHERE type = 'ExperimentOpened'
+QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY occurred_at, event_id) = 1;
+
+CREATE OR REPLACE VIEW verdicts AS
+SELECT experiment_id, occurred_at, body FROM decisions WHERE type = 'VerdictReached'
+QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY occurred_at, event_id) = 1;
 
 CREATE OR REPLACE VIEW review_states AS
 SELECT review_id, action, reviewer, event_id, occurred_at FROM reviews
 QUALIFY row_number() OVER (PARTITION BY review_id ORDER BY occurred_at DESC, event_id DESC) = 1;
 
+-- Whether a review leaves nothing to train on of the pair that it is about.
+CREATE OR REPLACE MACRO turns_down(action) AS action IN ('reject', 'correct');
+
 CREATE OR REPLACE VIEW undone_reviews AS
 SELECT r.event_id FROM reviews r JOIN review_states s USING (review_id) WHERE r.event_id <> s.event_id;
+
+-- One row an answer that somebody complained about: opened by the first complaint, blamed by the newest of those that say what was right.
+CREATE OR REPLACE VIEW blamed_answers AS
+SELECT *, min(occurred_at) OVER (PARTITION BY message_id) AS opened_at,
+    arg_min(reason, (occurred_at, event_id)) OVER (PARTITION BY message_id) AS first_reason
+FROM blames WHERE event_id NOT IN (FROM undone_reviews)
+QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY corrected DESC, occurred_at DESC, event_id DESC) = 1;
 
 CREATE OR REPLACE VIEW claims AS
 SELECT unnest(from_json(body -> 'pair_ids', '["VARCHAR"]')) AS pair_id, run_id FROM training_events WHERE type = 'TrainingRequested';
@@ -52,7 +93,7 @@ WITH outdated AS (
     JOIN current_policies c ON c.policy_id = q.quote[1] WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote[2]
 ), judged AS (
     SELECT p.*, p.pair_id IN (FROM taken) AS claimed, p.pair_id IN (FROM outdated) AS outdated,
-        p.evidence_event_id IN (FROM undone_reviews) OR coalesce(r.action IN ('reject', 'correct'), false) AS withdrawn,
+        p.evidence_event_id IN (FROM undone_reviews) OR coalesce(turns_down(r.action), false) AS withdrawn,
         coalesce(r.action = 'approve', false) AS approved,
         p.pair_id IN (FROM unfit) OR contains(chr(10) || array_to_string(p.held, chr(10)), chr(10) || 'too_long:') AS too_long
     FROM pairs p LEFT JOIN review_states r ON r.review_id = p.review_id
@@ -68,18 +109,14 @@ SELECT message_id FROM held_examples UNION ALL FROM unfit;
 -- Thumbs on what the model wrote that no pair uses, and liked or disliked answers of imported files: for training without pairs.
 -- A thumb up on an answer that somebody complained about says nothing; a thumb down only counts where the model is to blame, and not where the
 -- prompt says what the answer says. What a review rejected teaches nothing, whichever pair or answer it was about, and nor does what is held, nor
--- a vote on a prompt whose votes made a pair that is held. The share of sections that are held out is
--- `domain.preferences.HOLDOUT_SHARE`.
+-- a vote on a prompt whose votes made a pair that is held, nor one on a section that only ever evaluates.
 CREATE OR REPLACE VIEW unpaired AS
-WITH told AS (
-    SELECT message_id, messages, question, answer, citations, "user" FROM answers
-    QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
-), outdated AS (
+WITH outdated AS (
     SELECT DISTINCT message_id FROM (
-        SELECT message_id, unnest(from_json(citations, '[{"policy_id": "VARCHAR", "version": "VARCHAR"}]')) AS quote FROM told
+        SELECT message_id, unnest(from_json(citations, '[{"policy_id": "VARCHAR", "version": "VARCHAR"}]')) AS quote FROM first_answers
     ) q JOIN current_policies c ON c.policy_id = q.quote.policy_id WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote.version
 ), turned_down AS (
-    SELECT review_id FROM review_states WHERE action IN ('reject', 'correct')
+    SELECT review_id FROM review_states WHERE turns_down(action)
 ), paired AS (
     SELECT message_id, evidence_event_id FROM pair_states WHERE NOT withdrawn OR review_id IN (FROM turned_down)
 ), disputed AS (
@@ -90,12 +127,12 @@ WITH told AS (
 )
 SELECT r.message_id, t.messages AS prompt, t.answer, r.thumb = 'up' AS liked, r.policy_id, r.section, t.citations -> 0 ->> 'version' AS version,
     b.category, t.question, t."user", r.occurred_at, r.answer_event_id, r.event_id AS evidence_event_id
-FROM ratings r JOIN told t USING (message_id) LEFT JOIN blamed b USING (message_id)
+FROM ratings r JOIN first_answers t USING (message_id) LEFT JOIN blamed b USING (message_id)
 WHERE r.message_id NOT IN (SELECT message_id FROM paired) AND r.event_id NOT IN (SELECT evidence_event_id FROM paired)
     AND r.prompt_key NOT IN (FROM disputed) AND r.message_id NOT IN (FROM outdated) AND r.message_id NOT IN (FROM untrainable)
     AND r.message_id NOT IN (SELECT message_id FROM reviews JOIN review_states s USING (review_id) WHERE s.action = 'reject')
     AND CASE r.thumb WHEN 'up' THEN b.message_id IS NULL ELSE coalesce(b.generation, false) END
-    AND ('0x' || left(sha256(r.policy_id || chr(10) || r.section), 16))::UBIGINT / 18446744073709551616.0 >= 0.15
+    AND NOT is_held_out(r.policy_id, r.section)
 UNION ALL
 SELECT conversation_id, messages, answer, liked, '', '', NULL, category, messages -> -1 ->> 'content', '', occurred_at, event_id, event_id FROM examples
 WHERE liked IS NOT NULL AND rejected IS NULL AND split = 'train' AND conversation_id NOT IN (FROM untrainable);

@@ -12,9 +12,7 @@ def unpublished_epoch(connection: Connection) -> tuple[int, list[e.Event]] | Non
     row = connection.execute("SELECT max(epoch) FROM epochs WHERE NOT republished").fetchone()
     if row is None or row[0] is None:
         return None
-    bodies = connection.execute(
-        "SELECT body FROM policies QUALIFY row_number() OVER (PARTITION BY policy_id ORDER BY occurred_at DESC, event_id DESC) = 1 ORDER BY policy_id"
-    ).fetchall()
+    bodies = connection.execute("SELECT body FROM current_policies ORDER BY policy_id").fetchall()
     events = [decode(e.PolicyPublished.topic, body.encode()) for (body,) in bodies]
     if deployment := current_deployment(connection):
         events.append(deployment)

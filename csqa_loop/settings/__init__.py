@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -31,6 +30,7 @@ from csqa_loop.settings.serving import (
     RetrievalSettings,
     TrainerSettings,
 )
+from csqa_loop.text.languages import DEFAULT_LANGUAGE, Language
 
 __all__ = [
     "KTO_MIN_BATCH",
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
 
     var: Path = Path("var")
     """Where all state of this machine lies."""
-    language: Literal["en", "zh"] = "en"
+    language: Language = DEFAULT_LANGUAGE
     """Language of answers when the question does not tell."""
     secret: SecretStr | None = None
     """Key of pseudonyms and feedback tokens. Missing: made once and kept in `var/secrets.json` (mode 0600)."""

@@ -6,7 +6,23 @@ from typing import Any
 from csqa_loop import events as e
 from csqa_loop.events.wire import decode
 from csqa_loop.ledger.bookkeeping import Connection
-from csqa_loop.training.rules.attempts import Run
+from csqa_loop.training.rules.attempts import Run, RunState, state_of
+
+_STATES = """
+SELECT run_id, bool_or(type = 'AdapterUnservable') AS unservable,
+    arg_max((body ->> 'passed')::BOOLEAN, (occurred_at, event_id)) FILTER (type = 'AdapterEvaluated') AS passed, bool_or(type = 'TrainingFailed') AS failed,
+    bool_or(type = 'AdapterTrained') AS trained, arg_max(body ->> 'stage', (occurred_at, event_id)) FILTER (type = 'TrainingProgress') AS stage
+FROM training_events SEMI JOIN (SELECT run_id, max(attempt) AS attempt FROM training_events GROUP BY run_id) USING (run_id, attempt) GROUP BY run_id
+"""
+
+
+def run_states(connection: Connection) -> list[tuple[str, RunState]]:
+    """(run_id, state) of every run, by its highest attempt."""
+    rows = connection.execute(_STATES).fetchall()
+    return [
+        (run_id, state_of(unservable=unservable, passed=passed, failed=failed, trained=trained, stage=stage))
+        for run_id, unservable, passed, failed, trained, stage in rows
+    ]
 
 
 def latest_run(connection: Connection, run_id: str | None = None) -> Run | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from csqa_loop.events import ChatMessage
-from csqa_loop.text.languages import language_of
+from csqa_loop.text.languages import DEFAULT_LANGUAGE, language_of
 
 PROMPT_VERSION = "p1"
 
@@ -17,7 +17,9 @@ _SYSTEM = {
 _NOTHING = {"en": "(no policy covers this)", "zh": "（没有相关政策）"}
 
 
-def build_messages(history: Sequence[ChatMessage], excerpts: Sequence[str], *, default_language: str = "en") -> tuple[ChatMessage, ...]:
+def build_messages(
+    history: Sequence[ChatMessage], excerpts: Sequence[str], *, default_language: str = DEFAULT_LANGUAGE
+) -> tuple[ChatMessage, ...]:
     """System message with the policy excerpts, then the conversation; its last message is the question.
 
     `excerpts` come best first and are shown best last, where a small model looks.

@@ -50,7 +50,7 @@ class Augmenter:
 
     def variants(self, example: Example, methods: Sequence[Method], factor: int) -> Iterator[Example]:
         """Up to `factor` variants, the methods in turn, each another question than the ones before; fewer where there are no more."""
-        question, language = example.question, language_of(example.question, "en")
+        question, language = example.question, language_of(example.question)
         known = {question}
         for number in range(factor):
             method = methods[number % len(methods)]

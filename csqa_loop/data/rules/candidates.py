@@ -47,7 +47,7 @@ def parsed(reply: str) -> Candidate | None:
 
 def objection(candidate: Candidate, original: Example, evasions: Sequence[str]) -> str | None:
     """Why a candidate is left out; None where it may stay. Whether its question is new is for who knows the others."""
-    language = language_of(original.question, "en")
+    language = language_of(original.question)
     question, answer = candidate.question, candidate.answer
     if language_of(question, language) != language or language_of(answer, language) != language_of(original.answer, language):
         return f"it is in another language than its source ({language})"

@@ -1,18 +1,17 @@
 """Training and holdout: stratified by category, and nearly the same question never on both sides, nor a row and what was made from it."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
 from csqa_loop.data.rules.examples import Split
+from csqa_loop.text.drawing import drawn_by
 from csqa_loop.text.normal import normalised
 from csqa_loop.text.similarity import near_groups
 
 
 def drawn(text: str, seed: int) -> float:
     """A number in [0, 1) that the normalised text and the seed determine."""
-    digest = hashlib.sha256(f"{seed}\n{normalised(text)}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    return drawn_by(f"{seed}\n{normalised(text)}")
 
 
 def side_of(question: str, train_share: float, seed: int) -> Split:

@@ -62,8 +62,7 @@ ORDER BY rank, opened_at, review_id LIMIT $limit
 _COUNTS = f"SELECT kind, count(*) FROM review_queue WHERE {_ASKED} GROUP BY kind"  # noqa: S608 - our own condition
 _ITEMS = "SELECT * EXCLUDE (rank) FROM review_queue WHERE review_id IN (SELECT unnest($1)) ORDER BY rank, opened_at, review_id"
 _ANSWERS = """
-SELECT message_id, conversation_id, occurred_at, question, messages, answer, source, adapter, citations FROM answers
-WHERE message_id IN (SELECT unnest($1)) QUALIFY row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1
+SELECT message_id, conversation_id, occurred_at, question, messages, answer, source, adapter, citations FROM first_answers_of($1)
 """
 _COMMENTS = """
 SELECT message_id, thumb, comment, occurred_at FROM feedback WHERE message_id IN (SELECT unnest($1)) ORDER BY occurred_at, event_id

@@ -9,7 +9,8 @@ from enum import StrEnum
 from itertools import tee
 from typing import Literal
 
-from csqa_loop.evidence.rules.corpus import Corpus, Nearest, PolicyPassage, body_of, stated_in, terms_in
+from csqa_loop.evidence.rules.corpus import Corpus, Nearest, body_of, stated_in, terms_in
+from csqa_loop.knowledge.rules.passages import PolicyPassage
 
 _SUPPORTED = 0.35
 """Overlap from which a passage that states all numbers of a text counts as its source."""

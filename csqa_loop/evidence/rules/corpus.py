@@ -11,6 +11,7 @@ from functools import lru_cache, reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from csqa_loop.knowledge.rules.passages import PolicyPassage
 from csqa_loop.text.numbers import numbers_in
 
 _WORD = re.compile(r"[a-z][a-z']+|[\u4e00-\u9fff]+")
@@ -22,17 +23,6 @@ _STOP = frozenset(
         before""",
     )
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyPassage:
-    """One passage of a policy version that was current."""
-
-    policy_id: str
-    version: str
-    section: str
-    text: str
-    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)

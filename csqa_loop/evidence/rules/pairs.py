@@ -9,11 +9,13 @@ from typing import Literal
 import orjson
 
 from csqa_loop.evidence.rules.quality import QualityPolicy, cleaned, findings
+from csqa_loop.ledger.rules.holdout import held_out
 from csqa_loop.settings.learning import WEIGHTS, Source
 from csqa_loop.text.normal import normalised
 from csqa_loop.text.numbers import numbers_in
 
-HOLDOUT_SHARE = 0.15
+PairState = Literal["fresh", "held", "held_out", "claimed", "quarantined", "withdrawn"]
+"""What `pair_states` says of a pair."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +118,6 @@ class Pair:
     def matter(self) -> str:
         """What makes two pairs near-duplicates."""
         return f"{self.question}\n{self.chosen}"
-
-
-def held_out(policy_id: str, section: str) -> bool:
-    """Whether a policy section only ever evaluates: decided once, by a stable hash, for all that will ever cite it."""
-    digest = hashlib.sha256(f"{policy_id}\n{section}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 < HOLDOUT_SHARE
 
 
 def pair_id_of(answer_event_id: str, evidence_event_id: str) -> str:

@@ -6,26 +6,43 @@ from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyPublis
 
 
 @dataclass(slots=True)
-class KnowledgeState:
-    """The last word of both compacted topics on each policy."""
+class CurrentPolicies:
+    """The last word on each policy. Whoever reads events in another order than that of the log sorts them first."""
 
     current: dict[str, PolicyPublished] = field(default_factory=dict)
     withdrawn: dict[str, PolicyWithdrawn] = field(default_factory=dict)
+
+    def take(self, event: PolicyPublished | PolicyWithdrawn) -> None:
+        """Follow one policy event after another: a version replaces the one before it, and a withdrawn policy has none."""
+        if isinstance(event, PolicyPublished):
+            self.current[event.policy_id] = event
+            self.withdrawn.pop(event.policy_id, None)
+        else:
+            self.current.pop(event.policy_id, None)
+            self.withdrawn[event.policy_id] = event
+
+
+@dataclass(slots=True)
+class KnowledgeState:
+    """The last word of both compacted topics on each policy."""
+
+    policies: CurrentPolicies = field(default_factory=CurrentPolicies)
     indexed: dict[str, tuple[str, str]] = field(default_factory=dict)
     """policy_id -> (version, encoder) of its chunks."""
 
     def take(self, event: Event) -> None:
         """Follow `csqa.policies` and `csqa.chunks` in the order of the log."""
-        if isinstance(event, PolicyPublished):
-            self.current[event.policy_id] = event
-            self.withdrawn.pop(event.policy_id, None)
-        elif isinstance(event, PolicyWithdrawn):
-            self.current.pop(event.policy_id, None)
-            self.withdrawn[event.policy_id] = event
+        if isinstance(event, PolicyPublished | PolicyWithdrawn):
+            self.policies.take(event)
         elif isinstance(event, PolicyIndexed):
             self.indexed[event.policy_id] = (event.version, event.encoder)
         elif isinstance(event, ChunksWithdrawn):
             self.indexed.pop(event.policy_id, None)
+
+    @property
+    def current(self) -> dict[str, PolicyPublished]:
+        """The current version of each policy that has one."""
+        return self.policies.current
 
     def is_indexed(self, policy_id: str, version: str) -> bool:
         """Whether the log holds the chunks of this version, of any encoder."""
@@ -39,4 +56,4 @@ class KnowledgeState:
         event = self.current.get(policy_id)
         if event is not None:
             return event if self.indexed.get(policy_id) != (event.version, encoder) else None
-        return self.withdrawn.get(policy_id) if policy_id in self.indexed else None
+        return self.policies.withdrawn.get(policy_id) if policy_id in self.indexed else None

@@ -9,7 +9,7 @@ from csqa_loop.events import PolicyPublished, PolicyWithdrawn
 from csqa_loop.knowledge.formats.markdown import read_document
 from csqa_loop.knowledge.rules.chunking import title_of
 from csqa_loop.knowledge.rules.versions import policy_version
-from csqa_loop.text.languages import language_of
+from csqa_loop.text.languages import DEFAULT_LANGUAGE, language_of
 
 _LONGEST_TITLE = 500
 
@@ -33,7 +33,7 @@ def plan_sync(
     *,
     now: datetime,
     language: str = "",
-    default_language: str = "en",
+    default_language: str = DEFAULT_LANGUAGE,
 ) -> SyncPlan:
     """Compare a folder (policy_id -> text; policy_id -> why it cannot be read) with the current policies (policy_id -> version).
 
@@ -56,7 +56,9 @@ def plan_sync(
     return SyncPlan(tuple(publish), tuple(unchanged), missing, tuple(sorted(refused)))
 
 
-def publication(policy_id: str, text: str, *, now: datetime, language: str = "", default_language: str = "en") -> PolicyPublished:
+def publication(
+    policy_id: str, text: str, *, now: datetime, language: str = "", default_language: str = DEFAULT_LANGUAGE
+) -> PolicyPublished:
     """The event that makes `text` the current version of a policy.
 
     Raises:

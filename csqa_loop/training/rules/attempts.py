@@ -32,15 +32,34 @@ class Run:
     @property
     def state(self) -> RunState:
         """Where the run stands."""
-        if self.unservable:
-            return "unservable"
-        if self.evaluated:
-            return "passed" if self.evaluated.passed else "refused"
-        if self.failed:
-            return "failed"
-        if self.trained:
-            return "evaluating" if self.progress and self.progress.stage == "evaluating" else "trained"
-        return "training" if self.progress else "requested"
+        return state_of(
+            unservable=self.unservable is not None,
+            passed=self.evaluated.passed if self.evaluated else None,
+            failed=self.failed is not None,
+            trained=self.trained is not None,
+            stage=self.progress.stage if self.progress else None,
+        )
+
+
+def state_of(*, unservable: bool, passed: bool | None, failed: bool, trained: bool, stage: str | None) -> RunState:
+    """Where a run stands, from what was said about its last attempt.
+
+    Args:
+        unservable: its adapter was given up.
+        passed: what the gate said; None: nothing yet.
+        failed: the attempt failed.
+        trained: its adapter is there.
+        stage: of the last progress; None: there was none.
+    """
+    if unservable:
+        return "unservable"
+    if passed is not None:
+        return "passed" if passed else "refused"
+    if failed:
+        return "failed"
+    if trained:
+        return "evaluating" if stage == "evaluating" else "trained"
+    return "requested" if stage is None else "training"
 
 
 def pause_after(attempt: int) -> timedelta:

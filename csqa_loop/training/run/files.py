@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from csqa_loop.events import BASE, AdapterName, GateCheck
 from csqa_loop.evidence.rules.grading import Grade
 from csqa_loop.settings import AnswerSettings, GateSettings, RetrievalSettings, TrainingSettings
+from csqa_loop.text.languages import DEFAULT_LANGUAGE, Language
 
 PAIRS, HOLDOUT, REPLAY = "pairs.parquet", "holdout.parquet", "replay.parquet"
 UNPAIRED, DEMONSTRATIONS, CONFIG = "unpaired.parquet", "demonstrations.parquet", "config.json"
@@ -51,7 +51,7 @@ class RunConfig(RunFile):
     adapters: str = Field(min_length=1)
     training: TrainingSettings = TrainingSettings()
     gate: GateSettings = GateSettings()
-    language: Literal["en", "zh"] = "en"
+    language: Language = DEFAULT_LANGUAGE
     retrieval: RetrievalSettings = RetrievalSettings()
     answer: AnswerSettings = AnswerSettings()
     """These three as the gateway has them: the gate's prompts and answers are to be the customers'."""

@@ -12,9 +12,9 @@ from csqa_loop.demo.scenario import Scenario, ScenarioQuestion
 from csqa_loop.demo.scenario_files import load_scenario, packaged, policy_folder
 from csqa_loop.events import ChatMessage
 from csqa_loop.evidence.rules.blame import Case, Fault, blame
-from csqa_loop.evidence.rules.corpus import Corpus, PolicyPassage, stated_in, terms_in
+from csqa_loop.evidence.rules.corpus import Corpus, stated_in, terms_in
 from csqa_loop.evidence.rules.grading import judge
-from csqa_loop.knowledge.rules.chunking import chunk_markdown
+from csqa_loop.knowledge.rules.passages import PolicyPassage, passages_of
 from csqa_loop.knowledge.rules.versions import policy_version
 
 RETURNS = PolicyPassage(
@@ -119,10 +119,10 @@ def _scenario(name: str) -> tuple[Scenario, Corpus]:
     file = packaged(f"{name}/scenario.yaml")
     scenario = load_scenario(file)
     passages = [
-        PolicyPassage(page.name, policy_version(text), passage.section, passage.text)
+        passage
         for page in sorted(policy_folder(file, scenario).glob("*.md"))
         for text in [page.read_text(encoding="utf-8")]
-        for passage in chunk_markdown(text, 700)
+        for passage in passages_of(page.name, policy_version(text), text, 700)
     ]
     return scenario, Corpus(passages)
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csqa_loop.evidence.rules.pairs import HOLDOUT_SHARE, Answer, Better, Pair, PairPolicy, held_out, pair_from
+from csqa_loop.evidence.rules.pairs import Answer, Better, Pair, PairPolicy, pair_from
+from csqa_loop.ledger.rules.holdout import held_out
 from csqa_loop.settings.learning import Source
 from csqa_loop.text.normal import normalised
 
@@ -57,34 +58,6 @@ def test_what_no_person_wrote_must_stand_in_the_prompt(source: Source):
     invented = made(better=replace(BETTER, source=source, answer="You have 60 days."))
     assert invented.held == ("unsupported: states 60, which the prompt does not",)
     assert made(better=replace(BETTER, answer="You have 60 days.")).held == ()
-
-
-def test_the_held_out_share_is_what_it_says():
-    sections = [held_out(f"policy-{number % 97}", f"section {number}") for number in range(20_000)]
-    assert sum(sections) / len(sections) == pytest.approx(HOLDOUT_SHARE, abs=0.01)
-
-
-def test_what_is_held_out_is_a_public_contract():
-    # A change of the hash would train on what earlier gates judged with.
-    assert [held_out("returns", f"s{number}") for number in range(12)] == [
-        True,
-        False,
-        False,
-        False,
-        False,
-        False,
-        False,
-        False,
-        False,
-        True,
-        False,
-        False,
-    ]
-
-
-@given(policy=st.text(max_size=20), section=st.text(max_size=20))
-def test_held_out_is_decided_once(policy: str, section: str):
-    assert held_out(policy, section) is held_out(policy, section)
 
 
 @given(st.text(max_size=60))

@@ -76,14 +76,14 @@ class Candidate:
 
 def comparison(case: Candidate, a: str, b: str) -> tuple[ChatMessage, ...]:
     """The messages that ask which of two answers is better."""
-    language = language_of(case.question, "en")
+    language = language_of(case.question)
     labels = _LABELS[language]
     return _asked(_COMPARE[language], [*_material(case, labels), (labels["A"], a), (labels["B"], b)])
 
 
 def writing(case: Candidate) -> tuple[ChatMessage, ...]:
     """The messages that ask for the answer itself."""
-    language = language_of(case.question, "en")
+    language = language_of(case.question)
     return _asked(_WRITE[language], _material(case, _LABELS[language]))
 
 

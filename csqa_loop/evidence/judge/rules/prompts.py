@@ -82,7 +82,7 @@ def parse_judge_prompt(text: str, where: str) -> JudgePrompt:
 def _asked(case: Candidate) -> str:
     """The question; in a conversation all of its turns, as "And for laptops?" is none by itself."""
     turns = [message for message in case.messages if message.role != "system"]
-    speakers = _SPEAKERS[language_of(case.question, "en")]
+    speakers = _SPEAKERS[language_of(case.question)]
     return case.question if len(turns) < 2 else "\n".join(f"{speakers[turn.role]}: {turn.content}" for turn in turns)
 
 
