@@ -15,7 +15,7 @@ Outside = Literal["documents", "question", "thumb", "bad case", "training data",
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Station:
     """One step of the loop."""
 
     on: type[e.Event] | Outside
@@ -27,59 +27,59 @@ class Step:
 
 LOOP = (
     # Policies: from a folder to every gateway's index.
-    Step("documents", "command", "knowledge.rules.publishing:plan_sync", (e.PolicyPublished, e.PolicyWithdrawn)),
-    Step(e.PolicyPublished, "indexer", "knowledge.indexing:index_policy", (e.PolicyIndexed,)),
-    Step(e.PolicyWithdrawn, "indexer", "knowledge.indexing:index_policy", (e.ChunksWithdrawn,)),
-    Step(e.PolicyPublished, "gateway", "knowledge.index:KnowledgeIndex.apply"),
-    Step(e.PolicyWithdrawn, "gateway", "knowledge.index:KnowledgeIndex.apply"),
-    Step(e.PolicyIndexed, "gateway", "knowledge.index:KnowledgeIndex.apply"),
-    Step(e.ChunksWithdrawn, "gateway", "knowledge.index:KnowledgeIndex.apply"),
+    Station("documents", "command", "knowledge.rules.publishing:plan_sync", (e.PolicyPublished, e.PolicyWithdrawn)),
+    Station(e.PolicyPublished, "indexer", "knowledge.indexing:index_policy", (e.PolicyIndexed,)),
+    Station(e.PolicyWithdrawn, "indexer", "knowledge.indexing:index_policy", (e.ChunksWithdrawn,)),
+    Station(e.PolicyPublished, "gateway", "knowledge.index:KnowledgeIndex.apply"),
+    Station(e.PolicyWithdrawn, "gateway", "knowledge.index:KnowledgeIndex.apply"),
+    Station(e.PolicyIndexed, "gateway", "knowledge.index:KnowledgeIndex.apply"),
+    Station(e.ChunksWithdrawn, "gateway", "knowledge.index:KnowledgeIndex.apply"),
     # A question: the arm is on record before anything is generated.
-    Step("question", "gateway", "answering.answerer:Answerer.prepare", (e.ArmExposed,)),
-    Step("question", "gateway", "answering.answerer:Answerer.stream", (e.AnswerGiven,)),
+    Station("question", "gateway", "answering.answerer:Answerer.prepare", (e.ArmExposed,)),
+    Station("question", "gateway", "answering.answerer:Answerer.stream", (e.AnswerGiven,)),
     # What is said about answers.
-    Step("thumb", "gateway", "gateway.feedback:feedback_router", (e.FeedbackGiven,)),
-    Step("bad case", "gateway", "gateway.feedback:feedback_router", (e.BadCaseReported,)),
-    Step("training data", "command", "data.importing:publish", (e.ExampleImported,)),
-    Step("review", "console", "evidence.review.desk:Desk.decide", (e.ReviewDecided,)),
+    Station("thumb", "gateway", "gateway.feedback:feedback_router", (e.FeedbackGiven,)),
+    Station("bad case", "gateway", "gateway.feedback:feedback_router", (e.BadCaseReported,)),
+    Station("training data", "command", "data.importing:publish", (e.ExampleImported,)),
+    Station("review", "console", "evidence.review.desk:Desk.decide", (e.ReviewDecided,)),
     # Evidence: every fact is kept once, and blames, pairs and ratings follow from what is said about an answer.
-    Step(e.ArmExposed, "loop", "ledger.store:Ledger.take"),
-    Step(e.AnswerGiven, "loop", "evidence.derivation:Derivation.follow"),
-    Step(e.FeedbackGiven, "loop", "evidence.derivation:Derivation.follow"),
-    Step(e.BadCaseReported, "loop", "evidence.derivation:Derivation.follow"),
-    Step(e.ExampleImported, "loop", "evidence.derivation:Derivation.follow"),
-    Step(e.ReviewDecided, "loop", "evidence.derivation:Derivation.follow"),
-    Step(e.AnswerProposed, "loop", "evidence.derivation:Derivation.follow"),
-    Step(e.PolicyPublished, "loop", "evidence.derivation:Derivation.follow"),
-    Step(e.PolicyWithdrawn, "loop", "evidence.derivation:Derivation.follow"),
-    Step(e.BadCaseReported, "loop", "evidence.judge.proposer:AnswerProposer.beat", (e.AnswerProposed,)),
+    Station(e.ArmExposed, "loop", "ledger.store:Ledger.take"),
+    Station(e.AnswerGiven, "loop", "evidence.derivation:Derivation.follow"),
+    Station(e.FeedbackGiven, "loop", "evidence.derivation:Derivation.follow"),
+    Station(e.BadCaseReported, "loop", "evidence.derivation:Derivation.follow"),
+    Station(e.ExampleImported, "loop", "evidence.derivation:Derivation.follow"),
+    Station(e.ReviewDecided, "loop", "evidence.derivation:Derivation.follow"),
+    Station(e.AnswerProposed, "loop", "evidence.derivation:Derivation.follow"),
+    Station(e.PolicyPublished, "loop", "evidence.derivation:Derivation.follow"),
+    Station(e.PolicyWithdrawn, "loop", "evidence.derivation:Derivation.follow"),
+    Station(e.BadCaseReported, "loop", "evidence.judge.proposer:AnswerProposer.beat", (e.AnswerProposed,)),
     # Training: enough pairs become a run, a run an adapter, an adapter an evaluation.
-    Step(e.BadCaseReported, "loop", "training.planner:RunPlanner.claim", (e.TrainingRequested,)),
-    Step(e.FeedbackGiven, "loop", "training.planner:RunPlanner.claim", (e.TrainingRequested,)),
-    Step(e.TrainingFailed, "loop", "training.planner:RunPlanner.retry", (e.TrainingRequested,)),
-    Step(
+    Station(e.BadCaseReported, "loop", "training.planner:RunPlanner.claim", (e.TrainingRequested,)),
+    Station(e.FeedbackGiven, "loop", "training.planner:RunPlanner.claim", (e.TrainingRequested,)),
+    Station(e.TrainingFailed, "loop", "training.planner:RunPlanner.retry", (e.TrainingRequested,)),
+    Station(
         e.TrainingRequested,
         "trainer",
         "training.trainer:Trainer.take",
         (e.TrainingProgress, e.AdapterTrained, e.AdapterEvaluated, e.TrainingFailed),
     ),
-    Step(e.TrainingProgress, "loop", "rollout.decider:Decider.beat", (e.TrainingFailed,)),
+    Station(e.TrainingProgress, "loop", "rollout.decider:Decider.beat", (e.TrainingFailed,)),
     # Experiment: a gated adapter meets customers, and what they say decides.
-    Step(e.AdapterTrained, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
-    Step(e.AdapterEvaluated, "loop", "experiment.examiner:opened", (e.ExperimentOpened,)),
-    Step(e.AdapterEvaluated, "loop", "rollout.decider:Decider.beat", (e.AdapterUnservable,)),
-    Step(e.AdapterUnservable, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
-    Step(e.FeedbackGiven, "loop", "experiment.examiner:Examiner.look", (e.ShareRaised, e.VerdictReached)),
+    Station(e.AdapterTrained, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
+    Station(e.AdapterEvaluated, "loop", "experiment.examiner:opened", (e.ExperimentOpened,)),
+    Station(e.AdapterEvaluated, "loop", "rollout.decider:Decider.beat", (e.AdapterUnservable,)),
+    Station(e.AdapterUnservable, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
+    Station(e.FeedbackGiven, "loop", "experiment.examiner:Examiner.look", (e.ShareRaised, e.VerdictReached)),
     # Rollout: whatever is decided becomes a deployment, and every replica and gateway follows it.
-    Step(e.ExperimentOpened, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
-    Step(e.ShareRaised, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
-    Step(e.VerdictReached, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
-    Step("order", "console", "rollout.rules.orders:acted", (e.OperatorActed,)),
-    Step(e.OperatorActed, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
-    Step(e.DeploymentChanged, "loop", "rollout.reconciler:Reconciler.begin"),
-    Step(e.DeploymentChanged, "gateway", "gateway.deployment:CurrentDeployment.apply"),
+    Station(e.ExperimentOpened, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
+    Station(e.ShareRaised, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
+    Station(e.VerdictReached, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
+    Station("order", "console", "rollout.rules.orders:acted", (e.OperatorActed,)),
+    Station(e.OperatorActed, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
+    Station(e.DeploymentChanged, "loop", "rollout.reconciler:Reconciler.begin"),
+    Station(e.DeploymentChanged, "gateway", "gateway.deployment:CurrentDeployment.apply"),
     # What cannot be taken is kept beside the log.
-    Step("question", "loop", "rollout.housekeeping:Housekeeper.beat", (e.DeadLettered,)),
+    Station("question", "loop", "rollout.housekeeping:Housekeeper.beat", (e.DeadLettered,)),
 )
 
 

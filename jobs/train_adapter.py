@@ -21,7 +21,7 @@ from csqa_loop.training.rules.plan import Plan, PlanPolicy, Supply, plan
 from csqa_loop.training.run.directory import RunDirectory
 from csqa_loop.training.run.files import UNFIT, RunConfig, RunRequest
 from csqa_loop.training.run.manifest import Manifest, PairSource
-from csqa_loop.training.run.rows import Demonstration, Pair, Unpaired
+from csqa_loop.training.run.rows import Demonstration, PairRow, Unpaired
 from jobs import entry
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
         return "its part"
     curves = _draw(run, trained)
     name = install(folder, adapters)
-    new: tuple[Pair | Unpaired | Demonstration, ...] = (*rows.pairs, *rows.unpaired, *rows.demonstrations)
+    new: tuple[PairRow | Unpaired | Demonstration, ...] = (*rows.pairs, *rows.unpaired, *rows.demonstrations)
     manifest = Manifest(
         run_id=request.run_id,
         adapter=name,
@@ -160,8 +160,8 @@ class _Rows:
     """What the chosen method sees of a run directory; the rest is left out of training and manifest."""
 
     def __init__(self, run: RunDirectory) -> None:
-        self.pairs: tuple[Pair, ...] = run.pairs()
-        self.replay: tuple[Pair, ...] = run.replay()
+        self.pairs: tuple[PairRow, ...] = run.pairs()
+        self.replay: tuple[PairRow, ...] = run.replay()
         self.unpaired: tuple[Unpaired, ...] = run.unpaired()
         self.demonstrations: tuple[Demonstration, ...] = run.demonstrations()
 
@@ -201,7 +201,7 @@ class _Rows:
         """As the trainers take them."""
         from csqa_loop.training.trl.examples import Examples, Preference, Rated, Shown
 
-        def messages(row: Pair | Unpaired | Demonstration) -> list[dict[str, str]]:
+        def messages(row: PairRow | Unpaired | Demonstration) -> list[dict[str, str]]:
             return [message.model_dump() for message in row.prompt]
 
         return Examples(

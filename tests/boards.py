@@ -17,7 +17,7 @@ from csqa_loop.experiment.examiner import Examiner
 from csqa_loop.ledger import Ledger
 from csqa_loop.ledger.bookkeeping import has_event
 from csqa_loop.ledger.recorder import sort_out
-from csqa_loop.ledger.rules.masking import guard
+from csqa_loop.ledger.rules.masking import masked_event
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.rollout.decider import Decider
 from csqa_loop.rollout.reconciler import Reconciler
@@ -91,7 +91,7 @@ class Board(LedgerService):
         records = self.bus.records[self._followed :]
         if records and not self.cut:
             self._followed += len(records)
-            await self.take(sort_out(records, partial(guard, b"secret")))
+            await self.take(sort_out(records, partial(masked_event, b"secret")))
 
     async def happen(self, *events: e.Event) -> None:
         """Facts of others come through the log."""

@@ -3,16 +3,16 @@
 from dataclasses import astuple
 
 from csqa_loop.analytics import plots
-from csqa_loop.analytics.html_page import Figure, Report, Section, Table
+from csqa_loop.analytics.html_page import Figure, Page, PageSection, PageTable
 from csqa_loop.gate.evaluate import Findings
 from csqa_loop.gate.rules.regression import over_all
 from csqa_loop.training.run.files import Category, Evaluation
 
 
-def evaluation_report(evaluation: Evaluation, findings: Findings) -> Report:
+def evaluation_report(evaluation: Evaluation, findings: Findings) -> Page:
     """The verdict, every check with its reason, and what the regression suite lost."""
     failed = [check.name for check in evaluation.checks if not check.passed]
-    return Report(
+    return Page(
         title=f"Offline gate: {evaluation.adapter}",
         verdict="PASS" if evaluation.passed else f"FAIL: {', '.join(failed)}",
         good=evaluation.passed,
@@ -27,7 +27,7 @@ def evaluation_report(evaluation: Evaluation, findings: Findings) -> Report:
     )
 
 
-def _checks(evaluation: Evaluation) -> Section:
+def _checks(evaluation: Evaluation) -> PageSection:
     rows = tuple(
         (
             check.name,
@@ -49,15 +49,15 @@ def _checks(evaluation: Evaluation) -> Section:
         "Floor, lower and upper bound candidate minus champion, by a paired bootstrap over questions. A floor within the margin shows that "
         "nothing was lost, a lower bound above zero that something was gained."
     )
-    return Section("Checks", text, tables=(Table(columns, rows, bad),))
+    return PageSection("Checks", text, tables=(PageTable(columns, rows, bad),))
 
 
-def _regression(evaluation: Evaluation, findings: Findings) -> tuple[Section, ...]:
+def _regression(evaluation: Evaluation, findings: Findings) -> tuple[PageSection, ...]:
     if not evaluation.categories:
         return ()
     rows = (*evaluation.categories, over_all(evaluation.categories))
     columns = [f"{score}, {side}" for score in ("accuracy", "precision", "recall", "F1") for side in ("champion", "candidate")]
-    table = Table(
+    table = PageTable(
         ("category", "answers", *columns),
         tuple((row.name, row.answers, *_beside(row)) for row in rows),
         frozenset(number for number, row in enumerate(rows) if _fell(row)),
@@ -69,13 +69,13 @@ def _regression(evaluation: Evaluation, findings: Findings) -> tuple[Section, ..
     lost = tuple((graded.question.id, said.question, said.champion, said.candidate) for graded, said in pairs if graded.lost)
     gained = sum(graded.candidate.right and not graded.champion.right for graded, _ in pairs)
     return (
-        Section(
+        PageSection(
             "Regression questions by category", text, tables=(table,), figures=(Figure(drawn, "Change in the share of right answers"),)
         ),
-        Section(
+        PageSection(
             "Regression questions from right to wrong",
             f"{len(lost)} of {len(pairs)} answers; {gained} changed from wrong to right.",
-            tables=(Table(("id", "question", "champion's answer", "candidate's answer"), lost),) if lost else (),
+            tables=(PageTable(("id", "question", "champion's answer", "candidate's answer"), lost),) if lost else (),
         ),
     )
 
@@ -89,11 +89,11 @@ def _fell(row: Category) -> bool:
     return row.candidate.accuracy < row.champion.accuracy or row.candidate.f1 < row.champion.f1
 
 
-def _preferences(findings: Findings) -> tuple[Section, ...]:
+def _preferences(findings: Findings) -> tuple[PageSection, ...]:
     sides = {"champion": findings.champion_scores, "candidate": findings.candidate_scores}
     # An empty answer has no tokens and so no margin.
     margins = {name: [score.margin for score in scores if score.scored] for name, scores in sides.items()}
     if not any(margins.values()):
         return ()
     drawn = plots.histogram(margins, title="Margin of better over worse answers", x_label="nats a token", y_label="held-out pairs")
-    return (Section("Held-out preferences", figures=(Figure(drawn, "Right of zero the better answer is the more probable one"),)),)
+    return (PageSection("Held-out preferences", figures=(Figure(drawn, "Right of zero the better answer is the more probable one"),)),)

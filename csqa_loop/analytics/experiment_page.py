@@ -1,7 +1,7 @@
 """An experiment for people: one HTML page of what the console says of it."""
 
 from csqa_loop.analytics import plots
-from csqa_loop.analytics.html_page import Figure, Report, Section, Table
+from csqa_loop.analytics.html_page import Figure, Page, PageSection, PageTable
 from csqa_loop.events import MetricContract
 from csqa_loop.experiment.status import ExperimentStatus
 from csqa_loop.settings.metrics import SHIPPED
@@ -9,9 +9,9 @@ from csqa_loop.settings.metrics import SHIPPED
 _GOOD = {"PROMOTE": True, "ROLL_BACK": False, "INVALID": False}
 
 
-def experiment_report(told: ExperimentStatus) -> Report:
+def experiment_report(told: ExperimentStatus) -> Page:
     """Verdict, arms, every metric with its bounds, and who is left out."""
-    return Report(
+    return Page(
         title=f"Experiment {told.id}",
         verdict=f"{told.verdict}: {told.stopped_by or 'not looked at yet'}",
         good=_GOOD.get(told.verdict),
@@ -27,17 +27,17 @@ def experiment_report(told: ExperimentStatus) -> Report:
     )
 
 
-def _arms(told: ExperimentStatus) -> Section:
+def _arms(told: ExperimentStatus) -> PageSection:
     rows = (
         ("challenger", told.challenger, told.exposed.challenger, told.n.challenger),
         ("control", told.champion, told.exposed.control, told.n.control),
     )
     excluded = told.excluded.seen_in_both_arms
     text = f"A user counts once, when the time after the first question is over. Left out: {excluded:,} users who saw both arms."
-    return Section("Arms", text, tables=(Table(("arm", "adapter", "users exposed", "users counted"), rows),))
+    return PageSection("Arms", text, tables=(PageTable(("arm", "adapter", "users exposed", "users counted"), rows),))
 
 
-def _metrics(told: ExperimentStatus) -> tuple[Section, ...]:
+def _metrics(told: ExperimentStatus) -> tuple[PageSection, ...]:
     if not told.estimates:
         return ()
     contract = told.contract
@@ -51,7 +51,7 @@ def _metrics(told: ExperimentStatus) -> tuple[Section, ...]:
         return f"guardrail, may lose {margins[metric]:g}" if metric in margins else "reported"
 
     rows = tuple((row.metric, role(row.metric), row.arm, row.users, row.estimate, row.lower, row.upper) for row in told.estimates)
-    table = Table(("metric", "role", "arm", "users", "estimate", "lower", "upper"), rows)
+    table = PageTable(("metric", "role", "arm", "users", "estimate", "lower", "upper"), rows)
     drawn = [
         plots.Range(
             row.metric,
@@ -67,7 +67,7 @@ def _metrics(told: ExperimentStatus) -> tuple[Section, ...]:
     caption = "Challenger minus control with bounds; the grey line is no difference, a dashed one what a guardrail may lose"
     figures = (Figure(plots.ranges(drawn, title="Challenger minus control"), caption),) if drawn else ()
     text = "Bounds hold at every look. Promoted is what has the primary's lower bound above zero and every guardrail within its margin."
-    return (Section("Metrics", text, tables=(table,), figures=figures),)
+    return (PageSection("Metrics", text, tables=(table,), figures=figures),)
 
 
 def _limit(margin: float | None, declared: MetricContract | None) -> float | None:

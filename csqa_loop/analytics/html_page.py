@@ -12,7 +12,7 @@ Cell = str | float | None
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """Rows under their columns; those whose number is in `bad` stand out."""
 
     columns: tuple[str, ...]
@@ -35,17 +35,17 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A heading and what stands under it: text, tables, figures."""
 
     title: str
     text: str = ""
-    tables: tuple[Table, ...] = ()
+    tables: tuple[PageTable, ...] = ()
     figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True)
-class Report:
+class Page:
     """What was found, verdict first."""
 
     title: str
@@ -53,10 +53,10 @@ class Report:
     good: bool | None = None
     """None where the verdict is neither good nor bad."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    sections: tuple[Section, ...] = ()
+    sections: tuple[PageSection, ...] = ()
 
 
-def render(report: Report) -> bytes:
+def render(report: Page) -> bytes:
     """The report as UTF-8. Equal reports give equal bytes."""
     page = resources.files("csqa_loop.analytics").joinpath("html_page.html").read_text(encoding="utf-8")
     facts = "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in report.facts.items())
@@ -71,7 +71,7 @@ def render(report: Report) -> bytes:
     return filled.encode()
 
 
-def _section(section: Section) -> str:
+def _section(section: PageSection) -> str:
     parts = [f"<h2>{escape(section.title)}</h2>"]
     if section.text:
         parts.append(f"<p>{escape(section.text)}</p>")
@@ -80,7 +80,7 @@ def _section(section: Section) -> str:
     return "<section>\n" + "\n".join(parts) + "\n</section>"
 
 
-def _table(table: Table) -> str:
+def _table(table: PageTable) -> str:
     head = "".join(_head(column, [row[place] for row in table.rows]) for place, column in enumerate(table.columns))
     rows = "\n".join(_row(row, bad=number in table.bad) for number, row in enumerate(table.rows))
     return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>'

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from csqa_loop.analytics.html_page import Report, render
+from csqa_loop.analytics.html_page import Page, render
 from csqa_loop.errors import PermanentError
 from csqa_loop.files.durable import write_atomically
 
@@ -19,7 +19,7 @@ def check_page(file: Path) -> None:
         raise PermanentError(f"--out {file}: {file.parent} is not a folder")
 
 
-def write_page(file: Path, report: Report, *, quiet: bool = False) -> None:
+def write_page(file: Path, report: Page, *, quiet: bool = False) -> None:
     """Write it whole, and say where unless `quiet`.
 
     Raises:

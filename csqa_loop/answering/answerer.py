@@ -16,7 +16,7 @@ from csqa_loop.answering.rules.fitting import fitting
 from csqa_loop.answering.rules.prompt import PROMPT_VERSION, build_messages
 from csqa_loop.answering.sources.model import Model
 from csqa_loop.answering.sources.refusal import Refusal
-from csqa_loop.answering.sources.source import Source, words_alone
+from csqa_loop.answering.sources.source import AnswerSource, words_alone
 from csqa_loop.errors import CsqaError, TransientError
 from csqa_loop.events import AnswerGiven, Arm, ArmExposed, ChatMessage, Citation, DeploymentChanged, Tokens
 from csqa_loop.knowledge.encoder import Encoder
@@ -45,7 +45,7 @@ class Answerer:
         clock: Callable[[], datetime],
     ) -> None:
         self._bus = bus
-        self._sources: tuple[Source, ...] = (Refusal(settings.language), Model(model))
+        self._sources: tuple[AnswerSource, ...] = (Refusal(settings.language), Model(model))
         self._encoder = encoder
         self._knowledge = knowledge
         self._deployment = deployment
@@ -170,10 +170,10 @@ class Answerer:
             adapter=challenger if challenger and arm == "challenger" else champion,
         ), champion
 
-    def _source(self, prepared: Prepared) -> Source:
+    def _source(self, prepared: Prepared) -> AnswerSource:
         return next(source for source in self._sources if source.covers(prepared))
 
-    def _fact(self, prepared: Prepared, source: Source, generation: Generation) -> AnswerGiven:
+    def _fact(self, prepared: Prepared, source: AnswerSource, generation: Generation) -> AnswerGiven:
         exposure = prepared.exposure
         return AnswerGiven(
             occurred_at=self._clock(),

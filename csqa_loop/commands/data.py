@@ -283,8 +283,8 @@ def augment(
         print(json.dumps(told, ensure_ascii=False) if as_json else f"{told['made']} rows made from {told['rows']}, all in {out}")
 
 
-def _chosen(methods: str) -> list[augmentation.Method]:
-    known: dict[str, augmentation.Method] = {method: method for method in augmentation.METHODS}
+def _chosen(methods: str) -> list[augmentation.AugmentationMethod]:
+    known: dict[str, augmentation.AugmentationMethod] = {method: method for method in augmentation.METHODS}
     asked = [name.strip() for name in methods.split(",") if name.strip()]
     unknown = [name for name in asked if name not in known]
     if unknown or not asked:

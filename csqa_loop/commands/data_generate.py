@@ -11,7 +11,7 @@ import typer
 from csqa_loop import bootstrap
 from csqa_loop.commands.data_reading import AsJson, CategoryColumn, File, FormatOption, Mapped, Seed, Table, check_out, read_all, reading_of
 from csqa_loop.commands.data_view import bar
-from csqa_loop.data.generating import Generator, Made, MadeFrom, Method, generate
+from csqa_loop.data.generating import GenerationMethod, Generator, Made, MadeFrom, generate
 from csqa_loop.data.rules.examples import Example, as_row
 from csqa_loop.data.seen import SeenBefore
 from csqa_loop.data.wording_files import generation_prompts
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def generate_(
     file: File,
     out: Annotated[Path, typer.Option(metavar="FILE", help="JSON lines; FILE.part holds what is finished until all is.")],
-    method: Annotated[Method, typer.Option(help="Say it anew through another language; another question; a harder question.")],
+    method: Annotated[GenerationMethod, typer.Option(help="Say it anew through another language; another question; a harder question.")],
     n: Annotated[int, typer.Option("--n", min=1, help="How many examples to make; fewer where FILE has too few rows that give one.")] = 100,
     seed: Seed = 0,
     format_: FormatOption = "auto",

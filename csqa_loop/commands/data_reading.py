@@ -13,7 +13,7 @@ import typer
 from csqa_loop import bootstrap
 from csqa_loop.commands.data_view import bar, followed
 from csqa_loop.data.files import CONTAINERS, DataFile, open_data_file
-from csqa_loop.data.importing import ImportOptions, Intake
+from csqa_loop.data.importing import Importer, ImportOptions
 from csqa_loop.data.rules.columns import parse_mapping
 from csqa_loop.data.rules.examples import Example
 from csqa_loop.data.rules.report import Tally
@@ -60,7 +60,7 @@ class Reading:
     def examples(self, tally: Tally, what: str = "reading") -> Iterator[Iterator[tuple[int, Example]]]:
         """The examples that can be used with their lines, in one pass that a bar on stderr follows."""
         with SeenBefore() as seen, bar(what, self.source.length) as (progress, task):
-            yield Intake(self.options, seen, tally, self.quality).examples(followed(self.source.rows(), progress, task))
+            yield Importer(self.options, seen, tally, self.quality).examples(followed(self.source.rows(), progress, task))
 
     def report(self, tally: Tally, **more: object) -> dict[str, Any]:
         """The tally's report, and which file it is about."""

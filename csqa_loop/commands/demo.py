@@ -12,7 +12,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from csqa_loop.demo.customers import Customers, Tally
+from csqa_loop.demo.customers import Customers, CustomerTally
 from csqa_loop.demo.play import Bounds, Mode, Play
 from csqa_loop.demo.remote import Services
 from csqa_loop.demo.scenario import Scenario
@@ -148,7 +148,7 @@ async def _steady_index(services: Services) -> None:
         await asyncio.sleep(0.5)
 
 
-def _sent(tally: Tally) -> Counts:
+def _sent(tally: CustomerTally) -> Counts:
     return Counts(chats=tally.chats, feedback=tally.feedback, bad_cases=tally.bad_cases)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from csqa_loop.experiment.offline.plots import Point, draw_power
 from csqa_loop.experiment.offline.rules.populations import LIVELY
-from csqa_loop.experiment.offline.rules.simulation import RULES, Outcome, Rate, Scenario, contract_for, simulate
+from csqa_loop.experiment.offline.rules.simulation import RULES, Rate, SimulatedEffect, SimulatedExperiment, contract_for, simulate
 
 _HANDOFF_MARGIN = 0.05
 
@@ -22,7 +22,7 @@ def simulation_report(
 ) -> dict[str, Any]:
     """All figures. `tell` gets a line a scenario, and in between, marked as passing, how many experiments are done."""
     contract = contract_for(alpha=alpha, burn_in_users=burn_in, max_users=users, handoff_margin=_HANDOFF_MARGIN)
-    scenarios = [*(Scenario(effect) for effect in effects), Scenario(max(*effects, 0.1), handoff_effect=_HANDOFF_MARGIN)]
+    scenarios = [*(SimulatedEffect(effect) for effect in effects), SimulatedEffect(max(*effects, 0.1), handoff_effect=_HANDOFF_MARGIN)]
     results: list[dict[str, Any]] = []
     for number, scenario in enumerate(scenarios, start=1):
         tell(f"{number}/{len(scenarios)}: effect {scenario.effect:+g}, handoff {scenario.handoff_effect:+g}, {n} experiments", False)
@@ -58,7 +58,7 @@ def simulation_report(
     }
 
 
-def _outcome(said: Outcome) -> dict[str, Any]:
+def _outcome(said: SimulatedExperiment) -> dict[str, Any]:
     lower, upper = said.median_interval()
     return {
         "promoted": _rate(said.promoted),

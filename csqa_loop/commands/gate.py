@@ -24,7 +24,7 @@ from csqa_loop.gate.rules.checks import verdict
 from csqa_loop.settings import GateSettings, Settings, load_settings
 from csqa_loop.training.exports import Export, read_export
 from csqa_loop.training.run.directory import RunDirectory
-from csqa_loop.training.run.rows import Pair
+from csqa_loop.training.run.rows import PairRow
 
 _REFUSED, _NO_VERDICT = 1, 2
 
@@ -34,7 +34,7 @@ class _Contest:
     export: Export
     url: str
     champion: str
-    holdout: Sequence[Pair]
+    holdout: Sequence[PairRow]
     questions: Sequence[AskedQuestion]
     settings: GateSettings
     max_tokens: int

@@ -16,7 +16,7 @@ from csqa_loop.commands.pair_tree import pair_tree
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.evidence.pair_trace import PairTrace
 from csqa_loop.settings import Settings, load_settings
-from csqa_loop.training.pedigree import Ancestor, Comparison, compare, copy_for_rebuild, lineage
+from csqa_loop.training.pedigree import Ancestor, RecipeComparison, compare, copy_for_rebuild, lineage
 from csqa_loop.training.run.manifest import Manifest, PairSource
 
 Adapter = Annotated[str, typer.Argument(metavar="ADAPTER", help="As `csqa status` shows it: a- and 16 hex digits.")]
@@ -139,7 +139,7 @@ def _named(source: PairSource) -> str:
     return f"{escape(where)}  [dim]{escape(events)}[/dim]"
 
 
-def _table(compared: list[Comparison]) -> Table:
+def _table(compared: list[RecipeComparison]) -> Table:
     table = Table("", "first", "rebuilt", "same")
     for one in compared:
         table.add_row(one.name, one.first, one.rebuilt, "yes" if one.same else "[red]no[/red]")

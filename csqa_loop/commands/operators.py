@@ -13,7 +13,7 @@ from csqa_loop.commands.console_client import ask_console, json_of
 from csqa_loop.console.answers import Adapter, Adapters, Audit, Status
 from csqa_loop.errors import CsqaError
 from csqa_loop.events import OperatorActed
-from csqa_loop.rollout.rules.orders import Action
+from csqa_loop.rollout.rules.orders import OrderAction
 from csqa_loop.settings import Settings, load_settings
 
 _LISTED_CHECKS = 3
@@ -72,7 +72,7 @@ def resume(reason: Reason, operator: Operator = "", as_json: Json = False) -> No
     decide("resume", reason, operator, as_json=as_json)
 
 
-def decide(action: Action, reason: str, operator: str, *, target: str = "", override: bool = False, as_json: bool = False) -> None:
+def decide(action: OrderAction, reason: str, operator: str, *, target: str = "", override: bool = False, as_json: bool = False) -> None:
     """Ask the loop to record the decision, and tell what was recorded.
 
     Raises:

@@ -16,7 +16,7 @@ from rich.table import Table
 from csqa_loop.commands.console_client import ask_console, json_of
 from csqa_loop.commands.pair_tree import pair_tree
 from csqa_loop.console.answers import NextRun
-from csqa_loop.data.rules.exports import Format, Row, pair_rows, rated_row
+from csqa_loop.data.rules.exports import ExportRow, Format, pair_rows, rated_row
 from csqa_loop.errors import PermanentError
 from csqa_loop.evidence.pair_pages import PairPage, PairRow, UnpairedPage, UnpairedRow
 from csqa_loop.evidence.pair_trace import PairTrace
@@ -124,7 +124,7 @@ def _starts(told: NextRun) -> str:
     return f"a run starts at {told.min_pairs} pairs{late}, of {users} customers, by method {told.method}"
 
 
-def _rows(settings: Settings, format_: Format, state: str) -> Iterator[Row]:
+def _rows(settings: Settings, format_: Format, state: str) -> Iterator[ExportRow]:
     for pair in _pairs(settings, {"state": state} if state else {}):
         yield from pair_rows(format_, json.loads(pair.prompt), pair.chosen, pair.rejected, pair.category or "")
     # Rated answers belong to no state of pairs.

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from csqa_loop.commands.operators import operators_in_words
-from csqa_loop.commands.up_view import View
+from csqa_loop.commands.up_view import UpView
 from csqa_loop.errors import CsqaError, TransientError
 from csqa_loop.local import up_file
 from csqa_loop.local.base_model import prepare
@@ -81,7 +81,7 @@ def up(detach: Annotated[bool, typer.Option(help="Return when everything is heal
 
 
 async def _up(services: Sequence[Service], settings: Settings) -> None:
-    with View(settings) as view:
+    with UpView(settings) as view:
         supervisor = Supervisor(services, settings.var, view.say, lambda: view.show(supervisor))
         running = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

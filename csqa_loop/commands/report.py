@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from csqa_loop.analytics import plots
-from csqa_loop.analytics.html_page import Cell, Figure, Report, Section, Table
+from csqa_loop.analytics.html_page import Cell, Figure, Page, PageSection, PageTable
 from csqa_loop.analytics.page_files import check_page, write_page
 from csqa_loop.errors import PermanentError
 from csqa_loop.settings import load_settings
@@ -68,11 +68,11 @@ def report(
         write_page(out, weekly_page(told), quiet=as_json)
 
 
-def weekly_page(told: Mapping[str, Any]) -> Report:
+def weekly_page(told: Mapping[str, Any]) -> Page:
     """The page."""
     figures = told["figures"]
     happy = "nobody rated" if figures["satisfaction"] is None else f"{figures['satisfaction']:.0%} of {figures['rated']:,} thumbs up"
-    return Report(
+    return Page(
         title=f"Week {told['week']}",
         verdict=f"{figures['answers']:,} answers to {figures['users']:,} users; {happy}; {figures['bad_cases']:,} bad cases",
         facts={"from": _day(told["since"]), "until, not included": _day(told["until"]), "as of": _minute(told["as_of"])},
@@ -80,21 +80,21 @@ def weekly_page(told: Mapping[str, Any]) -> Report:
     )
 
 
-def _summary(told: Mapping[str, Any]) -> Section:
+def _summary(told: Mapping[str, Any]) -> PageSection:
     rows = tuple((name, told["figures"][key], told["week_before"][key]) for key, name in _FIGURES.items())
-    return Section("The week and the one before", tables=(Table(("", told["week"], "week before"), rows),))
+    return PageSection("The week and the one before", tables=(PageTable(("", told["week"], "week before"), rows),))
 
 
-def _days(days: Sequence[Mapping[str, Any]]) -> tuple[Section, ...]:
+def _days(days: Sequence[Mapping[str, Any]]) -> tuple[PageSection, ...]:
     if not days:
         return ()
     drawn = plots.bars({day["day"]: day["answers"] for day in days}, title="Answers a day", x_label="answers")
-    return (Section("Day by day", tables=(_table(days),), figures=(Figure(drawn, "Answers a day"),)),)
+    return (PageSection("Day by day", tables=(_table(days),), figures=(Figure(drawn, "Answers a day"),)),)
 
 
-def _list(title: str, rows: Sequence[Mapping[str, Any]]) -> Section:
+def _list(title: str, rows: Sequence[Mapping[str, Any]]) -> PageSection:
     if not rows:
-        return Section(title, "None.")
+        return PageSection(title, "None.")
     drawn = [
         plots.Range(row["experiment_id"], row["estimate"], row["lower"], row["upper"], unit=row["primary_metric"])
         for row in rows
@@ -102,17 +102,17 @@ def _list(title: str, rows: Sequence[Mapping[str, Any]]) -> Section:
     ]
     caption = "Challenger minus control in the primary metric, with bounds"
     if drawn:
-        return Section(title, tables=(_table(rows),), figures=(Figure(plots.ranges(drawn, title=title), caption),))
+        return PageSection(title, tables=(_table(rows),), figures=(Figure(plots.ranges(drawn, title=title), caption),))
     cases = {row["fault"]: row["cases"] for row in rows if "fault" in row}
     figures = (Figure(plots.bars(cases, title=title, x_label="cases"), title),) if cases else ()
-    return Section(title, tables=(_table(rows),), figures=figures)
+    return PageSection(title, tables=(_table(rows),), figures=figures)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _table(rows: Sequence[Mapping[str, Any]]) -> PageTable:
     columns = tuple(rows[0])
     bad = frozenset(number for number, row in enumerate(rows) if _BAD & {row.get("verdict"), row.get("state")})
     shown = tuple(tuple(_cell(column, row[column]) for column in columns) for row in rows)
-    return Table(tuple(column.replace("_", " ") for column in columns), shown, bad)
+    return PageTable(tuple(column.replace("_", " ") for column in columns), shown, bad)
 
 
 def _cell(column: str, value: Any) -> Cell:

@@ -15,7 +15,7 @@ from csqa_loop.settings import Settings
 _COLOURS = {"healthy": "green", "starting": "yellow", "unhealthy": "red", "stopped": "red"}
 
 
-class View:
+class UpView:
     """Shows a supervisor until it ends."""
 
     def __init__(self, settings: Settings) -> None:

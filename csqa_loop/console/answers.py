@@ -10,7 +10,7 @@ from csqa_loop.evidence.review.desk import RowOutcome
 from csqa_loop.experiment.status import ExperimentStatus
 from csqa_loop.ledger.invariants import Finding
 from csqa_loop.rollout.rules.audit import AuditEntry
-from csqa_loop.rollout.rules.orders import Action
+from csqa_loop.rollout.rules.orders import OrderAction
 from csqa_loop.rollout.rules.versions import AdapterState
 from csqa_loop.settings.learning import Source
 from csqa_loop.training.rules.attempts import RunState
@@ -51,7 +51,7 @@ class OpenOrder(_Part):
     """The promotion or roll-back that is not carried out yet."""
 
     occurred_at: datetime
-    action: Action
+    action: OrderAction
     operator: str
     reason: str
     target: str

@@ -15,7 +15,7 @@ from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import BASE, OperatorActed, now
 from csqa_loop.http.problems import Problem
 from csqa_loop.rollout.history import adapter_records, audit_entries
-from csqa_loop.rollout.rules.orders import Action, Order, OrderRefusedError, acted
+from csqa_loop.rollout.rules.orders import Order, OrderAction, OrderRefusedError, acted
 from csqa_loop.rollout.rules.versions import AdapterRecord
 from csqa_loop.rollout.state import loop_state
 from csqa_loop.training.adapters import verify
@@ -41,7 +41,7 @@ def operators_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIR
     one_at_a_time = asyncio.Lock()
 
     @router.post("/operator/{action}")
-    async def act(action: Action, body: OrderBody) -> OperatorActed:
+    async def act(action: OrderAction, body: OrderBody) -> OperatorActed:
         if not caught_up():
             # What the log holds and the ledger lacks may be what the order is about.
             raise Problem(503, detail="the ledger is still reading the log, and orders wait for that; ask again")

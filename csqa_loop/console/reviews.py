@@ -18,10 +18,10 @@ from csqa_loop.evidence.review.rules.items import QueuePage, ShownLease, WholeIt
 from csqa_loop.evidence.review.rules.reviewing import (
     LONGEST_CORRECTION,
     LONGEST_NOTE,
-    Action,
     DecidedMeanwhileError,
     Decision,
     DecisionRefusedError,
+    ReviewAction,
 )
 from csqa_loop.evidence.rules.quality import tokens_in
 from csqa_loop.http.problems import Problem
@@ -34,7 +34,7 @@ class DecisionBody(BaseModel):
     """Body of POST /v1/reviews/{review_id}. Who decides is told by the key alone."""
 
     model_config = ConfigDict(extra="forbid")
-    action: Action
+    action: ReviewAction
     corrected_answer: Annotated[str, Field(max_length=LONGEST_CORRECTION)] | None = None
     note: Annotated[str, Field(max_length=LONGEST_NOTE)] = ""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from csqa_loop.data.importing import Seen
-from csqa_loop.data.rules.candidates import Candidate, objection, parsed, source_of
+from csqa_loop.data.rules.candidates import WrittenExample, objection, parsed, source_of
 from csqa_loop.data.rules.columns import ColumnFinder
 from csqa_loop.data.rules.examples import Example, as_row
 from csqa_loop.data.rules.rows import RowRefusedError
@@ -25,8 +25,8 @@ from csqa_loop.text.languages import language_of
 from csqa_loop.text.normal import encodable
 from csqa_loop.text.similarity import signature
 
-Method = Literal["back-translation", "self-instruct", "evol-instruct"]
-METHODS: tuple[Method, ...] = get_args(Method)
+GenerationMethod = Literal["back-translation", "self-instruct", "evol-instruct"]
+METHODS: tuple[GenerationMethod, ...] = get_args(GenerationMethod)
 _PAUSES = (1.0, 2.0, 4.0)
 """Seconds before each further attempt."""
 _DOWN_ROWS = 3
@@ -49,7 +49,7 @@ class Made:
 class MadeFrom:
     """What a part file is made from: rows of two runs must not mix in it. The file's name is for people."""
 
-    method: Method
+    method: GenerationMethod
     file: str
     source: str
     """Names the file's content and how it was read."""
@@ -70,7 +70,7 @@ class Generator:
         self,
         judge: Judge,
         prompts: Mapping[str, Any],
-        method: Method,
+        method: GenerationMethod,
         seen: Seen,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -105,22 +105,22 @@ class Generator:
             return Made(line, original.question, refused=reason)
         return Made(line, original.question, self._example(original, candidate))
 
-    def _example(self, original: Example, candidate: Candidate) -> Example:
+    def _example(self, original: Example, candidate: WrittenExample) -> Example:
         fresh = original.asked_as(candidate.question, generator=f"{self._method}:{self._judge.model}"[:200])
         if candidate.answer == original.answer:
             return fresh
         # The rejected answer, or a thumb, belongs to the question that it was given to.
         return replace(fresh, answer=candidate.answer, rejected=None, liked=None)
 
-    async def _candidate(self, original: Example) -> Candidate | None:
+    async def _candidate(self, original: Example) -> WrittenExample | None:
         language = language_of(original.question)
         names = self._prompts["languages"]
         if self._method == "back-translation":
             abroad = await self._ask(language=names[self._prompts["through"][language]], question=original.question)
-            return Candidate(_clean(await self._ask(language=names[language], question=abroad)), original.answer)
+            return WrittenExample(_clean(await self._ask(language=names[language], question=abroad)), original.answer)
         reply = await self._ask(language=names[language], question=original.question, answer=original.answer, source=source_of(original))
         found = parsed(reply)
-        return found and Candidate(_clean(found.question), _clean(found.answer))
+        return found and WrittenExample(_clean(found.question), _clean(found.answer))
 
     async def _ask(self, **words: str) -> str:
         asked = self._prompts[self._method]

@@ -59,7 +59,7 @@ class ImportOptions:
     seed: int = 0
 
 
-class Intake:
+class Importer:
     """Rows to examples, in one pass. The tally tells what became of each row."""
 
     def __init__(self, options: ImportOptions, seen: Seen, tally: Tally, quality: QualityPolicy) -> None:

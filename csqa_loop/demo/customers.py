@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass
-class Tally:
+class CustomerTally:
     """What the gateway accepted."""
 
     chats: int = 0
@@ -42,7 +42,7 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReceivedAnswer:
     """What a customer got."""
 
     text: str
@@ -66,14 +66,14 @@ class Customers:
         patience: float = 120.0,
         max_tokens: int | None = None,
     ) -> None:
-        self.tally = Tally()
+        self.tally = CustomerTally()
         self._client = client
         self._scenario = scenario
         self._operator_key = operator_key
         self._patience = patience
         self._max_tokens = max_tokens
 
-    async def ask(self, visit: Visit, *, temperature: float | None = None) -> Answer:
+    async def ask(self, visit: Visit, *, temperature: float | None = None) -> ReceivedAnswer:
         """One question; without `temperature`, the gateway's own.
 
         Raises:
@@ -89,7 +89,7 @@ class Customers:
         text, extra = str(told["choices"][0]["message"]["content"] or ""), told["csqa"]
         self.tally.chats += 1
         self.tally.accepted += [str(extra["exposure_event_id"]), str(extra["event_id"])]
-        return Answer(
+        return ReceivedAnswer(
             text=text,
             right=judge(text, visit.question, self._scenario.language),
             message_id=extra["message_id"],
@@ -99,14 +99,14 @@ class Customers:
             experiment=extra["experiment"],
         )
 
-    async def rate(self, answer: Answer) -> None:
+    async def rate(self, answer: ReceivedAnswer) -> None:
         """Thumbs up for a right answer, down for a wrong one."""
         thumb: Literal["up", "down"] = "up" if answer.right else "down"
         told = await self._post("/v1/feedback", {"message_id": answer.message_id, "token": answer.token, "thumb": thumb}, 202)
         self.tally.feedback += 1
         self.tally.accepted.append(str(told["event_id"]))
 
-    async def report(self, answer: Answer, correction: str, reviewer: str) -> None:
+    async def report(self, answer: ReceivedAnswer, correction: str, reviewer: str) -> None:
         """A bad case, with what an agent would have said."""
         body = {"message_id": answer.message_id, "reason": "wrong", "corrected_answer": correction, "reviewer": reviewer}
         told = await self._post("/v1/bad-cases", body, 202, bearer(self._operator_key))

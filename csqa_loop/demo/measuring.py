@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from csqa_loop.demo.customers import Answer, Customers, Visit, each
+from csqa_loop.demo.customers import Customers, ReceivedAnswer, Visit, each
 from csqa_loop.demo.scenario import Scenario, ScenarioQuestion
 from csqa_loop.demo.summary import Score
 from csqa_loop.demo.view import View
@@ -47,7 +47,7 @@ async def measure(scenario: Scenario, customers: Customers, view: View, *, champ
     return measured
 
 
-async def _ask_champion(customers: Customers, visit: Visit, champion: str) -> Answer:
+async def _ask_champion(customers: Customers, visit: Visit, champion: str) -> ReceivedAnswer:
     """An answer counts only where the champion gave it: another gateway may lag, or a replica fall back to another adapter."""
     for _ in range(_TRIES):
         answer = await customers.ask(visit, temperature=0.0)

@@ -57,7 +57,7 @@ class ArmReport(_Part):
     estimate: float | None = None
 
 
-class Arms(_Part):
+class ArmReports(_Part):
     """Both arms."""
 
     challenger: ArmReport
@@ -75,7 +75,7 @@ class ExperimentReport(_Part):
     upper: float | None
     verdict: str
     stopped_by: str | None
-    arms: Arms
+    arms: ArmReports
 
     @classmethod
     def of(cls, told: ExperimentStatus) -> "ExperimentReport":
@@ -96,7 +96,7 @@ class ExperimentReport(_Part):
             upper=told.upper,
             verdict=told.verdict,
             stopped_by=told.stopped_by,
-            arms=Arms(
+            arms=ArmReports(
                 challenger=arm("challenger", told.n.challenger, told.exposed.challenger),
                 control=arm("control", told.n.control, told.exposed.control),
             ),

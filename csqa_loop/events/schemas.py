@@ -5,7 +5,7 @@ from typing import Any
 from csqa_loop.events import EVENTS, EVENTS_OF_TOPIC, Event, topics, type_name
 from csqa_loop.events.topics import FACT_TOPICS, MAX_POLICY_BYTES, MAX_RECORD_BYTES, TOPICS, Topic
 
-Document = dict[str, Any]
+JsonDocument = dict[str, Any]
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ALWAYS = ("type", "event_id", "occurred_at")
 """Defaults in this code, but on the wire every writer says them: they are what makes a record a fact that is counted once."""
@@ -24,7 +24,7 @@ _TOPIC_TEXTS = {
 }
 
 _MESSAGE = "c-4711.1"
-EXAMPLES: dict[str, Document] = {
+EXAMPLES: dict[str, JsonDocument] = {
     "ArmExposed": {
         "type": "ArmExposed",
         "event_id": "5f0c1f5e-6c0e-4c54-9d6b-0f5a4f6c7a01",
@@ -73,7 +73,7 @@ EXAMPLES: dict[str, Document] = {
 """What a frontend that writes to the log itself publishes for one answer that went wrong."""
 
 
-def event_schema(event: type[Event]) -> Document:
+def event_schema(event: type[Event]) -> JsonDocument:
     """JSON Schema (2020-12) of one event as it lies in a record."""
     schema = event.model_json_schema(mode="validation")
     required = [*_ALWAYS, *(name for name in schema.get("required", ()) if name not in _ALWAYS)]
@@ -87,12 +87,12 @@ def event_schema(event: type[Event]) -> Document:
     }
 
 
-def event_schemas() -> dict[str, Document]:
+def event_schemas() -> dict[str, JsonDocument]:
     """Name of the event -> its schema. `ChunksWithdrawn` says `PolicyWithdrawn` on the wire: names of types are unique within a topic."""
     return {event.__name__: event_schema(event) for event in EVENTS}
 
 
-def asyncapi() -> Document:
+def asyncapi() -> JsonDocument:
     """AsyncAPI 3.0: every topic a channel, every event a message; payloads refer to the schema files beside the document."""
     return {
         "asyncapi": "3.0.0",
@@ -116,8 +116,8 @@ def _channel_name(topic: Topic) -> str:
     return topic.name.removeprefix("csqa.")
 
 
-def _channel(topic: Topic) -> Document:
-    config: Document = {"cleanup.policy": ["compact" if topic.compacted else "delete"]}
+def _channel(topic: Topic) -> JsonDocument:
+    config: JsonDocument = {"cleanup.policy": ["compact" if topic.compacted else "delete"]}
     if not topic.compacted:
         config["retention.ms"] = topic.retention_ms
     config["max.message.bytes"] = MAX_RECORD_BYTES
@@ -131,7 +131,7 @@ def _channel(topic: Topic) -> Document:
     }
 
 
-def _operations(topic: Topic) -> dict[str, Document]:
+def _operations(topic: Topic) -> dict[str, JsonDocument]:
     """From the system's side: it sends on every topic and receives what the ledger, the indexer and gateways consume."""
     channel = {"$ref": f"#/channels/{_channel_name(topic)}"}
     operations = {f"send-{_channel_name(topic)}": {"action": "send", "channel": channel}}
@@ -140,8 +140,8 @@ def _operations(topic: Topic) -> dict[str, Document]:
     return operations
 
 
-def _message(event: type[Event]) -> Document:
-    message: Document = {
+def _message(event: type[Event]) -> JsonDocument:
+    message: JsonDocument = {
         "name": type_name(event),
         "title": event.__name__,
         "summary": _first_line(event),

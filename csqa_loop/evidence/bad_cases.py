@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import duckdb
 
 from csqa_loop.evidence.rules.blame import Fault
-from csqa_loop.evidence.rules.case_report import Asked, BadCase, CaseReport, report_of
+from csqa_loop.evidence.rules.case_report import BadCase, CaseReport, QuestionAsked, report_of
 
 _CASES = """
 SELECT event_id::VARCHAR, opened_at, message_id, question, first_reason, fault, detail, policy_id, section, category, missing_numbers FROM blamed_answers
@@ -47,4 +47,4 @@ def report(connection: duckdb.DuckDBPyConnection, since: datetime | None = None,
             _CASES, period
         ).fetchall()
     ]
-    return report_of(cases, [Asked(*row) for row in connection.execute(_ASKED, period).fetchall()], since, until)
+    return report_of(cases, [QuestionAsked(*row) for row in connection.execute(_ASKED, period).fetchall()], since, until)

@@ -8,11 +8,11 @@ from typing import Any
 
 import duckdb
 
+from csqa_loop.ledger.facts import Row
+from csqa_loop.ledger.connection import Connection
 from csqa_loop.errors import PermanentError
 from csqa_loop.knowledge.rules.passages import category_of
 
-Connection = duckdb.DuckDBPyConnection
-Row = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR = re.compile(r"(\d{1,18})\.(.+)")
 _PAIRS = """

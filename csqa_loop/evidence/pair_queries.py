@@ -8,18 +8,18 @@ from typing import Any, get_args
 
 import duckdb
 
+from csqa_loop.ledger.connection import Connection
 from csqa_loop.events import ChatMessage
 from csqa_loop.evidence.judge.rules.judging import Candidate
-from csqa_loop.evidence.rules.examples import Example
+from csqa_loop.evidence.rules.examples import UnpairedExample
 from csqa_loop.evidence.rules.pairs import Pair, PairState
 from csqa_loop.ledger.rules.holdout import held_out
 
-Connection = duckdb.DuckDBPyConnection
 _COLUMNS, _EXAMPLE_COLUMNS = (
     ", ".join(f"{field.name}::VARCHAR" if field.name.endswith("event_id") else f'"{field.name}"' for field in fields(kind))
-    for kind in (Pair, Example)
+    for kind in (Pair, UnpairedExample)
 )
-_FIELDS, _EXAMPLE_FIELDS = (tuple(field.name for field in fields(kind)) for kind in (Pair, Example))
+_FIELDS, _EXAMPLE_FIELDS = (tuple(field.name for field in fields(kind)) for kind in (Pair, UnpairedExample))
 
 
 def fresh_pairs(connection: Connection) -> list[Pair]:
@@ -58,12 +58,12 @@ def taught_pairs(connection: Connection, champion: str) -> list[Pair]:
     )
 
 
-def fresh_examples(connection: Connection) -> list[Example]:
+def fresh_examples(connection: Connection) -> list[UnpairedExample]:
     """Rated answers and demonstrations that may be trained on and that no run has claimed, oldest first."""
     return _examples(connection, "example_id NOT IN (FROM taken)")
 
 
-def examples_by_id(connection: Connection, example_ids: Sequence[str]) -> list[Example]:
+def examples_by_id(connection: Connection, example_ids: Sequence[str]) -> list[UnpairedExample]:
     """The named ones, as far as they may still be trained on, oldest first."""
     return _examples(connection, "example_id IN (SELECT unnest($1))", [list(example_ids)])
 
@@ -105,10 +105,10 @@ def _pairs(connection: Connection, condition: str, values: Sequence[object] = ()
     return [_pair(row) for row in connection.execute(query, list(values)).fetchall()]
 
 
-def _examples(connection: Connection, condition: str, values: Sequence[object] = ()) -> list[Example]:
+def _examples(connection: Connection, condition: str, values: Sequence[object] = ()) -> list[UnpairedExample]:
     query = f"SELECT {_EXAMPLE_COLUMNS} FROM training_examples WHERE {condition} ORDER BY occurred_at, example_id"  # noqa: S608 - our own names
     found = (dict(zip(_EXAMPLE_FIELDS, row, strict=True)) for row in connection.execute(query, list(values)).fetchall())
-    return [Example(**row | {"occurred_at": row["occurred_at"].astimezone(UTC)}) for row in found]
+    return [UnpairedExample(**row | {"occurred_at": row["occurred_at"].astimezone(UTC)}) for row in found]
 
 
 def _pair(row: tuple[Any, ...]) -> Pair:

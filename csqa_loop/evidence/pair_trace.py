@@ -8,9 +8,9 @@ from typing import Any
 
 import duckdb
 
+from csqa_loop.ledger.connection import Connection
 from csqa_loop.evidence.pair_pages import PairRow, pair_row, rows
 
-Connection = duckdb.DuckDBPyConnection
 _TABLES = {
     "ArmExposed": "exposures", "AnswerGiven": "answers", "FeedbackGiven": "feedback", "BadCaseReported": "bad_cases", "ReviewDecided": "reviews",
     "AnswerProposed": "proposals", "ExampleImported": "examples",

@@ -70,7 +70,7 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ImportedPair:
     """An imported pair: the worse answer as if it had been given here, and the better one."""
 
     answer: Answer
@@ -117,13 +117,13 @@ def proposals(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[P
     ]
 
 
-def examples(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[Example]:
+def examples(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[ImportedPair]:
     """Imported pairs by conversation id: an example is a conversation of its own."""
     found = []
     for event_id, name, operator, prompt, rejected, chosen, category, held_out, moment in connection.execute(_EXAMPLES, [names]).fetchall():
         question = orjson.loads(prompt)[-1]["content"]
         answer = Answer(event_id, name, name, "", question, prompt, rejected, "model", BASE, "", "")
-        found.append(Example(answer, Better(event_id, chosen, "import", operator, utc(moment)), category, held_out))
+        found.append(ImportedPair(answer, Better(event_id, chosen, "import", operator, utc(moment)), category, held_out))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from csqa_loop import events as e
 from csqa_loop.experiment.rules.experiments import Experiment
-from csqa_loop.ledger.bookkeeping import Connection
+from csqa_loop.ledger.connection import Connection
 
 
 def latest_experiment(connection: Connection, experiment_id: str | None = None) -> Experiment | None:

@@ -16,7 +16,7 @@ from csqa_loop.gate.rules.regression import Graded, regression_checks
 from csqa_loop.retry import FailedTry, retried
 from csqa_loop.settings import GateSettings
 from csqa_loop.text.languages import DEFAULT_LANGUAGE
-from csqa_loop.training.run.rows import SPLITS, Pair
+from csqa_loop.training.run.rows import SPLITS, PairRow
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 8
@@ -52,7 +52,7 @@ class Findings:
     graded: tuple[Graded, ...] = ()
     regression_answers: tuple[Compared, ...] = ()
     """To `graded`, in its order."""
-    holdout: tuple[Pair, ...] = ()
+    holdout: tuple[PairRow, ...] = ()
     holdout_answers: tuple[Compared, ...] = ()
     """To `holdout`, in its order, as are the scores."""
     champion_scores: tuple[gate.PairScore, ...] = ()
@@ -64,7 +64,7 @@ async def evaluate(
     *,
     champion: str,
     candidate: str,
-    holdout: Sequence[Pair],
+    holdout: Sequence[PairRow],
     questions: Sequence[AskedQuestion],
     settings: GateSettings,
     max_tokens: int,
@@ -129,7 +129,7 @@ async def patiently(call: Callable[[], Awaitable[_R]]) -> _R:
     return await retried(call, range(1, _TRIES), told=told)
 
 
-async def _score(server: Speaker, adapter: str, pair: Pair) -> gate.PairScore:
+async def _score(server: Speaker, adapter: str, pair: PairRow) -> gate.PairScore:
     means, counts = [], []
     for answer in (pair.chosen, pair.rejected):
         if not answer.strip():
@@ -142,7 +142,7 @@ async def _score(server: Speaker, adapter: str, pair: Pair) -> gate.PairScore:
     return gate.PairScore(chosen=means[0], rejected=means[1], tokens=max(counts[0], 1))
 
 
-def _preferences(holdout: Sequence[Pair], scores: Sequence[Sequence[gate.PairScore]], settings: GateSettings) -> tuple[GateCheck, ...]:
+def _preferences(holdout: Sequence[PairRow], scores: Sequence[Sequence[gate.PairScore]], settings: GateSettings) -> tuple[GateCheck, ...]:
     """Accuracy and margin over the pairs that are held out by question, and over the newest ones, if there are any, apart.
 
     A candidate may learn what was asked before and fall behind on what is asked now; together the many would hide the few.

@@ -7,12 +7,12 @@ from functools import partial
 from csqa_loop.errors import CsqaError
 from csqa_loop.events import ChatMessage, GateCheck
 from csqa_loop.evidence.judge.judge import Judge
-from csqa_loop.evidence.judge.rules.judging import Candidate, PositionBias, Verdict, agreed, parse_verdict
+from csqa_loop.evidence.judge.rules.judging import Candidate, PositionBias, Preferred, agreed, parse_verdict
 from csqa_loop.evidence.judge.rules.prompts import JudgePrompt
 from csqa_loop.gate.evaluate import Compared, Findings, patiently
 from csqa_loop.gate.rules.checks import win_check
 from csqa_loop.text.normal import normalised
-from csqa_loop.training.run.rows import Pair
+from csqa_loop.training.run.rows import PairRow
 
 _MOST = 100
 """Questions that are judged, in the file's order: each costs two requests."""
@@ -25,8 +25,8 @@ _NAME = "judged better"
 class _Judged:
     """Verdicts on (champion, candidate) and on (candidate, champion)."""
 
-    first: Verdict
-    second: Verdict
+    first: Preferred
+    second: Preferred
 
 
 async def judged_check(judge: Judge, findings: Findings, *, at_once: int, prompt: JudgePrompt = _OURS) -> GateCheck:
@@ -34,12 +34,12 @@ async def judged_check(judge: Judge, findings: Findings, *, at_once: int, prompt
 
     A judge that does not answer, that goes by place or that chooses at random, decides nothing: the check passes and says why.
     """
-    cases: dict[str, tuple[Pair, Compared]] = {}
+    cases: dict[str, tuple[PairRow, Compared]] = {}
     for pair, said in zip(findings.holdout, findings.holdout_answers, strict=True):
         cases.setdefault(normalised(pair.question), (pair, said))
     limit = asyncio.Semaphore(at_once)
 
-    async def limited(pair: Pair, said: Compared) -> _Judged:
+    async def limited(pair: PairRow, said: Compared) -> _Judged:
         async with limit:
             return await _judged(judge, prompt, pair, said)
 
@@ -61,7 +61,7 @@ async def judged_check(judge: Judge, findings: Findings, *, at_once: int, prompt
     )
 
 
-async def _judged(judge: Judge, prompt: JudgePrompt, pair: Pair, said: Compared) -> _Judged:
+async def _judged(judge: Judge, prompt: JudgePrompt, pair: PairRow, said: Compared) -> _Judged:
     if normalised(said.champion) == normalised(said.candidate):
         return _Judged("tie", "tie")
     case = Candidate(

@@ -11,9 +11,11 @@ import duckdb
 from csqa_loop.errors import PermanentError
 from csqa_loop.ledger.rules.holdout import HELD_OUT_MACRO
 
+Connection = duckdb.DuckDBPyConnection
+
 
 @contextmanager
-def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def transaction(connection: Connection) -> Iterator[None]:
     """Commit what is done within, or nothing of it."""
     connection.execute("BEGIN")
     try:

@@ -10,7 +10,7 @@ Append = Callable[[str, list[dict[str, Any]]], None]
 """Adds rows to a table."""
 
 
-class Derivation(Protocol):
+class DerivedTables(Protocol):
     """Keeps derived tables up to date, in the caller's transaction."""
 
     def is_current(self) -> bool:
@@ -34,5 +34,5 @@ class Derivation(Protocol):
         ...
 
 
-Derive = Callable[[duckdb.DuckDBPyConnection, Append], Derivation]
+Derive = Callable[[duckdb.DuckDBPyConnection, Append], DerivedTables]
 """The derivation of one connection."""

@@ -17,22 +17,22 @@ _LONGEST_PAUSE = 10.0
 
 R = TypeVar("R")
 """A batch as the ledger wants it."""
-Guard = Callable[[Event], Event]
+Masking = Callable[[Event], Event]
 """Pseudonymises and masks; doing it twice changes nothing."""
 
 
-def sort_out(records: Sequence[LogRecord], guard: Guard) -> Batch:
+def sort_out(records: Sequence[LogRecord], masked: Masking) -> Batch:
     """Facts and dead letters of a batch. A bad record touches none of its neighbours."""
     letters: list[Letter] = []
-    facts = list(facts_of(records, guard, letters))
+    facts = list(facts_of(records, masked, letters))
     return Batch(facts=facts, letters=letters, marks=marks_of(records))
 
 
-def facts_of(records: Iterable[LogRecord], guard: Guard, letters: list[Letter]) -> Iterator[tuple[Event, LogRecord]]:
+def facts_of(records: Iterable[LogRecord], masked: Masking, letters: list[Letter]) -> Iterator[tuple[Event, LogRecord]]:
     """The facts one by one, for whoever keeps none of them; those records that are none join `letters`."""
     for record in records:
         try:
-            event = guard(decode(record.topic, record.value))
+            event = masked(decode(record.topic, record.value))
         except PermanentError as error:
             letters.append(Letter(record, str(error), event_id=_event_id(record.value)))
         else:

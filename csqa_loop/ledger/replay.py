@@ -9,7 +9,7 @@ from csqa_loop.ledger import Ledger
 from csqa_loop.ledger import bookkeeping as queries
 from csqa_loop.ledger.invariants import ledger_hash
 from csqa_loop.ledger.recorder import sort_out
-from csqa_loop.ledger.rules.masking import guard
+from csqa_loop.ledger.rules.masking import masked_event
 from csqa_loop.log import read_to_end
 from csqa_loop.log.records import LogRecord
 from csqa_loop.settings import KafkaSettings
@@ -24,7 +24,7 @@ async def replay_log(
         TransientError: Kafka does not answer, or the disk refuses.
     """
     ledger.open()
-    clean = partial(guard, secret)
+    clean = partial(masked_event, secret)
     batch: list[LogRecord] = []
     done = 0
     try:

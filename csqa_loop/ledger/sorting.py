@@ -8,7 +8,7 @@ from typing import Any
 from csqa_loop.ledger.facts import Rows, tables_of
 from csqa_loop.ledger.recorder import facts_of
 from csqa_loop.ledger.rules.batch import Letter, marks_of
-from csqa_loop.ledger.rules.masking import guard
+from csqa_loop.ledger.rules.masking import masked_event
 from csqa_loop.ledger.side_process import SideProcess
 from csqa_loop.log.records import LogRecord
 
@@ -47,7 +47,7 @@ def _unpacked(*fields: Sequence[Any]) -> list[LogRecord]:
 def _rows_alone(secret: bytes, records: Sequence[LogRecord]) -> Rows:
     """Without the records: they need not travel back."""
     letters: list[Letter] = []
-    tables = tables_of(facts_of(records, partial(guard, secret), letters))
+    tables = tables_of(facts_of(records, partial(masked_event, secret), letters))
     return Rows(tables, (), letters, marks_of(records))
 
 

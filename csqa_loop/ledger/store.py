@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.ledger.connection import create_views, migrate, transaction
-from csqa_loop.ledger.derived import Derivation, Derive
+from csqa_loop.ledger.derived import Derive, DerivedTables
 from csqa_loop.ledger.facts import Row, Rows, arrow, lay_out
 from csqa_loop.ledger.rules.batch import Batch, Letter, Mark
 
@@ -43,7 +43,7 @@ class Ledger:
         self._deriving = derive
         self._lock: IO[bytes] | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
-        self._derivation: Derivation | None = None
+        self._derivation: DerivedTables | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class Ledger:
         return self._connection
 
     @property
-    def derivation(self) -> Derivation:
+    def derivation(self) -> DerivedTables:
         """What keeps pairs, blames and ratings up to date."""
         if self._derivation is None:
             msg = f"{self.file} is not open"

@@ -5,13 +5,13 @@ import struct
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-Probe = Callable[[], Awaitable[bool]]
+HealthProbe = Callable[[], Awaitable[bool]]
 """True where the process answered that it is well. Never raises for a process that is down; returns within seconds."""
 
 _API_VERSIONS = 18
 
 
-def http_probe(url: str, timeout: float = 2.0) -> Probe:
+def http_probe(url: str, timeout: float = 2.0) -> HealthProbe:
     """Healthy where `GET url` answers 2xx.
 
     Spelled out: asked every second of every process, and a client with its TLS context costs 20 ms of processor time each time.
@@ -37,7 +37,7 @@ def http_probe(url: str, timeout: float = 2.0) -> Probe:
     return ask
 
 
-def any_of(*probes: Probe) -> Probe:
+def any_of(*probes: HealthProbe) -> HealthProbe:
     """Healthy where one replica is: users are served."""
 
     async def ask() -> bool:
@@ -46,7 +46,7 @@ def any_of(*probes: Probe) -> Probe:
     return ask
 
 
-def kafka_probe(servers: str, timeout: float = 2.0) -> Probe:
+def kafka_probe(servers: str, timeout: float = 2.0) -> HealthProbe:
     """Healthy where one of `host:port,...` answers Kafka's ApiVersions request: an open port alone says nothing.
 
     Spelled out (Kafka protocol, ApiVersions v0) because a client library logs every refused connection as an error.

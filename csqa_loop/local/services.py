@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from csqa_loop.local.broker import broker_command
-from csqa_loop.local.probes import Probe, any_of, http_probe, kafka_probe
+from csqa_loop.local.probes import HealthProbe, any_of, http_probe, kafka_probe
 from csqa_loop.local.vllm import vllm_python
 from csqa_loop.settings import HttpSettings, Settings
 
@@ -19,7 +19,7 @@ class Service:
 
     name: str
     url: str
-    probe: Probe
+    probe: HealthProbe
     command: tuple[str, ...] = ()
     """Empty: somebody else runs it."""
     environment: Mapping[str, str] = field(default_factory=dict)

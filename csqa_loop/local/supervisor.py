@@ -17,7 +17,7 @@ from csqa_loop.local.ports import require_free
 from csqa_loop.local.services import Service, own_environment
 from csqa_loop.retry import growing
 
-Health = Literal["starting", "healthy", "unhealthy", "stopped"]
+ProcessHealth = Literal["starting", "healthy", "unhealthy", "stopped"]
 
 _LEASH = str(Path(__file__).with_name("leash.py"))
 _MARK = "LEASHED_FOR_CSQA"
@@ -36,16 +36,16 @@ class Supervised:
     """One service and how it is doing."""
 
     service: Service
-    health: Health = "stopped"
+    health: ProcessHealth = "stopped"
     pid: int | None = None
     """Of the service itself, not of its leash."""
     started_at: float | None = None
     restarts: int = 0
     leash: asyncio.subprocess.Process | None = None
 
-    def row(self) -> up_file.Row:
+    def row(self) -> up_file.ProcessRow:
         """What others may know."""
-        return up_file.Row(self.service.name, self.pid, self.service.url, self.health, self.started_at, self.restarts)
+        return up_file.ProcessRow(self.service.name, self.pid, self.service.url, self.health, self.started_at, self.restarts)
 
 
 class Supervisor:
@@ -179,7 +179,7 @@ class Supervisor:
             # Quick while something comes up, so that nobody waits for our beat.
             await asyncio.sleep(_PROBE_SECONDS if one.health == "healthy" else _PROBE_SECONDS / 4)
 
-    def _set(self, one: Supervised, health: Health) -> None:
+    def _set(self, one: Supervised, health: ProcessHealth) -> None:
         if one.health == health:
             return
         one.health = health

@@ -14,7 +14,7 @@ from csqa_loop.files.durable import write_atomically
 
 
 @dataclass(frozen=True)
-class Row:
+class ProcessRow:
     """One process as its supervisor last saw it. Times are Unix seconds."""
 
     name: str
@@ -76,17 +76,17 @@ def _pid_in(var: Path) -> int | None:
         return None
 
 
-def write(var: Path, rows: Sequence[Row]) -> None:
+def write(var: Path, rows: Sequence[ProcessRow]) -> None:
     """Replace the file whole: readers see the old or the new one."""
     content = {"supervisor": os.getpid(), "written_at": time.time(), "processes": [asdict(row) for row in rows]}
     write_atomically(var / "up.json", (json.dumps(content, indent=1) + "\n").encode())
 
 
-def read(var: Path) -> dict[str, Row]:
+def read(var: Path) -> dict[str, ProcessRow]:
     """What a live supervisor wrote, by name; empty where none runs."""
     if holder(var) is None:
         return {}
     try:
-        return {row["name"]: Row(**row) for row in json.loads((var / "up.json").read_text())["processes"]}
+        return {row["name"]: ProcessRow(**row) for row in json.loads((var / "up.json").read_text())["processes"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # between lock and first write

@@ -2,7 +2,7 @@
 
 from csqa_loop import events as e
 from csqa_loop.events.wire import decode
-from csqa_loop.ledger.bookkeeping import Connection
+from csqa_loop.ledger.connection import Connection
 from csqa_loop.rollout.state import current_deployment
 from csqa_loop.training.runs import latest_run
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from csqa_loop import events as e
 from csqa_loop.experiment.state import latest_experiment
-from csqa_loop.ledger.bookkeeping import Connection
+from csqa_loop.ledger.connection import Connection
 from csqa_loop.rollout.rules.operators import Interventions
 from csqa_loop.rollout.rules.state import LoopState
 from csqa_loop.training.runs import latest_run

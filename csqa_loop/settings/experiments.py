@@ -6,10 +6,10 @@ from pydantic import Field, model_validator
 
 from csqa_loop.events import MetricContract
 from csqa_loop.settings.metrics import SHIPPED, fault
-from csqa_loop.settings.section import Section
+from csqa_loop.settings.section import SettingsSection
 
 
-class MetricSettings(Section):
+class MetricSettings(SettingsSection):
     """A metric of experiments, declared: `[[experiment.metrics]]` in the TOML file."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)
@@ -48,7 +48,7 @@ class MetricSettings(Section):
         return self
 
 
-class ExperimentSettings(Section):
+class ExperimentSettings(SettingsSection):
     """The promotion contract. See docs/decisions for the method."""
 
     primary: str = "satisfaction"

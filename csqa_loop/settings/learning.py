@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from csqa_loop.settings.section import Section
+from csqa_loop.settings.section import SettingsSection
 
 Source = Literal["correction", "review", "rated", "resample", "judge", "import"]
 """Where a better answer came from."""
@@ -18,7 +18,7 @@ KTO_MIN_BATCH = 4
 """Examples a batch below which KTO has no divergence to estimate."""
 
 
-class TriggerSettings(Section):
+class TriggerSettings(SettingsSection):
     """When a run starts."""
 
     min_pairs: int = Field(default=200, ge=1)
@@ -43,7 +43,7 @@ class TriggerSettings(Section):
     """The pause between two grows from half a minute on, four times as long each."""
 
 
-class PreferenceSettings(Section):
+class PreferenceSettings(SettingsSection):
     """Which preference pairs are made, and which of them a training set may hold."""
 
     grounding: Literal["required", "off"] = "required"
@@ -77,7 +77,7 @@ class PreferenceSettings(Section):
         return {**WEIGHTS, **value} if isinstance(value, dict) else value
 
 
-class JudgeSettings(Section):
+class JudgeSettings(SettingsSection):
     """A stronger model that compares answers, behind any OpenAI-compatible endpoint. Without one no answer is proposed."""
 
     url: str = ""
@@ -114,7 +114,7 @@ class JudgeSettings(Section):
         return value
 
 
-class TrainingSettings(Section):
+class TrainingSettings(SettingsSection):
     """How an adapter is trained: what from, on what, and how hard."""
 
     method: Literal["auto", "dpo", "kto", "sft", "placebo"] = "dpo"
@@ -207,7 +207,7 @@ class TrainingSettings(Section):
         return value
 
 
-class GateSettings(Section):
+class GateSettings(SettingsSection):
     """The offline gate. A margin is how much worse than the champion a candidate may be; docs/decisions/0014 has the rule."""
 
     enabled: bool = True

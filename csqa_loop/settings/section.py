@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """One concern. A name that it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

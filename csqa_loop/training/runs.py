@@ -5,7 +5,7 @@ from typing import Any
 
 from csqa_loop import events as e
 from csqa_loop.events.wire import decode
-from csqa_loop.ledger.bookkeeping import Connection
+from csqa_loop.ledger.connection import Connection
 from csqa_loop.training.rules.attempts import Run, RunState, state_of
 
 _STATES = """

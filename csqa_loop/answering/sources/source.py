@@ -7,7 +7,7 @@ from csqa_loop.answering.model.server import Delta, Generation
 from csqa_loop.answering.question import Prepared
 
 
-class Source(Protocol):
+class AnswerSource(Protocol):
     """Something that answers a prepared question. The answerer asks the first one that covers it."""
 
     @property

@@ -11,8 +11,8 @@ from csqa_loop.text.languages import language_of
 from csqa_loop.text.normal import normalised
 from csqa_loop.text.numbers import numbers_in
 
-Method = Literal["synonyms", "phrasing", "typos", "emotion"]
-METHODS: tuple[Method, ...] = get_args(Method)
+AugmentationMethod = Literal["synonyms", "phrasing", "typos", "emotion"]
+METHODS: tuple[AugmentationMethod, ...] = get_args(AugmentationMethod)
 _DRAWS = 8
 """Attempts for one new wording: a short question has few."""
 _SHORTEST_MISTYPED = 4
@@ -41,14 +41,14 @@ class Augmenter:
         self._protected = (
             re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)), re.IGNORECASE) if names else None
         )
-        self._makers: Mapping[Method, Callable[[str, str, random.Random], str]] = {
+        self._makers: Mapping[AugmentationMethod, Callable[[str, str, random.Random], str]] = {
             "synonyms": self._synonyms,
             "phrasing": lambda text, language, rng: _framed(text, self._wording.phrasing[language], rng),
             "typos": self._typos,
             "emotion": lambda text, language, rng: _framed(text, self._wording.emotion[language], rng),
         }
 
-    def variants(self, example: Example, methods: Sequence[Method], factor: int) -> Iterator[Example]:
+    def variants(self, example: Example, methods: Sequence[AugmentationMethod], factor: int) -> Iterator[Example]:
         """Up to `factor` variants, the methods in turn, each another question than the ones before; fewer where there are no more."""
         question, language = example.question, language_of(example.question)
         known = {question}

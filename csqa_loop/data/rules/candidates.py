@@ -16,7 +16,7 @@ _JSON = json.JSONDecoder()
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class WrittenExample:
     """A question and its answer as a model wrote them."""
 
     question: str
@@ -29,7 +29,7 @@ def source_of(example: Example) -> str:
     return "\n\n".join((*read, example.answer))
 
 
-def parsed(reply: str) -> Candidate | None:
+def parsed(reply: str) -> WrittenExample | None:
     """The first JSON object with a question and an answer in a reply, which may hold other text around it; None where there is none."""
     if len(reply) > LONGEST_REPLY:
         return None
@@ -40,12 +40,12 @@ def parsed(reply: str) -> Candidate | None:
         except (ValueError, RecursionError):
             found = None
         if isinstance(found, dict) and isinstance(found.get("question"), str) and isinstance(found.get("answer"), str):
-            return Candidate(found["question"], found["answer"])
+            return WrittenExample(found["question"], found["answer"])
         place = reply.find("{", place + 1)
     return None
 
 
-def objection(candidate: Candidate, original: Example, evasions: Sequence[str]) -> str | None:
+def objection(candidate: WrittenExample, original: Example, evasions: Sequence[str]) -> str | None:
     """Why a candidate is left out; None where it may stay. Whether its question is new is for who knows the others."""
     language = language_of(original.question)
     question, answer = candidate.question, candidate.answer

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 Format = Literal["dpo", "kto", "alpaca", "sharegpt"]
 Messages = Sequence[Mapping[str, str]]
-Row = dict[str, Any]
+ExportRow = dict[str, Any]
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 
 
-def pair_rows(format_: Format, messages: Messages, chosen: str, rejected: str, category: str = "") -> Iterator[Row]:
+def pair_rows(format_: Format, messages: Messages, chosen: str, rejected: str, category: str = "") -> Iterator[ExportRow]:
     """The rows of one pair: two for kto, where each answer is rated by itself, else one."""
-    rows: list[Row]
+    rows: list[ExportRow]
     match format_:
         case "dpo":
             rows = [{"prompt": list(messages), "chosen": [_assistant(chosen)], "rejected": [_assistant(rejected)]}]
@@ -30,16 +30,16 @@ def pair_rows(format_: Format, messages: Messages, chosen: str, rejected: str, c
         yield row | _category(category)
 
 
-def rated_row(messages: Messages, answer: str, *, liked: bool, category: str = "") -> Row:
+def rated_row(messages: Messages, answer: str, *, liked: bool, category: str = "") -> ExportRow:
     """One rated answer, for kto."""
     return _rated(messages, answer, liked=liked) | _category(category)
 
 
-def _rated(messages: Messages, answer: str, *, liked: bool) -> Row:
+def _rated(messages: Messages, answer: str, *, liked: bool) -> ExportRow:
     return {"prompt": list(messages), "completion": [_assistant(answer)], "label": liked}
 
 
-def _alpaca(messages: Messages, answer: str) -> Row:
+def _alpaca(messages: Messages, answer: str) -> ExportRow:
     """Earlier turns go to `history` and the system message to `system`, as trainers of that format expect them; both only where there are any.
 
     `history` holds whole rounds. Turns that make none (two of a customer in a row) are joined to the next one.
@@ -57,7 +57,7 @@ def _alpaca(messages: Messages, answer: str) -> Row:
             elif rounds:
                 rounds[-1][1] += "\n\n" + message["content"]
             # A greeting before the first question answers nothing; the format has no place for it.
-    row: Row = {"instruction": "\n\n".join(asked), "input": "", "output": answer}
+    row: ExportRow = {"instruction": "\n\n".join(asked), "input": "", "output": answer}
     return row | ({"system": system} if system else {}) | ({"history": rounds} if rounds else {})
 
 
@@ -69,5 +69,5 @@ def _turn(role: str, content: str) -> dict[str, str]:
     return {"from": _SHAREGPT[role], "value": content}
 
 
-def _category(category: str) -> Row:
+def _category(category: str) -> ExportRow:
     return {"category": category} if category else {}

@@ -9,7 +9,7 @@ from csqa_loop.data.rules.examples import Example
 from csqa_loop.data.rules.figures import DIVERSITY_TEXTS, Diversity, Lengths, estimated_tokens, shares
 from csqa_loop.text.languages import language_of
 
-Verdict = Literal["accepted", "held", "refused"]
+Disposition = Literal["accepted", "held", "refused"]
 ROLES = ("question", "answer", "rejected")
 _LISTED = 200
 _FEW_QUESTIONS = 50
@@ -23,7 +23,7 @@ class Outcome:
     """What became of one row, or of one of its examples."""
 
     line: int
-    verdict: Verdict
+    verdict: Disposition
     kind: str = ""
     reason: str = ""
 

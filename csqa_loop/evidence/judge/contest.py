@@ -15,7 +15,7 @@ from csqa_loop.evidence.judge.judge import Judge
 from csqa_loop.evidence.judge.rules.judging import (
     Candidate,
     PositionBias,
-    Verdict,
+    Preferred,
     agreed,
     parse_answer,
     parse_verdict,
@@ -121,7 +121,7 @@ class Contest:
         self.bias = self.bias.after(first, second, of=sha256(f"{case.message_id}\n{answer}\n{other}".encode()).hexdigest())
         return agreed(first, second) == "A"
 
-    async def _verdict(self, case: Candidate, a: str, b: str) -> Verdict:
+    async def _verdict(self, case: Candidate, a: str, b: str) -> Preferred:
         reply = await self._ask(self._prompt.comparison(case, a, b))
         verdict = parse_verdict(reply)
         if verdict is None:

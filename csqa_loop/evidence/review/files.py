@@ -20,10 +20,10 @@ _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold (section 2.2). Customers write it, and it must not keep everybody else's items out of a file."""
 _NOT_JSONL = "it is no JSON object with `id` and `responses` as export writes them"
 
-Row = dict[str, Any]
+SheetRow = dict[str, Any]
 
 
-def row_of(item: WholeItem) -> Row:
+def row_of(item: WholeItem) -> SheetRow:
     """An item as one flat row; the columns to fill in are empty."""
     passages = [f"[{hit.policy_id} | {hit.section} | {hit.version}]\n{hit.text or ''}".strip() for hit in item.retrieved]
     if any(hit.text is None for hit in item.retrieved) or not passages:
@@ -52,7 +52,7 @@ def write_file(file: Path, items: Iterable[WholeItem]) -> int:
     return len(rows)
 
 
-def read_file(file: Path) -> list[Row]:
+def read_file(file: Path) -> list[SheetRow]:
     """The rows of a filled-in file: `review_id`, `corrected_answer`, `action`, `note`, `line` where it stands, and `broken`: why it cannot be
     taken, where it cannot.
 
@@ -61,7 +61,7 @@ def read_file(file: Path) -> list[Row]:
     """
     read = _format(file, {".xlsx": _read_xlsx, ".jsonl": _read_jsonl})
     try:
-        rows: list[Row] = read(file)
+        rows: list[SheetRow] = read(file)
     except OSError as error:
         raise PermanentError(f"{file} cannot be read: {error}") from error
     return rows
@@ -76,7 +76,7 @@ def _format(file: Path, known: Mapping[str, Any]) -> Any:
 # --- spreadsheets -----------------------------------------------------------------------------------------------------
 
 
-def _write_xlsx(file: Path, rows: Sequence[Row]) -> None:
+def _write_xlsx(file: Path, rows: Sequence[SheetRow]) -> None:
     from openpyxl import Workbook
     from openpyxl.styles import Alignment, Font
     from openpyxl.utils import get_column_letter
@@ -113,7 +113,7 @@ def _fitting(text: str) -> str:
     return text if len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - len(mark)] + mark
 
 
-def _read_xlsx(file: Path) -> list[Row]:
+def _read_xlsx(file: Path) -> list[SheetRow]:
     try:
         return list(_xlsx_rows(file))
     except (PermanentError, OSError):
@@ -124,7 +124,7 @@ def _read_xlsx(file: Path) -> list[Row]:
         ) from error
 
 
-def _xlsx_rows(file: Path) -> Iterator[Row]:
+def _xlsx_rows(file: Path) -> Iterator[SheetRow]:
     from openpyxl import load_workbook
 
     book = load_workbook(file, read_only=True)
@@ -143,7 +143,7 @@ def _xlsx_rows(file: Path) -> Iterator[Row]:
         raise PermanentError(f"{file} has the column {twice[0]} more than once; it must know which one to read")
     for number, line in enumerate(lines, start=2):
         cells = dict(zip(head, line, strict=False))
-        row: Row = {name: "" if (value := _value(cells, name)) is None else str(value).strip() for name in ("review_id", *FILLED_IN)}
+        row: SheetRow = {name: "" if (value := _value(cells, name)) is None else str(value).strip() for name in ("review_id", *FILLED_IN)}
         broken = [f"{name} {reason}" for name in row if (reason := _no_plain_text(cells.get(name)))]
         if not row["review_id"] and (row["action"] or row["corrected_answer"]):
             broken = ["review_id is empty"]
@@ -172,7 +172,7 @@ def _no_plain_text(cell: Any) -> str:
 # --- JSON lines -------------------------------------------------------------------------------------------------------
 
 
-def _write_jsonl(file: Path, rows: Sequence[Row]) -> None:
+def _write_jsonl(file: Path, rows: Sequence[SheetRow]) -> None:
     with file.open("w", encoding="utf-8") as out:
         for row in rows:
             record = {
@@ -186,7 +186,7 @@ def _write_jsonl(file: Path, rows: Sequence[Row]) -> None:
             out.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def _read_jsonl(file: Path) -> list[Row]:
+def _read_jsonl(file: Path) -> list[SheetRow]:
     content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise PermanentError(f"{file} is not UTF-8 but UTF-16; save it as UTF-8")
@@ -195,8 +195,8 @@ def _read_jsonl(file: Path) -> list[Row]:
     return [{"line": number} | _row(line) for number, line in lines if line.strip()]
 
 
-def _row(line: bytes) -> Row:
-    row: Row = {"review_id": ""}
+def _row(line: bytes) -> SheetRow:
+    row: SheetRow = {"review_id": ""}
     try:
         record = json.loads(line.decode())
         name = (record.get("metadata") or {}).get("review_id") or record["id"]
@@ -210,7 +210,7 @@ def _row(line: bytes) -> Row:
         return row | {"broken": str(error)}
 
 
-def _responses(given: Any) -> Row:
+def _responses(given: Any) -> SheetRow:
     """The last response: a mapping of names to lists of values, or a list of responses with `values`; drafts and discarded ones do not count."""
     if isinstance(given, list):
         submitted = [response for response in given if response.get("status", "submitted") == "submitted"]

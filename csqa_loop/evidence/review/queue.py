@@ -10,6 +10,8 @@ from uuid import UUID
 
 import duckdb
 
+from csqa_loop.ledger.facts import Row
+from csqa_loop.ledger.connection import Connection
 from csqa_loop.errors import PermanentError
 from csqa_loop.evidence.review.rules.items import (
     ItemBlame,
@@ -20,7 +22,7 @@ from csqa_loop.evidence.review.rules.items import (
     QueueItem,
     QueuePage,
     ReportedCase,
-    Retrieved,
+    RetrievedPassage,
     Rival,
     Thumb,
     WholeItem,
@@ -28,8 +30,6 @@ from csqa_loop.evidence.review.rules.items import (
 from csqa_loop.evidence.rules.excerpts import excerpts_in
 from csqa_loop.text.normal import encodable
 
-Connection = duckdb.DuckDBPyConnection
-Row = dict[str, Any]
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
@@ -161,7 +161,7 @@ def _said(answer: Row | None, pair: Row | None, current: dict[str, str]) -> Row:
         "conversation": [message for message in prompt if message["role"] != "system"],
         "prompt": system,
         "retrieved": [
-            Retrieved(
+            RetrievedPassage(
                 **{key: citation[key] for key in ("policy_id", "section", "version", "score")},
                 text=text,
                 current=current.get(citation["policy_id"]) == citation["version"],

@@ -42,7 +42,7 @@ class BadCase:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuestionAsked:
     """A question and what customers and agents said about its answers."""
 
     question: str
@@ -119,11 +119,13 @@ class CaseReport:
     by_policy: tuple[Count, ...]
     faults_by_policy: tuple[PolicyFaults, ...]
     clusters: tuple[Cluster, ...]
-    most_asked: tuple[Asked, ...]
+    most_asked: tuple[QuestionAsked, ...]
     knowledge_faults: tuple[KnowledgeFault, ...]
 
 
-def report_of(cases: Sequence[BadCase], asked: Iterable[Asked], since: datetime | None = None, until: datetime | None = None) -> CaseReport:
+def report_of(
+    cases: Sequence[BadCase], asked: Iterable[QuestionAsked], since: datetime | None = None, until: datetime | None = None
+) -> CaseReport:
     """The report of a period; `asked` is every question of the period as it was worded, also those answered well."""
     questions = merged(asked)
     groups = _groups(cases)
@@ -143,13 +145,13 @@ def report_of(cases: Sequence[BadCase], asked: Iterable[Asked], since: datetime 
     )
 
 
-def merged(asked: Iterable[Asked]) -> tuple[Asked, ...]:
+def merged(asked: Iterable[QuestionAsked]) -> tuple[QuestionAsked, ...]:
     """Wordings that differ in case, width, spaces and punctuation alone as one question, under its most frequent wording; most asked first."""
-    wordings: dict[str, list[Asked]] = {}
+    wordings: dict[str, list[QuestionAsked]] = {}
     for question in asked:
         wordings.setdefault(normalised(question.question), []).append(question)
     questions = [
-        Asked(
+        QuestionAsked(
             min(group, key=lambda one: (-one.answers, one.question)).question,
             sum(one.answers for one in group),
             sum(one.thumbs_up for one in group),

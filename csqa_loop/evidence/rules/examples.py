@@ -8,7 +8,7 @@ from csqa_loop.evidence.rules.quality import QualityPolicy, findings, too_long
 
 
 @dataclass(frozen=True)
-class Example:
+class UnpairedExample:
     """One answer to `prompt`, and what is known of it."""
 
     example_id: str

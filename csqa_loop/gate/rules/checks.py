@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from csqa_loop.events import GateCheck
-from csqa_loop.evidence.judge.rules.judging import Verdict
+from csqa_loop.evidence.judge.rules.judging import Preferred
 from csqa_loop.gate.rules.comparing import bounded, enough, no_worse, share_check
 from csqa_loop.text.languages import language_of
 from csqa_loop.text.normal import normalised
@@ -162,7 +162,7 @@ def sanity_checks(champion: Sequence[str], candidate: Sequence[str], questions: 
     )
 
 
-def win_check(name: str, winners: Sequence[Verdict], judge: str) -> GateCheck:
+def win_check(name: str, winners: Sequence[Preferred], judge: str) -> GateCheck:
     """How often a judge prefers the candidate, B, to the champion, A; one verdict a question. Fails where it prefers A beyond chance."""
     if not winners:
         return GateCheck(name=name, passed=True, detail="no data")

@@ -6,7 +6,7 @@ docs/decisions/0014 has the rules and why they are these.
 from collections.abc import Sequence
 
 from csqa_loop.events import GateCheck
-from csqa_loop.gate.rules.resampling import Interval, difference_interval
+from csqa_loop.gate.rules.resampling import BootstrapInterval, difference_interval
 
 ENOUGH_QUESTIONS = 20
 """Different questions from which on an interval is drawn. A percentile bootstrap of few is too narrow (Hesterberg 2015)."""
@@ -116,7 +116,7 @@ def enough(questions: Sequence[str]) -> bool:
     return len(set(questions)) >= ENOUGH_QUESTIONS
 
 
-def _decided(found: Interval, loss: float, margin: float, harmless: float) -> tuple[bool, str]:
+def _decided(found: BootstrapInterval, loss: float, margin: float, harmless: float) -> tuple[bool, str]:
     if found.lower >= -margin - _SLACK:
         return True, ""
     reaches = f"it may be {-found.lower:.3g} lower (95 %), and {margin:.3g} is allowed"

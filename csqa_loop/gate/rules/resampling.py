@@ -12,7 +12,7 @@ _SEED = 20_000
 
 
 @dataclass(frozen=True)
-class Interval:
+class BootstrapInterval:
     """Bounds of a mean difference, candidate minus champion, in the unit of what was compared."""
 
     lower: float
@@ -26,7 +26,7 @@ def difference_interval(
     *,
     level: float,
     weights: Sequence[float] | None = None,
-) -> Interval:
+) -> BootstrapInterval:
     """Percentile interval of the mean difference over items, resampling whole clusters (Efron and Tibshirani 1993, section 13.3).
 
     Items of one cluster, such as two answers to one question, are alike and therefore drawn together. The seed is fixed: equal data have
@@ -56,4 +56,4 @@ def difference_interval(
         drawn = random.multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), size=_AT_ONCE)
         means.append((drawn @ sums) / (drawn @ sizes))
     lower, upper = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(lower), float(upper))
+    return BootstrapInterval(float(lower), float(upper))

@@ -24,7 +24,7 @@ _APART = "\n" * 4
 """Between texts, so that digits of two are never taken for one number."""
 
 
-def guard(secret: bytes, event: Event) -> Event:
+def masked_event(secret: bytes, event: Event) -> Event:
     """The event with its user pseudonymised and personal data in free text masked. System messages are the company's own words."""
     if isinstance(event, _MOST) and _needs_nothing(event):
         return event

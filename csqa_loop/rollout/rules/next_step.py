@@ -98,8 +98,7 @@ def _step_of_run(run: Run, deployment: DeploymentChanged, state: LoopState, prog
     request = run.request
     if run.evaluated:
         return _step_of_evaluated(run, run.evaluated, deployment, state)
-    silent = state.as_of - run.last_sign > progress_timeout
-    if run.failed or silent:
+    if run.failed or run.is_silent(state.as_of, progress_timeout):
         cause = run.failed.reason if run.failed else f"no sign of life for {progress_timeout.total_seconds():g} s"
         if request.attempt < max_attempts and not (run.failed and run.failed.final):
             if run.failed and state.as_of - run.failed.occurred_at < pause_after(request.attempt):

@@ -12,7 +12,7 @@ from csqa_loop.rollout.rules.operators import NO_EXPERIMENT
 from csqa_loop.rollout.rules.state import LoopState
 from csqa_loop.rollout.rules.versions import AdapterRecord, champions
 
-Action = Literal["promote", "rollback", "pause", "resume", "stop"]
+OrderAction = Literal["promote", "rollback", "pause", "resume", "stop"]
 
 
 class OrderRefusedError(PermanentError):
@@ -23,7 +23,7 @@ class OrderRefusedError(PermanentError):
 class Order:
     """What somebody asks for."""
 
-    action: Action
+    action: OrderAction
     operator: str
     reason: str
     target: str = ""

@@ -29,6 +29,10 @@ class Run:
     evaluated: AdapterEvaluated | None = None
     unservable: AdapterUnservable | None = None
 
+    def is_silent(self, as_of: datetime, timeout: timedelta) -> bool:
+        """Whether its trainer is taken for dead: nothing was heard of the attempt for longer than `timeout`."""
+        return as_of - self.last_sign > timeout
+
     @property
     def state(self) -> RunState:
         """Where the run stands."""

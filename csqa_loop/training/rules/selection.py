@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
 
-from csqa_loop.evidence.rules.examples import Example
+from csqa_loop.evidence.rules.examples import UnpairedExample
 from csqa_loop.evidence.rules.pairs import Pair, question_key
 from csqa_loop.text.normal import normalised
 from csqa_loop.text.similarity import Protected, near_duplicates, signature
@@ -109,13 +109,15 @@ def select(pairs: Iterable[Pair], protected_questions: Iterable[str], policy: Se
     )
 
 
-def select_examples(examples: Iterable[Example], protected_questions: Iterable[str], policy: SelectionPolicy) -> tuple[Example, ...]:
+def select_examples(
+    examples: Iterable[UnpairedExample], protected_questions: Iterable[str], policy: SelectionPolicy
+) -> tuple[UnpairedExample, ...]:
     """The oldest examples that may be trained on together, by the caps of pairs. Of one answer to one question one is enough, and none
     where some liked it and others did not.
     """
     offered = sorted(examples, key=lambda example: (example.occurred_at, example.example_id))
     repeats = Protected(protected_questions).repeated_by(example.question for example in offered)
-    first: dict[tuple[str, str], Example] = {}
+    first: dict[tuple[str, str], UnpairedExample] = {}
     disputed: set[tuple[str, str]] = set()
     for example in offered:
         matter = (question_key(example.question), normalised(example.answer))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from csqa_loop.errors import PermanentError
 from csqa_loop.text.similarity import Protected
-from csqa_loop.training.run.rows import Row
+from csqa_loop.training.run.rows import ParquetRow
 
 
 def require_same(file: Path, found: Sequence[str], asked: Iterable[str]) -> None:
@@ -30,7 +30,7 @@ def require_apart(folder: Path, first: tuple[str, list[str]], second: tuple[str,
         raise PermanentError(msg)
 
 
-def require_unexamined(folder: Path, trained: Mapping[str, Sequence[Row]], examined: Mapping[str, Sequence[str]]) -> None:
+def require_unexamined(folder: Path, trained: Mapping[str, Sequence[ParquetRow]], examined: Mapping[str, Sequence[str]]) -> None:
     """Raises PermanentError where a question of `trained` (file -> rows) nearly repeats one that the gate asks (where it is from -> questions)."""
     protected = {where: Protected(questions) for where, questions in examined.items()}
     for name, rows in trained.items():

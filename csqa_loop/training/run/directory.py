@@ -32,20 +32,20 @@ from csqa_loop.training.run.files import (
     UNFIT,
     UNPAIRED,
     Evaluation,
+    ProgressLine,
     RunConfig,
     RunRequest,
-    Step,
     Unfit,
     parent_of,
 )
 from csqa_loop.training.run.manifest import Manifest
-from csqa_loop.training.run.rows import Demonstration, Pair, Row, Unpaired, first_problem, read
+from csqa_loop.training.run.rows import Demonstration, PairRow, ParquetRow, Unpaired, first_problem, read
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 _T = TypeVar("_T", bound=BaseModel)
-_R = TypeVar("_R", bound=Row)
+_R = TypeVar("_R", bound=ParquetRow)
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,13 @@ class RunDirectory:
         """The gate's verdict; none before it has spoken."""
         return self._load("evaluation.json", Evaluation) if (self.path / "evaluation.json").exists() else None
 
-    def pairs(self) -> tuple[Pair, ...]:
+    def pairs(self) -> tuple[PairRow, ...]:
         """New pairs to train on, in the file's order."""
-        return read(self.path / PAIRS, Pair)
+        return read(self.path / PAIRS, PairRow)
 
-    def replay(self) -> tuple[Pair, ...]:
+    def replay(self) -> tuple[PairRow, ...]:
         """Earlier pairs to repeat. A run may have none."""
-        return self._read_if_there(REPLAY, Pair)
+        return self._read_if_there(REPLAY, PairRow)
 
     def unpaired(self) -> tuple[Unpaired, ...]:
         """Rated answers without a counterpart. A run may have none."""
@@ -122,9 +122,9 @@ class RunDirectory:
         """Answers as they should be. A run may have none."""
         return self._read_if_there(DEMONSTRATIONS, Demonstration)
 
-    def holdout(self) -> tuple[Pair, ...]:
+    def holdout(self) -> tuple[PairRow, ...]:
         """What to evaluate on; never trained on. A run may have none."""
-        return self._read_if_there(HOLDOUT, Pair)
+        return self._read_if_there(HOLDOUT, PairRow)
 
     def check(self) -> tuple[RunRequest, RunConfig]:
         """Request and configuration of a folder that a job can work on.
@@ -194,18 +194,18 @@ class RunDirectory:
         with (self.path / "progress.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(fields) + "\n")
 
-    def last_step(self) -> Step:
+    def last_step(self) -> ProgressLine:
         """The newest complete line of `progress.jsonl`; zeros where there is none."""
         try:
             lines = (self.path / "progress.jsonl").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
-            return Step()
+            return ProgressLine()
         for line in reversed(lines):
             try:
-                return Step.model_validate_json(line)
+                return ProgressLine.model_validate_json(line)
             except ValidationError:
                 continue  # the line being written right now
-        return Step()
+        return ProgressLine()
 
     def write(self, name: str, body: bytes) -> None:
         """`name` whole or not at all, and on disk when this returns."""

@@ -130,7 +130,7 @@ class Unfit(RunFile):
     names: tuple[str, ...]
 
 
-class Step(RunFile):
+class ProgressLine(RunFile):
     """The last line of `progress.jsonl`."""
 
     step: int = 0

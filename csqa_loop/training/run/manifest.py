@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from csqa_loop import __version__
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import AdapterName
-from csqa_loop.training.run.rows import Row, first_problem
+from csqa_loop.training.run.rows import ParquetRow, first_problem
 
 
 class PairSource(BaseModel):
@@ -25,7 +25,7 @@ class PairSource(BaseModel):
     category: str = ""
 
     @classmethod
-    def of(cls, example_id: str, row: Row) -> "PairSource":
+    def of(cls, example_id: str, row: ParquetRow) -> "PairSource":
         """Of one row of a run directory."""
         return cls(
             pair_id=example_id,

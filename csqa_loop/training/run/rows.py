@@ -12,14 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import ChatMessage
 from csqa_loop.evidence.rules import pairs as preferences
-from csqa_loop.evidence.rules.examples import Example
+from csqa_loop.evidence.rules.examples import UnpairedExample
 from csqa_loop.training.rules.trigger import data_hash
 
 Split = Literal["question", "time"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
-class Row(BaseModel):
+class ParquetRow(BaseModel):
     """What every example has: an id, the question, the prompt exactly as the model got it, and where it came from."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -38,7 +38,7 @@ class Row(BaseModel):
         return json.loads(value) if isinstance(value, str) else value
 
 
-class Pair(Row):
+class PairRow(ParquetRow):
     """One row of `pairs.parquet`, `replay.parquet` or `holdout.parquet`: a better answer and a worse one."""
 
     pair_id: str = Field(min_length=1)
@@ -55,29 +55,29 @@ class Pair(Row):
         return self.pair_id
 
 
-class Single(Row):
+class SingleRow(ParquetRow):
     """An example of one answer."""
 
     example_id: str = Field(min_length=1)
     answer: str = Field(min_length=1)
 
     @classmethod
-    def of(cls, example: Example) -> Self:
+    def of(cls, example: UnpairedExample) -> Self:
         """The ledger's example as a row."""
         return cls.model_validate(asdict(example) | {"source": "import" if example.contributor else "thumb"})
 
 
-class Unpaired(Single):
+class Unpaired(SingleRow):
     """One row of `unpaired.parquet`: an answer that somebody liked or disliked, without a better or worse one."""
 
     liked: bool
 
 
-class Demonstration(Single):
+class Demonstration(SingleRow):
     """One row of `demonstrations.parquet`: an answer as it should be."""
 
 
-_R = TypeVar("_R", bound=Row)
+_R = TypeVar("_R", bound=ParquetRow)
 _PAIR_COLUMNS = (
     "pair_id", "question", "prompt", "chosen", "rejected", "policy_id", "section", "message_id", "evidence_event_id", "answer_event_id",
     "source", "weight", "category",
@@ -148,7 +148,7 @@ def holdout_file(pairs: Sequence[preferences.Pair]) -> bytes:
     return _parquet(rows, (*_PAIR_COLUMNS, "split"))
 
 
-def rows_file(rows: Sequence[Unpaired] | Sequence[Demonstration], kind: type[Row]) -> bytes:
+def rows_file(rows: Sequence[Unpaired] | Sequence[Demonstration], kind: type[ParquetRow]) -> bytes:
     """Examples as Parquet."""
     return _parquet([row.model_dump(mode="json") | {"prompt": _prompt_text(row)} for row in rows], tuple(kind.model_fields))
 
@@ -160,7 +160,7 @@ def first_problem(error: ValidationError) -> str:
     return f"{where} is {str(first.get('input'))[:80]!r}: {first['msg']}"
 
 
-def _prompt_text(row: Row) -> str:
+def _prompt_text(row: ParquetRow) -> str:
     return json.dumps([message.model_dump(mode="json") for message in row.prompt], ensure_ascii=False)
 
 

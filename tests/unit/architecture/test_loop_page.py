@@ -6,13 +6,13 @@ import pytest
 
 from csqa_loop import events as e
 from csqa_loop.events.topics import FACT_TOPICS
-from csqa_loop.loop import LOOP, Process, Step, topics_read_by
+from csqa_loop.loop import LOOP, Process, Station, topics_read_by
 
 READERS: tuple[Process, ...] = ("gateway", "indexer", "loop", "trainer")
 
 
 @pytest.mark.parametrize("step", LOOP, ids=lambda step: f"{step.on if isinstance(step.on, str) else step.on.__name__} {step.does}")
-def test_every_use_case_exists(step: Step) -> None:
+def test_every_use_case_exists(step: Station) -> None:
     module, _, name = step.does.partition(":")
     found = importlib.import_module(f"csqa_loop.{module}")
     for part in name.split("."):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csqa_loop.data.rules.augmentation import METHODS, Augmenter, Method
+from csqa_loop.data.rules.augmentation import METHODS, AugmentationMethod, Augmenter
 from csqa_loop.data.rules.examples import Example
 from csqa_loop.data.wording_files import augmentation_wording
 from csqa_loop.events import ChatMessage
@@ -24,7 +24,7 @@ def ask(question: str) -> Example:
 
 
 @given(st.lists(_PIECES, min_size=1, max_size=5), st.sampled_from(METHODS), st.integers(0, 99))
-def test_only_the_question_changes_and_numbers_and_names_stay(pieces: list[str], method: Method, seed: int) -> None:
+def test_only_the_question_changes_and_numbers_and_names_stay(pieces: list[str], method: AugmentationMethod, seed: int) -> None:
     example = ask(" ".join(pieces))
     augmenter = Augmenter(WORDING, seed=seed, names=["Parcel Plus"])
     variants = list(augmenter.variants(example, [method], 4))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from csqa_loop.data.generating import Generator, Made, MadeFrom, Method, generate, read_part
+from csqa_loop.data.generating import GenerationMethod, Generator, Made, MadeFrom, generate, read_part
 from csqa_loop.data.rules.examples import Example
 from csqa_loop.data.seen import SeenBefore
 from csqa_loop.data.wording_files import generation_prompts
@@ -24,7 +24,7 @@ def source(number: int) -> tuple[int, Example]:
     return number + 1, Example((system, question), f"Within {10 + number} days.", "Never.", category="returns")
 
 
-def made_from(seed: int = 1, method: Method = "self-instruct", source: str = "0123") -> MadeFrom:
+def made_from(seed: int = 1, method: GenerationMethod = "self-instruct", source: str = "0123") -> MadeFrom:
     return MadeFrom(method, "tickets.jsonl", source, seed)
 
 
@@ -35,7 +35,7 @@ def written(question: str, answer: str) -> str:
 class Run:
     """One run of `generate` over sources, with a fake judge and without pauses."""
 
-    def __init__(self, part: Path, judge: FakeJudge, method: Method = "self-instruct") -> None:
+    def __init__(self, part: Path, judge: FakeJudge, method: GenerationMethod = "self-instruct") -> None:
         self.part, self.judge, self.method = part, judge, method
         self.pauses: list[float] = []
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csqa_loop.data import importing
-from csqa_loop.data.importing import ImportOptions, Intake, Progress, publish
+from csqa_loop.data.importing import Importer, ImportOptions, Progress, publish
 from csqa_loop.data.rules.examples import Example, prepared
 from csqa_loop.data.rules.report import Outcome, Tally
 from csqa_loop.data.rules.rows import Broken, Row
@@ -26,7 +26,7 @@ def take(rows: Iterable[Row | Broken], options: ImportOptions | None = None) -> 
     heard: list[Outcome] = []
     tally = Tally(listener=heard.append)
     with SeenBefore() as seen:
-        found = list(Intake(options or ImportOptions(), seen, tally, QualityPolicy()).examples(rows))
+        found = list(Importer(options or ImportOptions(), seen, tally, QualityPolicy()).examples(rows))
     return found, tally, heard
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csqa_loop.evidence.rules.blame import Fault
-from csqa_loop.evidence.rules.case_report import Asked, BadCase, merged, report_of
+from csqa_loop.evidence.rules.case_report import BadCase, QuestionAsked, merged, report_of
 
 START = datetime(2026, 5, 4, tzinfo=UTC)
 
@@ -77,9 +77,9 @@ def test_gaps_without_a_number_are_told_apart_by_their_questions() -> None:
 
 
 def test_the_most_asked_questions_count_every_spelling() -> None:
-    asked = [Asked("Boots?", 3, 1, 0, 0), Asked("boots", 4, 0, 2, 1), Asked("Oars?", 5, 0, 0, 0)]
-    assert merged(asked) == (Asked("boots", 7, 1, 2, 1), Asked("Oars?", 5, 0, 0, 0))
-    report = report_of([], [Asked(f"Question {number}?", number, 0, 0, 0) for number in range(1, 20)])
+    asked = [QuestionAsked("Boots?", 3, 1, 0, 0), QuestionAsked("boots", 4, 0, 2, 1), QuestionAsked("Oars?", 5, 0, 0, 0)]
+    assert merged(asked) == (QuestionAsked("boots", 7, 1, 2, 1), QuestionAsked("Oars?", 5, 0, 0, 0))
+    report = report_of([], [QuestionAsked(f"Question {number}?", number, 0, 0, 0) for number in range(1, 20)])
     assert [question.answers for question in report.most_asked] == list(range(19, 9, -1))
     assert report.answers == 190
 

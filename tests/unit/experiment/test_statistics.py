@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from csqa_loop.experiment.offline.rules.populations import LIVELY, Population
-from csqa_loop.experiment.offline.rules.simulation import Outcome, RuleName, Scenario, contract_for, guardrail_misses, simulate
+from csqa_loop.experiment.offline.rules.simulation import (
+    RuleName,
+    SimulatedEffect,
+    SimulatedExperiment,
+    contract_for,
+    guardrail_misses,
+    simulate,
+)
 from csqa_loop.experiment.rules.statistics import (
     PSEUDO_USERS,
     SAMPLE_RATIO_ALPHA,
@@ -140,8 +147,8 @@ def test_the_interval_is_wider_than_a_fixed_horizon_one_and_symmetric():
 QUICK = contract_for(alpha=0.05, burn_in_users=100, max_users=300)
 
 
-def outcomes(population: Population, effect: float, runs: int, seed: int) -> dict[RuleName, Outcome]:
-    return simulate(population, Scenario(effect), QUICK, runs=runs, seed=seed)
+def outcomes(population: Population, effect: float, runs: int, seed: int) -> dict[RuleName, SimulatedExperiment]:
+    return simulate(population, SimulatedEffect(effect), QUICK, runs=runs, seed=seed)
 
 
 @pytest.mark.parametrize("population", [Population(0.55), Population(0.9), LIVELY], ids=["0.55", "0.9", "lively"])

@@ -10,7 +10,7 @@ from csqa_loop.evidence.rules.grading import Probe
 from csqa_loop.gate.evaluate import AskedQuestion, evaluate, wait_until_resident
 from csqa_loop.gate.rules import checks as gate
 from csqa_loop.settings import GateSettings
-from csqa_loop.training.run.rows import Pair
+from csqa_loop.training.run.rows import PairRow
 from tests import run_directories
 from tests.fakes.model_server import FakeModelServer
 
@@ -18,9 +18,11 @@ CANDIDATE = "a-" + "1" * 16
 REPLICA = "http://fake-vllm"
 
 
-def _pairs(count: int) -> list[Pair]:
+def _pairs(count: int) -> list[PairRow]:
     made = [run_directories.pair(number) for number in range(count)]
-    return [Pair(pair_id=p.pair_id, question=p.question, prompt=json.loads(p.prompt), chosen=p.chosen, rejected=p.rejected) for p in made]
+    return [
+        PairRow(pair_id=p.pair_id, question=p.question, prompt=json.loads(p.prompt), chosen=p.chosen, rejected=p.rejected) for p in made
+    ]
 
 
 def _questions(count: int, *, zero_tolerance: bool = False) -> list[AskedQuestion]:

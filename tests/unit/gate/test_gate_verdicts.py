@@ -18,7 +18,7 @@ from csqa_loop.gate.evaluate import AskedQuestion, Findings, evaluate
 from csqa_loop.gate.rules import checks as gate
 from csqa_loop.gate.suite import load_suite
 from csqa_loop.settings import GateSettings, RetrievalSettings
-from csqa_loop.training.run.rows import Pair
+from csqa_loop.training.run.rows import PairRow
 from tests import run_directories
 from tests.fakes.model_server import FakeModelServer
 
@@ -43,11 +43,13 @@ def everything() -> list[AskedQuestion]:
     return [AskedQuestion(question, (ChatMessage(role="user", content=question.ask[0]),)) for question in SHOP.questions]
 
 
-def pairs(count: int, seed: int) -> list[Pair]:
+def pairs(count: int, seed: int) -> list[PairRow]:
     """Held-out pairs about trainable questions, with the agents' corrections."""
     drawn = random.Random(seed).sample(SHOP.trainable, count)
     made = [run_directories.pair(n, question=one.ask[0], chosen=one.correction or "", rejected="No idea.") for n, one in enumerate(drawn)]
-    return [Pair(pair_id=p.pair_id, question=p.question, prompt=json.loads(p.prompt), chosen=p.chosen, rejected=p.rejected) for p in made]
+    return [
+        PairRow(pair_id=p.pair_id, question=p.question, prompt=json.loads(p.prompt), chosen=p.chosen, rejected=p.rejected) for p in made
+    ]
 
 
 def knowing(asked: Sequence[AskedQuestion], shares: dict[str, float], adapter: str, seed: int) -> FakeModelServer:

@@ -10,7 +10,7 @@ from csqa_loop.evidence.judge.rules.judging import PROMPT_VERSION
 from csqa_loop.evidence.judge.rules.prompts import parse_judge_prompt
 from csqa_loop.gate.evaluate import Compared, Findings
 from csqa_loop.gate.judged import judged_check
-from csqa_loop.training.run.rows import Pair
+from csqa_loop.training.run.rows import PairRow
 from tests import run_directories
 from tests.fakes.judge import FakeJudge, by_merit
 
@@ -20,7 +20,7 @@ SHORT, LONG = "14 days.", "You have 14 days to return it."
 def findings(count: int, champion: str, candidate: str, *, questions: int | None = None) -> Findings:
     made = [run_directories.pair(number % (questions or count)) for number in range(count)]
     pairs = tuple(
-        Pair(pair_id=f"p-{number}", question=one.question, prompt=json.loads(one.prompt), chosen=one.chosen, rejected=one.rejected)
+        PairRow(pair_id=f"p-{number}", question=one.question, prompt=json.loads(one.prompt), chosen=one.chosen, rejected=one.rejected)
         for number, one in enumerate(made)
     )
     return Findings((), holdout=pairs, holdout_answers=tuple(Compared(pair.question, champion, candidate) for pair in pairs))

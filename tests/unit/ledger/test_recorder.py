@@ -8,7 +8,7 @@ from csqa_loop import events as e
 from csqa_loop.errors import TransientError
 from csqa_loop.ledger.recorder import Recorder, sort_out
 from csqa_loop.ledger.rules.batch import Batch
-from csqa_loop.ledger.rules.masking import guard
+from csqa_loop.ledger.rules.masking import masked_event
 from csqa_loop.log.records import LogRecord
 from tests import events as make
 
@@ -49,7 +49,7 @@ async def test_a_refused_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_intake_masks_what_a_frontend_did_not() -> None:
-    clean = partial(guard, SECRET)
+    clean = partial(masked_event, SECRET)
     system = e.ChatMessage(role="system", content="Write to returns desk jane@harbour.example.")
     told = make.answer(
         1,

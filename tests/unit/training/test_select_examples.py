@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csqa_loop.evidence.rules.examples import Example
+from csqa_loop.evidence.rules.examples import UnpairedExample
 from csqa_loop.training.rules.selection import SelectionPolicy, select_examples
 
 START = datetime(2026, 5, 4, 9, tzinfo=UTC)
@@ -15,13 +15,15 @@ _RNG = random.Random(2)
 SUBJECTS = ["".join(_RNG.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(40)) for _ in range(60)]
 
 
-def example(number: int, subject: int | None = None, *, liked: bool | None = True, user: str | None = None, category: str = "") -> Example:
+def example(
+    number: int, subject: int | None = None, *, liked: bool | None = True, user: str | None = None, category: str = ""
+) -> UnpairedExample:
     asked = f"May I {SUBJECTS[number if subject is None else subject]}?"
     who = f"u-{number}" if user is None else user
-    return Example(f"m-{number:03}", asked, "[]", f"Yes: {asked}", liked, START + timedelta(minutes=number), who, category=category)
+    return UnpairedExample(f"m-{number:03}", asked, "[]", f"Yes: {asked}", liked, START + timedelta(minutes=number), who, category=category)
 
 
-def taken(*examples: Example, protected: tuple[str, ...] = (), policy: SelectionPolicy = POLICY) -> list[str]:
+def taken(*examples: UnpairedExample, protected: tuple[str, ...] = (), policy: SelectionPolicy = POLICY) -> list[str]:
     return [one.example_id for one in select_examples(examples, protected, policy)]
 
 

@@ -28,11 +28,11 @@ _TRUSTED_BELOW = 1e-4
 _DOUBTED_ABOVE = 0.05
 """For one look at the end."""
 
-Verdict = Literal["A", "B", "tie"]
-Outcome = Literal["agreed", "first", "second", "undecided"]
+Preferred = Literal["A", "B", "tie"]
+BothOrders = Literal["agreed", "first", "second", "undecided"]
 
-_WINNERS: dict[str, Verdict] = {"a": "A", "b": "B", "c": "tie", "tie": "tie"}
-_SWAPPED: dict[Verdict, Verdict] = {"A": "B", "B": "A", "tie": "tie"}
+_WINNERS: dict[str, Preferred] = {"a": "A", "b": "B", "c": "tie", "tie": "tie"}
+_SWAPPED: dict[Preferred, Preferred] = {"A": "B", "B": "A", "tie": "tie"}
 _MARK = re.compile(r"\[\[(A|B|C|tie)\]\]", re.IGNORECASE)
 """MT-Bench's way to name a winner; C is its tie."""
 _JSON = json.JSONDecoder()
@@ -87,7 +87,7 @@ def writing(case: Candidate) -> tuple[ChatMessage, ...]:
     return _asked(_WRITE[language], _material(case, _LABELS[language]))
 
 
-def parse_verdict(text: str) -> Verdict | None:
+def parse_verdict(text: str) -> Preferred | None:
     """The winner that a reply names: as a JSON object, alone or inside other text, else as `[[A]]`.
 
     None where it names none, or two different ones.
@@ -103,7 +103,7 @@ def parse_answer(text: str) -> str | None:
     return answers.pop() if len(answers) == 1 else None
 
 
-def agreed(first: Verdict, second: Verdict) -> Verdict:
+def agreed(first: Preferred, second: Preferred) -> Preferred:
     """The winner in the letters of the first comparison, where the second, with A and B swapped, names the same answer; else a tie."""
     return first if first == _SWAPPED[second] else "tie"
 
@@ -118,16 +118,16 @@ def stands_on_policy(answer: str, messages: Sequence[ChatMessage]) -> bool:
 class PositionBias:
     """The outcomes of the last hundred comparisons, each asked in both orders."""
 
-    named_outcomes: tuple[tuple[str, Outcome], ...] = ()
+    named_outcomes: tuple[tuple[str, BothOrders], ...] = ()
 
     @property
-    def outcomes(self) -> tuple[Outcome, ...]:
+    def outcomes(self) -> tuple[BothOrders, ...]:
         """The oldest first."""
         return tuple(outcome for _, outcome in self.named_outcomes)
 
-    def after(self, first: Verdict, second: Verdict, of: str = "") -> "PositionBias":
+    def after(self, first: Preferred, second: Preferred, of: str = "") -> "PositionBias":
         """With one comparison more; `second` is the verdict with A and B swapped. `of` names what was compared: asked again, it counts once."""
-        outcome: Outcome = "undecided"
+        outcome: BothOrders = "undecided"
         if agreed(first, second) != "tie":
             outcome = "agreed"
         elif first == second != "tie":
@@ -186,7 +186,7 @@ def _asked(instruction: str, parts: Sequence[tuple[str, str]]) -> tuple[ChatMess
     return (ChatMessage(role="system", content=instruction), ChatMessage(role="user", content=text))
 
 
-def _winner(named: object) -> Verdict | None:
+def _winner(named: object) -> Preferred | None:
     return _WINNERS.get(named.strip().casefold()) if isinstance(named, str) else None
 
 

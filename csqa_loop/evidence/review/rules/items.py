@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from csqa_loop.evidence.review.rules.reviewing import Action
+from csqa_loop.evidence.review.rules.reviewing import ReviewAction
 
 Kind = Literal["answer", "pair"]
 State = Literal["open", "decided"]
@@ -35,7 +35,7 @@ class QueueItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieved:
+class RetrievedPassage:
     """A passage that the model read. `text` is None where the prompt cannot be told apart; then the item's `prompt` has it whole."""
 
     policy_id: str
@@ -109,7 +109,7 @@ class PastDecision:
     """What an agent decided about the item."""
 
     event_id: str
-    action: Action
+    action: ReviewAction
     corrected_answer: str | None
     reviewer: str
     note: str
@@ -151,7 +151,7 @@ class WholeItem:
     adapter: str | None
     conversation: list[dict[str, str]]
     prompt: str
-    retrieved: list[Retrieved]
+    retrieved: list[RetrievedPassage]
     feedback: list[Thumb]
     bad_cases: list[ReportedCase]
     blame: ItemBlame | None

@@ -11,7 +11,7 @@ from csqa_loop.errors import PermanentError
 from csqa_loop.events import ReviewDecided, derived_id
 from csqa_loop.text.normal import encodable
 
-Action = Literal["correct", "approve", "reject", "reopen"]
+ReviewAction = Literal["correct", "approve", "reject", "reopen"]
 LONGEST_CORRECTION = 15_000
 """Characters; as a bad case may have."""
 LONGEST_NOTE = 1500
@@ -33,7 +33,7 @@ class DecidedMeanwhileError(PermanentError):
 class Decision:
     """What somebody wants, before anything is checked."""
 
-    action: Action
+    action: ReviewAction
     corrected_answer: str | None = None
     note: str = ""
 
@@ -48,11 +48,11 @@ def decision_in(row: Mapping[str, object]) -> Decision | None:
     if not action and not correction:
         return None
     action = action.lower() or "correct"
-    if action not in get_args(Action):
-        raise DecisionRefusedError("action", f"is {action[:40]!r}; it must be one of {', '.join(get_args(Action))}")
+    if action not in get_args(ReviewAction):
+        raise DecisionRefusedError("action", f"is {action[:40]!r}; it must be one of {', '.join(get_args(ReviewAction))}")
     if len(note) > LONGEST_NOTE:
         raise DecisionRefusedError("note", f"has {len(note)} characters; at most {LONGEST_NOTE} are kept")
-    return Decision(cast("Action", action), correction or None, note)
+    return Decision(cast("ReviewAction", action), correction or None, note)
 
 
 def text_in(row: Mapping[str, object], field: str) -> str:
@@ -75,7 +75,7 @@ class Past:
     """The last decision about an item."""
 
     event_id: str
-    action: Action
+    action: ReviewAction
     corrected_answer: str | None
     reviewer: str
     occurred_at: datetime

@@ -41,7 +41,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SimulatedExperiment:
     """What one rule did with all experiments of one effect."""
 
     promoted: Rate
@@ -67,7 +67,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Scenario:
+class SimulatedEffect:
     """One effect on one population."""
 
     effect: float
@@ -86,13 +86,13 @@ def contract_for(*, alpha: float, burn_in_users: int, max_users: int, handoff_ma
 
 def simulate(
     population: Population,
-    scenario: Scenario,
+    scenario: SimulatedEffect,
     contract: ExperimentContract,
     *,
     runs: int,
     seed: int,
     tell: Callable[[int], None] | None = None,
-) -> dict[RuleName, Outcome]:
+) -> dict[RuleName, SimulatedExperiment]:
     """Run experiments to their ends under every rule, on the same users.
 
     Args:
@@ -120,7 +120,7 @@ def simulate(
         if tell:
             tell(start + shape[0])
     return {
-        rule: Outcome(
+        rule: SimulatedExperiment(
             Rate(sum(map(len, parts)), runs), Rate(refused[rule], runs) if rule in refused else None, np.sort(np.concatenate(parts))
         )
         for rule, parts in shipped.items()

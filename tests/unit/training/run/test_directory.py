@@ -12,7 +12,7 @@ from csqa_loop.evidence.rules.pairs import Pair
 from csqa_loop.settings import TrainingSettings
 from csqa_loop.training import adapters
 from csqa_loop.training.run.directory import RunDirectory
-from csqa_loop.training.run.files import RunConfig, Step
+from csqa_loop.training.run.files import ProgressLine, RunConfig
 from csqa_loop.training.run.manifest import recipe_hash
 from csqa_loop.training.run.rows import Demonstration, Unpaired, data_hash_of, examples_hash, rows_file
 from csqa_loop.training.run.writer import RunWriter
@@ -243,11 +243,11 @@ def test_a_run_id_that_leaves_the_folder_is_refused(tmp_path: Path, run_id: str)
 
 
 def test_progress_survives_a_half_written_line(run: RunDirectory) -> None:
-    assert run.last_step() == Step()
+    assert run.last_step() == ProgressLine()
     run.append_progress(step=3, steps=9, loss=0.5)
     with (run.path / "progress.jsonl").open("a") as file:
         file.write('{"step": 4, "ste')
-    assert run.last_step() == Step(step=3, steps=9, loss=0.5)
+    assert run.last_step() == ProgressLine(step=3, steps=9, loss=0.5)
 
 
 def _adapter(folder: Path, tensors: bytes = b"tensors") -> Path:
