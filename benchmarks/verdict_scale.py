@@ -21,8 +21,8 @@ from csqa_loop.evidence.derivation import deriving
 from csqa_loop.evidence.rules.pairs import PairPolicy
 from csqa_loop.experiment import closed_users as experiments
 from csqa_loop.experiment.offline.rules.simulation import contract_for
-from csqa_loop.experiment.rules.analysis import analyse
 from csqa_loop.experiment.rules.experiments import Experiment
+from csqa_loop.experiment.rules.verdict import analyse
 from csqa_loop.ledger import Ledger
 
 SEED = 20_261

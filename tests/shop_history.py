@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from csqa_loop import events as e
 from csqa_loop.analytics.copy import LiveEstimate
 from csqa_loop.evidence.rules.pairs import review_id_of
-from csqa_loop.experiment.rules.analysis import ArmTotals, MetricTotals, analyse
+from csqa_loop.experiment.rules.comparison import ArmTotals
+from csqa_loop.experiment.rules.statistics import MetricTotals
+from csqa_loop.experiment.rules.verdict import analyse
 from csqa_loop.log.records import LogRecord
 
 START = datetime(2026, 5, 4, 23, 0, tzinfo=UTC)

@@ -4,14 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import duckdb
-
-from csqa_loop.ledger.facts import Row
-from csqa_loop.ledger.connection import Connection
 from csqa_loop.errors import PermanentError
 from csqa_loop.knowledge.rules.passages import category_of
+from csqa_loop.ledger.connection import Connection
+from csqa_loop.ledger.facts import Row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR = re.compile(r"(\d{1,18})\.(.+)")

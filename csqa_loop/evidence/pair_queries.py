@@ -6,13 +6,11 @@ from dataclasses import fields
 from datetime import UTC
 from typing import Any, get_args
 
-import duckdb
-
-from csqa_loop.ledger.connection import Connection
 from csqa_loop.events import ChatMessage
 from csqa_loop.evidence.judge.rules.judging import Candidate
 from csqa_loop.evidence.rules.examples import UnpairedExample
 from csqa_loop.evidence.rules.pairs import Pair, PairState
+from csqa_loop.ledger.connection import Connection
 from csqa_loop.ledger.rules.holdout import held_out
 
 _COLUMNS, _EXAMPLE_COLUMNS = (

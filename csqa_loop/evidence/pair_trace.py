@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import duckdb
-
-from csqa_loop.ledger.connection import Connection
 from csqa_loop.evidence.pair_pages import PairRow, pair_row, rows
+from csqa_loop.ledger.connection import Connection
 
 _TABLES = {
     "ArmExposed": "exposures", "AnswerGiven": "answers", "FeedbackGiven": "feedback", "BadCaseReported": "bad_cases", "ReviewDecided": "reviews",

@@ -7,13 +7,13 @@ from typing import Literal
 
 import duckdb
 
-from csqa_loop.ledger.connection import Connection
 from csqa_loop.events import MetricContract
-from csqa_loop.experiment.rules.analysis import ArmTotals, MetricTotals, Quantile, definitions
+from csqa_loop.experiment.rules.comparison import ArmTotals, Quantile, definitions
 from csqa_loop.experiment.rules.error_control import PastExperiment
 from csqa_loop.experiment.rules.experiments import Experiment
+from csqa_loop.experiment.rules.statistics import MetricTotals
+from csqa_loop.ledger.connection import Connection
 from csqa_loop.settings.metrics import COUNTS
-
 
 # A second exposure of a message is a repetition; its first answer and its last thumb count. A question that the same
 # user asks again in the same words within the window was not resolved the first time. Facts up to $after belong to users who are known already.

@@ -2,19 +2,11 @@
 
 from datetime import datetime
 
-from csqa_loop.events import (
-    ArmEstimate,
-    ExperimentContract,
-    ExperimentOpened,
-    ShareRaised,
-    Verdict,
-    VerdictReached,
-    derived_id,
-)
+from csqa_loop.events import ArmEstimate, ExperimentContract, ExperimentOpened, ShareRaised, Verdict, VerdictReached, derived_id
 from csqa_loop.experiment.closed_users import ClosedUsers, past_experiments
-from csqa_loop.experiment.rules.analysis import Analysis, analyse
 from csqa_loop.experiment.rules.error_control import next_alpha
 from csqa_loop.experiment.rules.experiments import Experiment, experiment_id
+from csqa_loop.experiment.rules.verdict import Analysis, analyse
 from csqa_loop.ledger.service import LedgerService
 
 

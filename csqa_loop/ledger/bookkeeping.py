@@ -2,14 +2,10 @@
 
 from datetime import UTC
 
-import duckdb
-
-from csqa_loop.ledger.connection import Connection
 from csqa_loop import events as e
+from csqa_loop.ledger.connection import Connection
 from csqa_loop.ledger.rules.batch import Letter
 from csqa_loop.log.records import LogRecord
-
-
 
 # --- intake --------------------------------------------------------------------------------------------------------
 

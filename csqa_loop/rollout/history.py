@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-import duckdb
-
-from csqa_loop.ledger.connection import Connection
 from csqa_loop import events as e
 from csqa_loop.events.wire import decode
+from csqa_loop.ledger.connection import Connection
 from csqa_loop.rollout.rules.audit import AuditEntry, audit
 from csqa_loop.rollout.rules.versions import AdapterRecord, adapter_history
 

@@ -5,13 +5,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
-import duckdb
-
-from csqa_loop.ledger.facts import Row
-from csqa_loop.ledger.connection import Connection
 from csqa_loop.errors import PermanentError
 from csqa_loop.evidence.review.rules.items import (
     ItemBlame,
@@ -28,6 +24,8 @@ from csqa_loop.evidence.review.rules.items import (
     WholeItem,
 )
 from csqa_loop.evidence.rules.excerpts import excerpts_in
+from csqa_loop.ledger.connection import Connection
+from csqa_loop.ledger.facts import Row
 from csqa_loop.text.normal import encodable
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)

@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-from csqa_loop.events import (
-    ExperimentOpened,
-    VerdictReached,
-)
+from csqa_loop.events import ExperimentOpened, VerdictReached
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from csqa_loop.events import ExperimentContract
 from csqa_loop.experiment.rules import rare_events
-from csqa_loop.experiment.rules.analysis import definitions
+from csqa_loop.experiment.rules.comparison import definitions
 
 _MOST_USERS = 2**31 - 1
 

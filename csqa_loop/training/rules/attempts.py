@@ -4,14 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from csqa_loop.events import (
-    AdapterEvaluated,
-    AdapterTrained,
-    AdapterUnservable,
-    TrainingFailed,
-    TrainingProgress,
-    TrainingRequested,
-)
+from csqa_loop.events import AdapterEvaluated, AdapterTrained, AdapterUnservable, TrainingFailed, TrainingProgress, TrainingRequested
 
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
 RunState = Literal["requested", "training", "trained", "evaluating", "passed", "refused", "unservable", "failed"]

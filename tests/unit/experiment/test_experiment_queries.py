@@ -8,8 +8,9 @@ import pytest
 from csqa_loop import events as e
 from csqa_loop.experiment import closed_users as experiments
 from csqa_loop.experiment.offline.rules.simulation import contract_for
-from csqa_loop.experiment.rules.analysis import ArmTotals, analyse
+from csqa_loop.experiment.rules.comparison import ArmTotals
 from csqa_loop.experiment.rules.error_control import PastExperiment
+from csqa_loop.experiment.rules.verdict import analyse
 from csqa_loop.experiment.state import latest_experiment
 from csqa_loop.ledger import Ledger
 from csqa_loop.settings.metrics import COUNTS, SHIPPED

@@ -8,8 +8,9 @@ import numpy as np
 from csqa_loop.events import ExperimentContract
 from csqa_loop.experiment.offline.rules.fixed_horizon import FixedHorizon, welch_test
 from csqa_loop.experiment.offline.rules.looks import Flags, Looks, first_verdicts
-from csqa_loop.experiment.rules.analysis import Analysis, ArmTotals, analyse
+from csqa_loop.experiment.rules.comparison import ArmTotals
 from csqa_loop.experiment.rules.statistics import CannotCompute, Floats
+from csqa_loop.experiment.rules.verdict import Analysis, analyse
 
 
 @dataclass(frozen=True)

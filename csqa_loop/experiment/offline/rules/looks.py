@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from csqa_loop.events import ExperimentContract, MetricContract, Verdict
 from csqa_loop.experiment.rules import rare_events
-from csqa_loop.experiment.rules.analysis import definitions, harm_floor, horizon
+from csqa_loop.experiment.rules.comparison import definitions, harm_floor, horizon
 from csqa_loop.experiment.rules.statistics import (
     SAMPLE_RATIO_ALPHA,
     Floats,

@@ -6,7 +6,8 @@ import pytest
 from csqa_loop.events import ExperimentContract, GuardrailContract
 from csqa_loop.experiment.offline.rules.looks import Looks, first_verdicts
 from csqa_loop.experiment.offline.rules.populations import LIVELY, Population
-from csqa_loop.experiment.rules.analysis import ArmTotals, analyse
+from csqa_loop.experiment.rules.comparison import ArmTotals
+from csqa_loop.experiment.rules.verdict import analyse
 
 
 def contract(**changes: object) -> ExperimentContract:

@@ -12,15 +12,9 @@ from scipy import stats
 from csqa_loop.answering.rules.arms import arm_of, bucket_of
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import ExperimentContract, GuardrailContract, MetricContract
-from csqa_loop.experiment.rules.analysis import (
-    HARM_FLOOR,
-    Analysis,
-    ArmTotals,
-    MetricTotals,
-    Quantile,
-    analyse,
-    definitions,
-)
+from csqa_loop.experiment.rules.comparison import HARM_FLOOR, ArmTotals, Quantile, definitions
+from csqa_loop.experiment.rules.statistics import MetricTotals
+from csqa_loop.experiment.rules.verdict import Analysis, analyse
 
 USERS = [f"u-{number:016x}" for number in range(200_000)]
 
