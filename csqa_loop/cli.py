@@ -4,8 +4,8 @@ import sys
 
 import typer
 
-from csqa_loop.commands import adapters as exports
 from csqa_loop.commands import (
+    adapters,
     bad_cases,
     data,
     demo,
@@ -14,6 +14,7 @@ from csqa_loop.commands import (
     gate,
     knowledge,
     ledger,
+    lineage,
     operators,
     pairs,
     policies,
@@ -21,7 +22,6 @@ from csqa_loop.commands import (
     report,
     reviews,
 )
-from csqa_loop.commands import lineage as adapters
 from csqa_loop.errors import CsqaError
 
 app = typer.Typer(
@@ -33,11 +33,11 @@ app = typer.Typer(
 processes.register(app)
 demo.register(app)
 docs.register(app)
-adapters.register(app)
+lineage.register(app)
 operators.register(app)
 gate.register(app)
 report.register(app)
-app.add_typer(exports.app, name="adapters")
+app.add_typer(adapters.app, name="adapters")
 app.add_typer(policies.app, name="policies")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(ledger.app, name="ledger")

@@ -9,7 +9,7 @@ from csqa_loop.events import ChatMessage, Sampling
 
 @dataclass(frozen=True)
 class Counterparts:
-    """Implements `ports.Speaker`. `name` is asked of `candidate`, where it is called `served_as`; every other name of `usual`.
+    """Implements `model.server.Speaker`. `name` is asked of `candidate`, where it is called `served_as`; every other name of `usual`.
 
     The same adapter may be on both sides, merged on one of them: `name` must be none that `usual` serves.
     """
@@ -22,14 +22,14 @@ class Counterparts:
     async def generate(
         self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
     ) -> Generation:
-        """See `ports.Speaker.generate`. The candidate has no fallback but its own server's base, under that name."""
+        """See `model.server.Speaker.generate`. The candidate has no fallback but its own server's base, under that name."""
         if adapter != self.name:
             return await self.usual.generate(adapter, messages, sampling, fallback=fallback, stop=stop)
         said = await self.candidate.generate(self.served_as, messages, sampling, fallback=self.served_as, stop=stop)
         return replace(said, adapter=self.name) if said.adapter == self.served_as else said
 
     async def score(self, adapter: str, messages: Sequence[ChatMessage], answer: str) -> tuple[float, int]:
-        """See `ports.Speaker.score`."""
+        """See `model.server.Speaker.score`."""
         if adapter != self.name:
             return await self.usual.score(adapter, messages, answer)
         return await self.candidate.score(self.served_as, messages, answer)

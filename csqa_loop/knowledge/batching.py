@@ -29,7 +29,7 @@ class BatchingEncoder:
         return self._encoder.dimension
 
     async def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """See `ports.Encoder`."""
+        """See `Encoder`."""
         loop = asyncio.get_running_loop()
         entries = [(text, loop.create_future()) for text in texts]
         self._waiting += entries
@@ -38,7 +38,7 @@ class BatchingEncoder:
         return np.concatenate([await future for _, future in entries]) if entries else np.empty((0, self.dimension), np.float32)
 
     async def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """See `ports.Encoder`."""
+        """See `Encoder`."""
         return await self._encoder.encode_passages(texts)
 
     async def _work(self) -> None:

@@ -36,7 +36,7 @@ class _Encoded:
 
 
 class KafkaBus:
-    """`ports.Bus` on Kafka: acks=all, idempotent where the broker can, compressed, every wait bounded.
+    """`log.bus.Bus` on Kafka: acks=all, idempotent where the broker can, compressed, every wait bounded.
 
     It connects by itself: a publish after a failed `start` tries again.
     """

@@ -32,7 +32,7 @@ _OUR_FAULT = (400, 413, 422)
 
 
 class VllmServer:
-    """Implements `ports.ModelServer`. `start` begins probing; without it every call still works, only a hung replica is found later."""
+    """Implements `ModelServer`. `start` begins probing; without it every call still works, only a hung replica is found later."""
 
     def __init__(self, urls: Sequence[str], settings: ModelServerSettings, adapters: Path) -> None:
         self._adapters = adapters
@@ -66,7 +66,7 @@ class VllmServer:
     async def generate(
         self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
     ) -> Generation:
-        """See `ports.ModelServer.generate`."""
+        """See `ModelServer.generate`."""
         name, replica, response = await self._first_that_takes(
             _CHAT, chat_body(messages, sampling, stop, stream=False), dict.fromkeys((adapter, fallback, BASE))
         )
@@ -75,7 +75,7 @@ class VllmServer:
     async def stream(
         self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
     ) -> AsyncIterator[Delta]:
-        """See `ports.ModelServer.stream`.
+        """See `ModelServer.stream`.
 
         Raises:
             TransientError: as `generate`; also when the replica broke off after the first piece, for then nobody else can go on.
@@ -117,7 +117,7 @@ class VllmServer:
         )
 
     async def score(self, adapter: str, messages: Sequence[ChatMessage], answer: str) -> tuple[float, int]:
-        """See `ports.ModelServer.score`. No fallback: another adapter's score would be a wrong figure.
+        """See `ModelServer.score`. No fallback: another adapter's score would be a wrong figure.
 
         Prompt and answer are tokenised apart and joined as ids, so the boundary between them is exact. The server's own chat template
         makes the prompt. Every token of the answer is forced after those before it, and its probability before forcing is read: asking
@@ -147,7 +147,7 @@ class VllmServer:
         return math.fsum(await asyncio.gather(*map(logprob, range(len(tokens))))), len(tokens)
 
     async def probe(self, replica: str, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling) -> Generation:
-        """See `ports.ModelServer.probe`."""
+        """See `ModelServer.probe`."""
         response = await self._admin(replica, _CHAT, chat_body(messages, sampling, (), stream=False)(adapter))
         if response.status_code != httpx.codes.OK:
             msg = f"model server {replica} answers nothing with {adapter}: {response.status_code}: {detail_of(response.content)}"
@@ -160,21 +160,21 @@ class VllmServer:
 
     @property
     def live(self) -> tuple[str, ...]:
-        """See `ports.ModelServer.live`."""
+        """See `ModelServer.live`."""
         return tuple(replica.url for replica in self._replicas if replica.up)
 
     async def serves(self, replica: str) -> frozenset[str] | None:
-        """See `ports.ModelServer.serves`."""
+        """See `ModelServer.serves`."""
         return await self._named(replica).models()
 
     async def resident(self) -> dict[str, frozenset[str]]:
-        """See `ports.ModelServer.resident`."""
+        """See `ModelServer.resident`."""
         live = self.live
         answers = await asyncio.gather(*map(self.serves, live))
         return {replica: names for replica, names in zip(live, answers, strict=True) if names is not None}
 
     async def load(self, replica: str, adapter: str) -> None:
-        """See `ports.ModelServer.load`. The replica reads the folder itself: it must see the same path."""
+        """See `ModelServer.load`. The replica reads the folder itself: it must see the same path."""
         if adapter == BASE:
             return
         path = str((self._adapters / adapter).resolve())
@@ -186,7 +186,7 @@ class VllmServer:
         raise PermanentError(msg)
 
     async def unload(self, replica: str, adapter: str) -> None:
-        """See `ports.ModelServer.unload`."""
+        """See `ModelServer.unload`."""
         if adapter == BASE:
             return
         response = await self._admin(replica, "/v1/unload_lora_adapter", orjson.dumps({"lora_name": adapter}))

@@ -39,16 +39,16 @@ def stratified(
     for places in groups.values():
         members[strata[places[0]]].append(places)
     sides: list[Split] = ["train"] * len(questions)
-    owed = 0.0
+    due = 0.0
     for stratum in sorted(members, key=repr):
         own = sorted(members[stratum], key=lambda places: drawn(questions[places[0]], seed))
-        owed += holdout_share * sum(map(len, own))
+        due += holdout_share * sum(map(len, own))
         for places in own:
             # A group goes over where that brings the holdout nearer to its share.
-            if len(places) <= 2 * owed:
-                owed -= len(places)
+            if len(places) <= 2 * due:
+                due -= len(places)
                 for place in places:
                     sides[place] = "holdout"
-            if owed <= 0:
+            if due <= 0:
                 break
     return sides

@@ -12,7 +12,7 @@ from csqa_loop.settings import JudgeSettings
 
 
 class EndpointJudge:
-    """Implements `ports.Judge`.
+    """Implements `Judge`.
 
     Raises:
         ConfigurationError: the endpoint's URL is malformed.
@@ -34,7 +34,7 @@ class EndpointJudge:
         return self._model
 
     async def complete(self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float) -> str:
-        """See `ports.Judge.complete`."""
+        """See `Judge.complete`."""
         body = {
             "model": self._model,
             "messages": [{"role": message.role, "content": message.content} for message in messages],

@@ -98,7 +98,7 @@ class AnswerProposer:
         """Tries of a message that failed in a way that trying again seldom helps."""
         self._withheld: dict[str, AnswerProposed] = {}
         """Message -> what a judge prefers that has not shown yet that it does not choose at random."""
-        self._owed: dict[str, AnswerProposed] = {}
+        self._unrecorded: dict[str, AnswerProposed] = {}
         """Message -> a proposal that the ledger does not hold yet."""
         self._tries: deque[datetime] = deque()
         self._counts: Counter[str] = Counter()
@@ -126,7 +126,7 @@ class AnswerProposer:
             TransientError: ledger, model server, judge or log did not answer, or the judge cannot be trusted. Cases are tried again later,
                 proposals sent again.
         """
-        await self._pay()
+        await self._publish()
         now = self._clock()
         champion = await self._serving()
         if champion != self._champion:
@@ -137,7 +137,7 @@ class AnswerProposer:
             return
         troubles = await asyncio.gather(*(self._try(case) for case in cases))
         self._judge_the_judge()
-        await self._pay()
+        await self._publish()
         trouble = next(filter(None, troubles), self._contest.bias.named)
         if trouble:
             raise TransientError(trouble)
@@ -208,7 +208,7 @@ class AnswerProposer:
             self._postponed |= self._withheld.keys()
             self._withheld.clear()
         elif self._contest.bias.trusted:
-            self._owed |= self._withheld
+            self._unrecorded |= self._withheld
             self._withheld.clear()
 
     def _proposal(self, case: Candidate, winner: Contender) -> AnswerProposed:
@@ -224,13 +224,13 @@ class AnswerProposer:
             judge_prompt_version=self._contest.prompt_version,
         )
 
-    async def _pay(self) -> None:
-        """Publish what is owed, byte for byte until the ledger holds it: another body under the same id would be a dead letter."""
-        for message_id, proposal in list(self._owed.items()):
+    async def _publish(self) -> None:
+        """Publish what the ledger lacks, byte for byte until the ledger holds it: another body under the same id would be a dead letter."""
+        for message_id, proposal in list(self._unrecorded.items()):
             await self._bus.publish(proposal)
             if not await self._ledger.wait_for(proposal.event_id, _RECORDED_WITHIN):
                 raise TransientError(f"the proposal for {message_id} is published and not yet back from the log")
-            del self._owed[message_id]
+            del self._unrecorded[message_id]
             self._settled.add(message_id)
             self._counts[proposal.method] += 1
 

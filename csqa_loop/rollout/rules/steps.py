@@ -82,7 +82,7 @@ class LookForWork:
 
 @dataclass(frozen=True)
 class Wait:
-    """Somebody else has the ball."""
+    """Nothing is to be done here until something else has happened."""
 
     on: str
 

@@ -23,7 +23,7 @@ _OF_AN_ATTEMPT = ("manifest.json", "evaluation.json", "evaluation.html", "checkp
 
 
 class RunWriter:
-    """`ports.RunDirectories` on a folder that loop, trainers and vLLM share."""
+    """A run directory in a folder that loop, trainers and vLLM share."""
 
     def __init__(
         self,
@@ -39,7 +39,11 @@ class RunWriter:
         self._regression_hash = regression_hash
 
     async def examined(self) -> tuple[str, ...]:
-        """See `ports.RunDirectories.examined`."""
+        """Questions beside held-out pairs that the gate asks: never to be trained on.
+
+        Raises:
+            PermanentError: they cannot be read.
+        """
         return await asyncio.to_thread(regression_phrasings, self._config.gate.regression_file)
 
     def recipe_hash(self, champion: str, examples_hash: str, method: RunMethod | None) -> str:
