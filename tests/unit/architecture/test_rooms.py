@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -71,3 +72,20 @@ def test_rules_open_no_file_and_look_at_no_clock(file: Path) -> None:
 @pytest.mark.parametrize("file", PRODUCT, ids=lambda file: file.relative_to(TOP).as_posix())
 def test_no_file_is_too_long_to_read(file: Path) -> None:
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize(
+    "page", [TOP / "README.md", *sorted((TOP / "docs").rglob("*.md"))], ids=lambda page: page.relative_to(TOP).as_posix()
+)
+def test_every_path_that_a_page_names_is_there(page: Path) -> None:
+    named = re.findall(
+        r"`((?:csqa_loop|streams|jobs|tests|benchmarks|deploy|docs|requirements)/[\w./*-]*)`", page.read_text(encoding="utf-8")
+    )
+    assert [path for path in named if not list(TOP.glob(path.rstrip("/")))] == []
+
+
+def test_the_map_answers_where_things_are() -> None:
+    architecture = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for room in ROOMS:
+        path = room.replace(".", "/")
+        assert f"`{path}/`" in architecture or f"`{path}.py`" in architecture, room
