@@ -61,14 +61,14 @@ class Process(ABC):
         add_health(app, self.name, self.health)
         return app
 
-    async def until_answered(self, action: Callable[[], Awaitable[R]], what: str) -> R:
+    async def until_answered(self, action: Callable[[], Awaitable[R]], activity: str) -> R:
         """Try until it works; health says meanwhile why it does not."""
 
-        def told(failed: FailedTry) -> None:
+        def report_failure(failed: FailedTry) -> None:
             self.trouble = str(failed.error)
-            _log.warning("%s: %s; trying again in %.1f s", what, failed.error, failed.pause)
+            _log.warning("%s: %s; trying again in %.1f s", activity, failed.error, failed.pause)
 
-        result = await retried(action, growing(_FIRST_PAUSE, _LONGEST_PAUSE), told=told)
+        result = await retried(action, growing(_FIRST_PAUSE, _LONGEST_PAUSE), on_failure=report_failure)
         self.trouble = None
         return result
 

@@ -123,10 +123,10 @@ async def wait_until_resident(server: ModelServer, adapters: Iterable[str], repl
 async def patiently(call: Callable[[], Awaitable[_R]]) -> _R:
     """What `call` returns, with a few more tries while its error is transient. Raises the last one."""
 
-    def told(failed: FailedTry) -> None:
+    def report_failure(failed: FailedTry) -> None:
         _log.warning("try %d of %d: %s", failed.number, _TRIES, failed.error)
 
-    return await retried(call, range(1, _TRIES), told=told)
+    return await retried(call, range(1, _TRIES), on_failure=report_failure)
 
 
 async def _score(server: Speaker, adapter: str, pair: PairRow) -> gate.PairScore:

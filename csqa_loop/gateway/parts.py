@@ -194,12 +194,12 @@ class Parts:
             await self.bus.start()
             await self.bus.ensure_topics()
 
-        await retried(connect, repeat(_BEAT_SECONDS), told=_trying_again)
+        await retried(connect, repeat(_BEAT_SECONDS), on_failure=_trying_again)
         self._topics_exist = True
 
     async def _encoder(self) -> Encoder | None:
         try:
-            return await retried(lambda: asyncio.to_thread(self.load_encoder), repeat(_BEAT_SECONDS), told=_trying_again)
+            return await retried(lambda: asyncio.to_thread(self.load_encoder), repeat(_BEAT_SECONDS), on_failure=_trying_again)
         except ConfigurationError as error:
             self._fatal = str(error)
             _log.error("%s", error)

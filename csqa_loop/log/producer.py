@@ -134,7 +134,9 @@ class KafkaBus:
         if self._producer is None:
             async with self._connecting:
                 if self._producer is None:  # else another one that waited has connected
-                    self._producer = await retried(self._connect, repeat(_RETRY_SECONDS), on=(KafkaError, OSError), told=self._unreachable)
+                    self._producer = await retried(
+                        self._connect, repeat(_RETRY_SECONDS), on=(KafkaError, OSError), on_failure=self._unreachable
+                    )
         return self._producer
 
     def _unreachable(self, failed: FailedTry) -> None:

@@ -203,10 +203,10 @@ class Trainer:
         return ended
 
     async def _until_published(self, event: Event) -> None:
-        def told(failed: FailedTry) -> None:
+        def report_failure(failed: FailedTry) -> None:
             _log.warning("%s is not published yet: %s", event.type, failed.error)
 
-        await retried(lambda: self._bus.publish(event), repeat(_RETRY_SECONDS), told=told)
+        await retried(lambda: self._bus.publish(event), repeat(_RETRY_SECONDS), on_failure=report_failure)
 
     async def _publish_or_log(self, event: Event) -> None:
         try:
