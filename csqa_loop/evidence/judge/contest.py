@@ -91,7 +91,7 @@ class Contest:
 
     async def _samples(self, case: Candidate, champion: str) -> list[Contender]:
         """What the champion says when it is asked again: whole answers, unlike the bad one and each other."""
-        kept: dict[str, Contender] = {}
+        contenders: dict[str, Contender] = {}
         for number in range(self._judging.samples):
             sampling = Sampling(
                 temperature=self._judging.temperature,
@@ -99,12 +99,12 @@ class Contest:
                 max_tokens=self._answering.max_tokens,
                 seed=_seed(case.message_id, number),
             )
-            said = await self._server.generate(champion, case.messages, sampling, fallback=champion)
-            text = _as_on_record(said.text)
+            generation = await self._server.generate(champion, case.messages, sampling, fallback=champion)
+            text = _as_on_record(generation.text)
             # Cut off in the middle: it would teach to stop there.
-            if said.finish_reason != "length" and _worth_judging(text, case):
-                kept.setdefault(normalised(text), Contender("resample", text, said.adapter))
-        return list(kept.values())
+            if generation.finish_reason != "length" and _worth_judging(text, case):
+                contenders.setdefault(normalised(text), Contender("resample", text, generation.adapter))
+        return list(contenders.values())
 
     async def _written(self, case: Candidate) -> Contender | None:
         """The judge's own answer; None where the policy does not say, or the judge states more than the policy."""
@@ -115,10 +115,10 @@ class Contest:
         text = _as_on_record(answer)
         return Contender("judge", text, case.adapter) if _worth_judging(text, case) else None
 
-    async def _wins(self, case: Candidate, answer: str, other: str) -> bool:
-        """Whether the judge prefers `answer` to `other` in both orders."""
-        first, second = await self._verdict(case, answer, other), await self._verdict(case, other, answer)
-        self.bias = self.bias.after(first, second, of=sha256(f"{case.message_id}\n{answer}\n{other}".encode()).hexdigest())
+    async def _wins(self, case: Candidate, answer: str, rival: str) -> bool:
+        """Whether the judge prefers `answer` to `rival` in both orders."""
+        first, second = await self._verdict(case, answer, rival), await self._verdict(case, rival, answer)
+        self.bias = self.bias.after(first, second, of=sha256(f"{case.message_id}\n{answer}\n{rival}".encode()).hexdigest())
         return agreed(first, second) == "A"
 
     async def _verdict(self, case: Candidate, a: str, b: str) -> Preferred:
@@ -135,9 +135,9 @@ class Contest:
             self.counts["judge_errors"] += 1
             raise
 
-    def _unreadable(self, reply: str, wanted: str) -> PermanentError:
+    def _unreadable(self, reply: str, expected: str) -> PermanentError:
         self.counts["unreadable"] += 1
-        return PermanentError(f"the judge {self._judge.model} replied {reply[:80]!r}; {wanted} was asked for")
+        return PermanentError(f"the judge {self._judge.model} replied {reply[:80]!r}; {expected} was asked for")
 
 
 def _as_on_record(text: str) -> str:
@@ -146,9 +146,9 @@ def _as_on_record(text: str) -> str:
 
 
 def _worth_judging(answer: str, case: Candidate) -> bool:
-    """Whether it says something, something else than the bad answer, and no number that the policy does not state."""
-    said = normalised(answer)
-    return bool(said) and said != normalised(case.answer) and stands_on_policy(answer, case.messages)
+    """Whether it is not empty, differs from the bad answer, and has no number that the policy does not state."""
+    letters = normalised(answer)
+    return bool(letters) and letters != normalised(case.answer) and stands_on_policy(answer, case.messages)
 
 
 def _seed(message_id: str, number: int) -> int:
