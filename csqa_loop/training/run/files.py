@@ -26,7 +26,7 @@ class RunRequest(RunFile):
 
     run_id: str = Field(min_length=1)
     attempt: int = Field(default=1, ge=1)
-    """Whose the folder is: an older attempt that still works records nothing more."""
+    """The attempt that owns the folder: an older one that still runs records nothing more."""
     champion: AdapterName
     reason: str = ""
     """Why there is such a run."""
@@ -86,7 +86,7 @@ class Scores:
 
     @classmethod
     def of(cls, grades: Sequence[Grade]) -> "Scores":
-        """Of at least one answer."""
+        """The scores of at least one answer."""
         right = sum(grade.right for grade in grades)
         false, silent = sum(grade.forbidden for grade in grades), sum(not grade.expected for grade in grades)
         if not right:

@@ -15,7 +15,7 @@ _WINDOW = 5
 
 
 class Watch(TrainerCallback):
-    """Tells every step's loss, and ends the run where the loss is no number or the chosen answers collapse."""
+    """Reports every step's loss, and ends the run where the loss is no number or the chosen answers collapse."""
 
     def __init__(self, settings: TrainingSettings, on_step: OnStep) -> None:
         self._settings = settings
