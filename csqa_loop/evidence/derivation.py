@@ -152,7 +152,9 @@ class Derivation:
             if dated is None:
                 continue
             answer = dated.answer
-            case = Case(answer.question, answer.answer, complaint.better, complaint.reason, answer.source, answer.given, answer.quoted)
+            case = Case(
+                answer.question, answer.answer, complaint.better, complaint.reason, answer.source, answer.system_text, answer.quoted
+            )
             verdict = blame(case, self._timeline.at(dated.occurred_at))
             category = verdict.category or self._category(answer)
             blames.append(_blame_row(dated, complaint, verdict, category))
@@ -222,7 +224,7 @@ class Derivation:
         if not rated or not pair or pair.held or not self._policy.grounding:
             return pair
         corpus = self._timeline.at(answers[pair.message_id].occurred_at)
-        disputed = outvoted(pair.question, pair.chosen, pair.rejected, rated[0].given, corpus)
+        disputed = outvoted(pair.question, pair.chosen, pair.rejected, rated[0].system_text, corpus)
         return replace(pair, held=(disputed,)) if disputed else pair
 
     def _contradict(self, questions: set[str]) -> None:

@@ -10,7 +10,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 
 
 class Metrics:
-    """What operators watch. No label holds a user, a conversation or a text."""
+    """The figures that operators watch. No label holds a user, a conversation or a text."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -30,7 +30,7 @@ async def read_json(replica: Replica, response: Reply, seconds: float) -> dict[s
 
 
 async def read_refusal(response: Reply) -> str:
-    """Why the server said no; leaves the connection free for others."""
+    """Why the server refused; leaves the connection free for others."""
     content = b""
     with contextlib.suppress(BrokenError):  # the status alone tells enough
         content = await response.read()
@@ -39,7 +39,7 @@ async def read_refusal(response: Reply) -> str:
 
 
 def detail_of(reply: bytes | dict[str, Any]) -> str:
-    """What a vLLM error says, in one line."""
+    """The message of a vLLM error, in one line."""
     try:
         body = orjson.loads(reply) if isinstance(reply, bytes) else reply
         error = body.get("error", body)

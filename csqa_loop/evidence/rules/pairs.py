@@ -52,7 +52,7 @@ class Answer:
     """(policy_id, version) of every passage in the prompt, best first."""
 
     @property
-    def given(self) -> str:
+    def system_text(self) -> str:
         """What the model was given to read: its system messages."""
         return system_text_in(self.prompt)
 
@@ -145,7 +145,7 @@ def pair_from(answer: Answer, better: Better, policy: PairPolicy, *, category: s
     reasons = list(findings(answer.question, answer.prompt, chosen, rejected, policy.quality))
     if better.source in {"rated", "resample", "judge"}:
         # No person wrote these for this policy.
-        reasons += unsupported(answer.question, answer.given, chosen)
+        reasons += unsupported(answer.question, answer.system_text, chosen)
     return Pair(
         pair_id=pair_id,
         message_id=answer.message_id,

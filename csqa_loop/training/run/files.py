@@ -72,7 +72,7 @@ def parent_of(champion: str, training: TrainingSettings) -> str:
 
 @dataclass(frozen=True)
 class Scores:
-    """What some answers are worth.
+    """Scores of some answers.
 
     A right answer is a true positive, one that holds a forbidden phrase a false positive and one that lacks an expected phrase a false
     negative; an answer that does both is both, as a wrong class is in classification. So precision falls by what is said wrongly, recall by
