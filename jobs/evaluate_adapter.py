@@ -127,7 +127,7 @@ def suite_of(config: RunConfig) -> RegressionSuite:
 
 
 def _suite_check(config: RunConfig, suite: RegressionSuite) -> tuple[GateCheck, ...]:
-    """A word on a suite that is not the one of the claim. Both adapters were asked the same, so it fails nothing."""
+    """A note where the suite is not that of the claim. Both adapters were asked the same, so it fails nothing."""
     if not config.regression_hash or config.regression_hash == suite.content_hash:
         return ()
     detail = f"{_CHANGED} since the run was claimed: {config.regression_hash[:12]} then, {suite.content_hash[:12]} now"

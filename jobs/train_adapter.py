@@ -157,7 +157,7 @@ def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
 
 
 class _Rows:
-    """What the chosen method sees of a run directory; the rest is left out of training and manifest."""
+    """The rows of a run directory that the chosen method trains on; the rest is left out of training and manifest."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.pairs: tuple[PairRow, ...] = run.pairs()
@@ -198,7 +198,7 @@ class _Rows:
         return method_plan
 
     def examples(self) -> "Examples":
-        """As the trainers take them."""
+        """The examples as the trainers take them."""
         from csqa_loop.training.trl.examples import Demonstrated, Examples, Preference, Rated
 
         def messages(row: PairRow | Unpaired | Demonstration) -> list[dict[str, str]]:

@@ -85,7 +85,7 @@ class LoopStream(Process):
         work = [
             self.intake.run(),
             self._beats.run(),
-            # Half of a log tells analysts nothing, and copying it slows down reading the other half.
+            # Half of a log is of no use to analysts, and copying it slows down reading the other half.
             parts.analytics.run(parts.settings.analytics.every_seconds, ready=lambda: self.position.caught_up),
         ]
         if parts.proposer:

@@ -46,12 +46,12 @@ class PageSection:
 
 @dataclass(frozen=True)
 class Page:
-    """What was found, verdict first."""
+    """A report, verdict first."""
 
     title: str
     verdict: str
     good: bool | None = None
-    """None where the verdict is neither good nor bad."""
+    """Whether the verdict is good; None where it is neither good nor bad."""
     facts: Mapping[str, str] = field(default_factory=dict)
     sections: tuple[PageSection, ...] = ()
 

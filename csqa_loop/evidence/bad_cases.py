@@ -1,4 +1,4 @@
-"""Questions about bad cases: which answers were complained about in a period, and what was asked at all."""
+"""Questions about bad cases: which answers were complained about in a period, and all questions of the period."""
 
 from datetime import UTC, datetime
 

@@ -31,7 +31,7 @@ _STATEMENTS = (
     ("proposals", "message_id"),
     ("examples", "conversation_id"),
 )
-"""(table, column that names the message) of what is said about answers."""
+"""(table, column that names the message) of all statements about answers."""
 _Row = dict[str, Any]
 
 _RATINGS = """
@@ -107,7 +107,7 @@ class Derivation:
     # --- deriving a set of messages ----------------------------------------------------------------------------------
 
     def _waiting(self, answered: pa.Table) -> set[str]:
-        """Of the messages answered just now, those about which something was said before."""
+        """Of the messages in `answered`, those about which there were statements before."""
         self._connection.register("answered", answered)
         try:
             query = " UNION ".join(
@@ -126,7 +126,7 @@ class Derivation:
         self._connection.execute("DELETE FROM pairs WHERE source <> 'rated' AND message_id IN (SELECT unnest($1))", [names])
         self._connection.execute(_RATINGS, [names])
         complaints, proposals = evidence.complaints(self._connection, names), evidence.proposals(self._connection, names)
-        # Most thumbs are up, and nothing more is asked about their answers.
+        # Most thumbs are up, and their answers need not be read.
         answers = evidence.answers(
             self._connection, sorted({complaint.message_id for complaint in complaints} | {proposal.message_id for proposal in proposals})
         )

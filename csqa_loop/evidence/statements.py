@@ -1,4 +1,4 @@
-"""What was said about answers, read from the facts: the answers themselves, complaints, proposals and imported examples."""
+"""Statements about answers, read from the facts: the answers themselves, complaints, proposals and imported examples."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime

@@ -30,7 +30,7 @@ class Metrics:
         self._ready = Gauge("csqa_ready", "1 while the gateway is ready.", registry=self.registry)
 
     def watch(self, *, age_of: Callable[[], datetime | None], revision: Callable[[], int], ready: Callable[[], bool]) -> None:
-        """Gauges that are read when they are asked for."""
+        """Gauges whose values are read at each scrape."""
 
         def age() -> float:
             moment = age_of()

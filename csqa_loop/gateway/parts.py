@@ -65,7 +65,7 @@ class Following(Protocol):
         """End."""
 
     async def caught_up(self, timeout: float) -> bool:  # noqa: ASYNC109  # the bus's interface
-        """Whether what was there at the start is applied."""
+        """Whether the content that the topics had at the start is applied."""
 
     @property
     def healthy(self) -> bool:

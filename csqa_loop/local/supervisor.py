@@ -38,7 +38,7 @@ class Supervised:
     service: Service
     health: ProcessHealth = "stopped"
     pid: int | None = None
-    """Of the service itself, not of its leash."""
+    """The pid of the service itself, not of its leash."""
     started_at: float | None = None
     restarts: int = 0
     leash: asyncio.subprocess.Process | None = None
@@ -96,7 +96,7 @@ class Supervisor:
                 await asyncio.gather(*keepers, *watchers, return_exceptions=True)
 
     async def _end_leftovers(self) -> None:
-        """A supervisor that was killed: its processes are on their way out. We hold the lock, so whatever carries our mark is theirs."""
+        """End what a killed supervisor left. We hold the lock, so every process with our mark was started by it."""
         mark = f"{self._var.resolve()}:"
         for seconds in (_LEFTOVER_SECONDS, 2.0):  # to stop by themselves, then killed
             deadline = time.monotonic() + seconds

@@ -60,7 +60,7 @@ class JobProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process, and of its group."""
+        """The pid of the process, and of its group."""
         return self._process.pid
 
     @property

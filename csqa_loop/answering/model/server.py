@@ -13,7 +13,7 @@ class Generation:
 
     text: str
     adapter: str
-    """What generated it: an adapter name, or `base`."""
+    """The adapter that generated it, or `base`."""
     prompt_tokens: int
     completion_tokens: int
     finish_reason: str

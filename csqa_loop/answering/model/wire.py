@@ -32,7 +32,7 @@ async def read_json(replica: Replica, response: Reply, seconds: float) -> dict[s
 async def read_refusal(response: Reply) -> str:
     """Why the server refused; leaves the connection free for others."""
     content = b""
-    with contextlib.suppress(BrokenError):  # the status alone tells enough
+    with contextlib.suppress(BrokenError):  # the status alone says why
         content = await response.read()
     response.close()
     return detail_of(content)

@@ -31,7 +31,7 @@ class Refusal:
         return words_alone(prepared, _REFUSAL[language_of(prepared.question, self._default_language)])
 
     async def stream(self, prepared: Prepared) -> AsyncIterator[Delta]:
-        """In one piece."""
+        """As `answer`, in one piece."""
         whole = await self.answer(prepared)
         yield Delta(whole.text)
         yield Delta("", whole)

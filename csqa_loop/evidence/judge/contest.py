@@ -1,4 +1,4 @@
-"""One bad answer against what might have been said instead, before a judge.
+"""One bad answer against possible better ones, before a judge.
 
 The champion is asked again first. Only where nothing that it says is better, the judge writes an answer itself, which must win like any other.
 """
@@ -39,11 +39,11 @@ class Contender:
     method: Literal["resample", "judge"]
     text: str
     adapter: str
-    """What said it; where the judge wrote it, what said the bad one."""
+    """The adapter that generated it; where the judge wrote it, the one that generated the bad answer."""
 
 
 class Contest:
-    """Holds contests, and keeps an eye on the judge."""
+    """Holds contests, and measures the judge's position bias."""
 
     def __init__(
         self,
@@ -65,16 +65,16 @@ class Contest:
 
     @property
     def judge_model(self) -> str:
-        """Who judges."""
+        """The judge model's name."""
         return self._judge.model
 
     @property
     def prompt_version(self) -> str:
-        """How the judge is asked."""
+        """The version of the judge prompt."""
         return self._prompt.version
 
     async def winner(self, case: Candidate, champion: str) -> Contender | None:
-        """The best of what beats the bad answer; None where nothing does.
+        """The best answer that beats the bad one; None where none does.
 
         Raises:
             TransientError: model server or judge does not answer.
@@ -90,7 +90,7 @@ class Contest:
         return written if written and await self._wins(case, written.text, case.answer) else None
 
     async def _samples(self, case: Candidate, champion: str) -> list[Contender]:
-        """What the champion says when it is asked again: whole answers, unlike the bad one and each other."""
+        """New answers of the champion to the same question: whole answers, unlike the bad one and each other."""
         contenders: dict[str, Contender] = {}
         for number in range(self._judging.samples):
             sampling = Sampling(
@@ -141,7 +141,7 @@ class Contest:
 
 
 def _as_on_record(text: str) -> str:
-    """As the bad answer lies in the ledger: what is masked in one only would decide the comparison."""
+    """The answer masked like the bad one in the ledger: text that is masked in one only would decide the comparison."""
     return mask(text).strip()
 
 

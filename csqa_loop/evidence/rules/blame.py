@@ -28,13 +28,13 @@ class Fault(StrEnum):
     """Where a bad answer came from."""
 
     GENERATION = "generation"
-    """It was in the prompt, and the answer is still wrong."""
+    """The right answer was in the prompt, and the answer is still wrong."""
     RETRIEVAL_MISS = "retrieval_miss"
-    """A policy that was current says it, and the prompt did not hold it."""
+    """A current policy states the right answer, and the prompt did not hold it."""
     STALE_POLICY = "stale_policy"
     """A policy on the matter says something else: the prompt quoted an old version, or the policy itself is out of date."""
     MISSING_POLICY = "missing_policy"
-    """No policy says it."""
+    """No policy states the right answer."""
     NOT_THE_MODEL = "not_the_model"
     """A cache, a tool or a refusal answered, not the model."""
 

@@ -43,7 +43,7 @@ class BadCase:
 
 @dataclass(frozen=True, slots=True)
 class QuestionAsked:
-    """A question and what customers and agents said about its answers."""
+    """A question and how customers and agents judged its answers."""
 
     question: str
     answers: int
@@ -146,7 +146,7 @@ def report_of(
 
 
 def merged(questions_asked: Iterable[QuestionAsked]) -> tuple[QuestionAsked, ...]:
-    """Wordings that differ in case, width, spaces and punctuation alone as one question, under its most frequent wording; most asked first."""
+    """Wordings that differ in case, width, spaces and punctuation alone as one question, under its most frequent wording; the most frequent first."""
     wordings: dict[str, list[QuestionAsked]] = {}
     for question in questions_asked:
         wordings.setdefault(normalised(question.question), []).append(question)

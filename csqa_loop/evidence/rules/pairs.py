@@ -28,13 +28,13 @@ class PairPolicy:
     min_raters: int = 2
     """Distinct users who must agree on each side before two rated answers make a pair."""
     chunk_characters: int = 700
-    """As the indexer cuts policies."""
+    """Size of chunks, as the indexer cuts policies."""
     quality: QualityPolicy = field(default_factory=QualityPolicy)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was said, as far as a pair needs it."""
+    """An answer, as far as a pair needs it."""
 
     event_id: str
     message_id: str
@@ -59,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Better:
-    """What should have been answered, and who says so."""
+    """A better answer, and who gave it."""
 
     event_id: str
     answer: str

@@ -115,7 +115,7 @@ def _reasons(question: str, prompt: str, chosen: str, rejected: str, policy: Qua
 
 
 def _language(text: str) -> str:
-    """Empty where it cannot be told: digits alone, or a few Chinese characters among more letters ("Garmin GPSMAP 1223 保修")."""
+    """The text's language; empty where it cannot be told: digits alone, or a few Chinese characters among more letters ("Garmin GPSMAP 1223 保修")."""
     han, latin = len(_HAN.findall(text)), len(_LATIN.findall(text))
     return "" if 3 * han < latin and han else language_of(text, "")
 

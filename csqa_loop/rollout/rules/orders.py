@@ -16,7 +16,7 @@ OrderAction = Literal["promote", "rollback", "pause", "resume", "stop"]
 
 
 class OrderRefusedError(PermanentError):
-    """As things stand this cannot be asked for; nothing was recorded."""
+    """The order cannot be carried out in the present state; nothing was recorded."""
 
 
 @dataclass(frozen=True)

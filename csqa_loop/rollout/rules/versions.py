@@ -26,7 +26,7 @@ class AdapterRecord:
     adapter: str
     state: AdapterState
     served: bool
-    """It was champion once."""
+    """Whether it ever was champion."""
     trained: AdapterTrained | None = None
     gate: AdapterEvaluated | None = None
     experiment: ExperimentOpened | None = None

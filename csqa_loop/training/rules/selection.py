@@ -44,7 +44,7 @@ class SelectionPolicy:
     near_duplicate: float = 0.85
     """Estimated Jaccard similarity of the trigrams of question and chosen answer, from which two pairs are one."""
     newest_share: float = 0.0
-    """Newest part of the pairs, of as many as a set may hold, that are held back: they tell whether what a run learns holds later too."""
+    """Newest part of the pairs, of as many as a set may hold, that are held back: they measure whether what a run learns holds later too."""
 
 
 class _Offered(Protocol):

@@ -67,7 +67,7 @@ class RunDirectory:
         return cls(runs / run_id)
 
     def request(self) -> RunRequest:
-        """What was asked for. Raises PermanentError naming the file and field that is wrong."""
+        """The run that was requested. Raises PermanentError naming the file and field that is wrong."""
         return self._load("request.json", RunRequest)
 
     def config(self) -> RunConfig:

@@ -22,7 +22,7 @@ class RunFile(BaseModel):
 
 
 class RunRequest(RunFile):
-    """`request.json`: what was asked for."""
+    """`request.json`: the run that was requested."""
 
     run_id: str = Field(min_length=1)
     attempt: int = Field(default=1, ge=1)
@@ -56,7 +56,7 @@ class RunConfig(RunFile):
     answer: AnswerSettings = AnswerSettings()
     """These three as the gateway has them: the gate's prompts and answers are to be the customers'."""
     regression_hash: str = ""
-    """Of the regression questions and their policies when the run was claimed; empty where they were not at hand."""
+    """Hash of the regression questions and their policies when the run was claimed; empty where they could not be read."""
     model_server_urls: tuple[str, ...] = ()
 
     @property
@@ -121,7 +121,7 @@ class Evaluation(RunFile):
     categories: tuple[Category, ...] = ()
     """Accuracy, precision, recall and F1 of the regression questions, a category each."""
     regression_hash: str = ""
-    """Of the regression questions that were asked and their policies."""
+    """Hash of the regression questions that were asked and their policies."""
 
 
 class Unfit(RunFile):

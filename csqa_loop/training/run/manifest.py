@@ -26,7 +26,7 @@ class PairSource(BaseModel):
 
     @classmethod
     def of(cls, example_id: str, row: ParquetRow) -> "PairSource":
-        """Of one row of a run directory."""
+        """The source of one row of a run directory."""
         return cls(
             pair_id=example_id,
             message_id=row.message_id,
@@ -62,7 +62,7 @@ class Manifest(BaseModel):
     replay: tuple[PairSource, ...] = ()
     """Earlier pairs that were repeated."""
     config: dict[str, Any]
-    """As asked for; what `auto` was resolved to is in `chosen`."""
+    """As requested; what `auto` was resolved to is in `chosen`."""
     chosen: dict[str, Any] = {}
     seed: int
     versions: dict[str, str]

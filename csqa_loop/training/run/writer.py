@@ -91,7 +91,7 @@ class RunWriter:
             raise TransientError(msg) from error
 
     async def _pinned(self, config: RunConfig) -> RunConfig:
-        """With what tells the base model and the regression questions of this moment from later ones of the same name."""
+        """The configuration with hashes of the base model and the regression questions, as files of the same name may change later."""
         try:
             base = await asyncio.to_thread(self._fingerprint, config.base_model)
         except OSError as error:

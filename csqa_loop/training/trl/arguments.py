@@ -1,4 +1,4 @@
-"""What every trl trainer is told, whatever the method."""
+"""The arguments of every trl trainer, whatever the method."""
 
 from collections.abc import Iterator
 from pathlib import Path

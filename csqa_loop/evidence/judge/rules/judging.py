@@ -1,4 +1,4 @@
-"""Two answers to one question before a judge: what it is asked, what its reply means, and whether it goes by place instead of words.
+"""Two answers to one question before a judge: the request, what its reply means, and whether it has a position bias.
 
 A judge prefers what stands first more often than it should (Zheng et al. 2023, "Judging LLM-as-a-Judge", section 3.3), so it is asked in
 both orders, and only a winner that it names in both counts.
@@ -21,7 +21,7 @@ LONGEST_REPLY = 20_000
 _ENOUGH = 20
 """Comparisons before a judge is called biased; on fewer an honest one may look so by chance."""
 _REMEMBERED = 100
-"""Comparisons, so that another model behind the same endpoint is soon known for what it is."""
+"""Comparisons, so that another model behind the same endpoint soon has its own figures."""
 
 _TRUSTED_BELOW = 1e-4
 """Looked at after every comparison, so far below the usual 0.05: a judge that chooses at random gets there once in 200 times over 600 comparisons."""
@@ -69,9 +69,9 @@ class Candidate:
     messages: tuple[ChatMessage, ...]
     """Exactly as the model saw them; the last one is the question."""
     answer: str
-    """The bad one."""
+    """The bad answer."""
     adapter: str
-    """What generated it."""
+    """The adapter that generated it."""
 
 
 def comparison(case: Candidate, a: str, b: str) -> tuple[ChatMessage, ...]:
