@@ -103,7 +103,7 @@ class Answerer:
         return Answered(fact, generation.finish_reason, prepared.exposure)
 
     async def stream(self, prepared: Prepared) -> AsyncGenerator[str | Answered, None]:
-        """The pieces of the answer, then the answer on record. Close it when the reader leaves: the text so far goes on record all the same.
+        """The pieces of the answer, then the answer on record. Close it when the reader leaves: the text so far still goes on record.
 
         Raises:
             TransientError: as `answer`; after the first piece it means that the answer stays unfinished, and is no answer.

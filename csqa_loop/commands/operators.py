@@ -90,7 +90,7 @@ def decide(action: OrderAction, reason: str, operator: str, *, target: str = "",
 
 
 def operators_in_words(settings: Settings) -> list[str]:
-    """Lines for the pause in force, the order that is not carried out yet and what model servers cannot serve; the reason instead, where no loop answers."""
+    """Lines for the pause in force, the open order and adapters that cannot be served; the error, where no loop answers."""
     try:
         status = ask_console(settings, "/v1/status", Status)
     except CsqaError as error:

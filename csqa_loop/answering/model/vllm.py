@@ -78,7 +78,7 @@ class VllmServer:
         """See `ModelServer.stream`.
 
         Raises:
-            TransientError: as `generate`; also when the replica broke off after the first piece, as no other replica can continue the answer.
+            TransientError: as `generate`; also when the replica broke off after the first piece: no other can continue it.
         """
         name, replica, response = await self._first_that_takes(
             _CHAT, chat_body(messages, sampling, stop, stream=True), dict.fromkeys((adapter, fallback, BASE))
