@@ -35,10 +35,10 @@ def build_secrets(settings: Settings) -> Secrets:
     """Keys from settings where given, else from `var/secrets.json`."""
     if settings.secret and settings.operator_key:
         return Secrets(settings.secret.get_secret_value().encode(), settings.operator_key.get_secret_value())
-    kept = load_or_create(settings.var / "secrets.json")
+    stored = load_or_create(settings.var / "secrets.json")
     return Secrets(
-        settings.secret.get_secret_value().encode() if settings.secret else kept.secret,
-        settings.operator_key.get_secret_value() if settings.operator_key else kept.operator_key,
+        settings.secret.get_secret_value().encode() if settings.secret else stored.secret,
+        settings.operator_key.get_secret_value() if settings.operator_key else stored.operator_key,
     )
 
 
@@ -65,7 +65,7 @@ def build_model_server_at(urls: Sequence[str], adapters: Path) -> "VllmServer":
 
 
 def build_judge(settings: Settings) -> "EndpointJudge | None":
-    """What compares answers; None where settings name no endpoint."""
+    """The judge that compares answers; None where settings name no endpoint."""
     from csqa_loop.evidence.judge.endpoint import EndpointJudge
 
     return EndpointJudge(settings.judge) if settings.judge.url else None
@@ -118,7 +118,7 @@ def build_gateway(settings: Settings) -> "Parts":
     from csqa_loop.gateway.parts import Parts
     from csqa_loop.log import Follower
 
-    # Whoever asks waits for the acknowledgement: lingering for company would only make each answer later.
+    # Each request waits for the acknowledgement: lingering for a larger batch would only delay the answer.
     prompt_bus = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"linger_ms": 0})})
     return Parts(
         settings=settings,
@@ -145,7 +145,7 @@ def pair_policy(settings: Settings) -> PairPolicy:
 
 
 def build_ledger(settings: Settings, file: Path | None = None) -> "Ledger":
-    """The ledger at `file` (default: the settings'), not open; what is derived in it goes by the settings' policy."""
+    """The ledger at `file` (default: the settings'), not open; its derived tables follow the settings' policy."""
     from csqa_loop.evidence.derivation import deriving
     from csqa_loop.ledger import Ledger
 
@@ -169,7 +169,7 @@ class LoopParts:
     console: "ConsoleParts"
 
     async def close(self) -> None:
-        """Let go of everything, the ledger last."""
+        """Stop and close everything, the ledger last."""
         await self.bus.stop()
         if self.judge:
             await self.judge.stop()

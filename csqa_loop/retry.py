@@ -1,4 +1,4 @@
-"""Trying again what may work later: one function for all who call something that is not there at the moment."""
+"""Trying again what may work later: one function for every call to something that may be unreachable at the moment."""
 
 import asyncio
 import math
@@ -37,10 +37,10 @@ async def retried(
     *,
     on: type[Exception] | tuple[type[Exception], ...] = TransientError,
     within: float = math.inf,
-    told: Callable[[FailedTry], None] | None = None,
+    on_failure: Callable[[FailedTry], None] | None = None,
     sleep: Callable[[float], Awaitable[None]] | None = None,
 ) -> R:
-    """What `action` returns, tried again after each of `pauses` (seconds) while it raises `on`. `told` hears of every try that another follows.
+    """What `action` returns, tried again after each of `pauses` (seconds) while it raises `on`. `on_failure` is called with every failure that another try follows.
 
     Raises:
         Exception: the last one, where `pauses` ends or another try would begin more than `within` seconds after the first; any other at once.
@@ -52,7 +52,7 @@ async def retried(
         except on as error:
             if time.monotonic() + pause > deadline:
                 raise
-            if told is not None:
-                told(FailedTry(error, number, pause))
+            if on_failure is not None:
+                on_failure(FailedTry(error, number, pause))
         await (sleep or asyncio.sleep)(pause)
     return await action()

@@ -77,5 +77,5 @@ def _fail(name: str, reason: str, code: int) -> int:
     try:
         print(f"{name}: {' '.join(reason.split())}", file=sys.stderr, flush=True)
     except OSError:
-        return code  # nobody reads; the code still tells
+        return code  # the reader has gone; the exit code still tells
     return code

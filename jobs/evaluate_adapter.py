@@ -48,13 +48,13 @@ def judge(run: RunDirectory, residency_seconds: float) -> None:
     """
     try:
         request, config = run.check()
-        manifest, known = run.made(request, config), run.evaluation()
+        manifest, evaluated = run.finished_manifest(request, config), run.evaluation()
         if manifest is None:
             msg = f"{run.path / 'manifest.json'} is missing: train first (python -m jobs.train_adapter {run.path})"
             raise PermanentError(msg)
-        if known is not None and (known.adapter, known.champion) == (manifest.adapter, request.champion):
-            changed = known.regression_hash != (suite_hash(config.gate.regression_file) or known.regression_hash)
-            print(f"{known.adapter} is evaluated already" + (f"; {_CHANGED} since" if changed else ""), flush=True)
+        if evaluated is not None and (evaluated.adapter, evaluated.champion) == (manifest.adapter, request.champion):
+            changed = evaluated.regression_hash != (suite_hash(config.gate.regression_file) or evaluated.regression_hash)
+            print(f"{evaluated.adapter} is evaluated already" + (f"; {_CHANGED} since" if changed else ""), flush=True)
             return
         suite = suite_of(config) if config.gate.enabled else RegressionSuite()
         if config.gate.enabled and not config.model_server_urls:
@@ -63,7 +63,7 @@ def judge(run: RunDirectory, residency_seconds: float) -> None:
         # Not in the run directory: the judge's key must not lie in a file there.
         settings = load_settings()
         if settings.judge.url:
-            bootstrap.build_judge_prompt(settings)  # a wrong one is told now and not after the answers
+            bootstrap.build_judge_prompt(settings)  # a wrong one is reported now and not after the answers
     except PermanentError as error:
         raise entry.BadInputError(str(error)) from error
     evaluation, findings = asyncio.run(_judge(run, request, config, manifest, suite, residency_seconds, settings))
@@ -127,7 +127,7 @@ def suite_of(config: RunConfig) -> RegressionSuite:
 
 
 def _suite_check(config: RunConfig, suite: RegressionSuite) -> tuple[GateCheck, ...]:
-    """A word on a suite that is not the one of the claim. Both adapters were asked the same, so it fails nothing."""
+    """A note where the suite is not that of the claim. Both adapters were asked the same, so it fails nothing."""
     if not config.regression_hash or config.regression_hash == suite.content_hash:
         return ()
     detail = f"{_CHANGED} since the run was claimed: {config.regression_hash[:12]} then, {suite.content_hash[:12]} now"
@@ -152,7 +152,7 @@ async def _judged(findings: Findings, settings: Settings) -> tuple[GateCheck, ..
 def _overlap(findings: Findings) -> tuple[GateCheck, ...]:
     answers = findings.holdout_answers
     return overlap_checks(
-        [pair.chosen for pair in findings.holdout], [said.champion for said in answers], [said.candidate for said in answers]
+        [pair.chosen for pair in findings.holdout], [answer.champion for answer in answers], [answer.candidate for answer in answers]
     )
 
 

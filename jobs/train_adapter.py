@@ -49,8 +49,8 @@ def train(run: RunDirectory) -> None:
         request, config = run.check()
     except PermanentError as error:
         raise entry.BadInputError(str(error)) from error
-    if made := _made(run, request, config):
-        print(f"{made} is trained already", flush=True)
+    if adapter := _trained_already(run, request, config):
+        print(f"{adapter} is trained already", flush=True)
         return
     if _MAIN:
         run.discard("adapter", "progress.jsonl", "manifest.json", UNFIT)  # checkpoints stay: a killed training continues
@@ -60,10 +60,10 @@ def train(run: RunDirectory) -> None:
     print(f"{name} is trained", flush=True)
 
 
-def _made(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
+def _trained_already(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
     """The adapter of a run that is finished, else an empty text: what is another run's or damaged is made again."""
     try:
-        manifest = run.made(request, config)
+        manifest = run.finished_manifest(request, config)
     except PermanentError as error:
         _log.warning("trained again: %s", error)
         return ""
@@ -157,7 +157,7 @@ def _train(run: RunDirectory, request: RunRequest, config: RunConfig) -> str:
 
 
 class _Rows:
-    """What the chosen method sees of a run directory; the rest is left out of training and manifest."""
+    """The rows of a run directory that the chosen method trains on; the rest is left out of training and manifest."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.pairs: tuple[PairRow, ...] = run.pairs()
@@ -171,8 +171,8 @@ class _Rows:
         Raises:
             PermanentError: there is nothing to run it on.
         """
-        asked: Literal["auto", "dpo", "kto", "sft", "placebo"] = config.training.method
-        if asked == "placebo":
+        setting: Literal["auto", "dpo", "kto", "sft", "placebo"] = config.training.method
+        if setting == "placebo":
             return None
         liked = sum(row.liked for row in self.unpaired)
         supply = Supply(
@@ -182,24 +182,24 @@ class _Rows:
             demonstrations=len(self.demonstrations),
             champion_is_base=config.parent == BASE,
         )
-        found = plan(asked, supply, PlanPolicy())
-        if found is None:
+        method_plan = plan(setting, supply, PlanPolicy())
+        if method_plan is None:
             msg = (
-                f"there is too little to train on by {asked}: {supply.pairs} pairs, {supply.liked} liked and {supply.disliked} disliked answers, "
+                f"there is too little to train on by {setting}: {supply.pairs} pairs, {supply.liked} liked and {supply.disliked} disliked answers, "
                 f"{supply.demonstrations} demonstrations"
             )
             raise PermanentError(msg)
-        if found.method != "sft":
+        if method_plan.method != "sft":
             self.demonstrations = ()
         else:
             self.pairs, self.replay = (), ()
-        if found.method != "kto":
+        if method_plan.method != "kto":
             self.unpaired = ()
-        return found
+        return method_plan
 
     def examples(self) -> "Examples":
-        """As the trainers take them."""
-        from csqa_loop.training.trl.examples import Examples, Preference, Rated, Shown
+        """The examples as the trainers take them."""
+        from csqa_loop.training.trl.examples import Demonstrated, Examples, Preference, Rated
 
         def messages(row: PairRow | Unpaired | Demonstration) -> list[dict[str, str]]:
             return [message.model_dump() for message in row.prompt]
@@ -207,7 +207,7 @@ class _Rows:
         return Examples(
             pairs=[Preference(messages(row), row.chosen, row.rejected, row.weight, row.pair_id) for row in (*self.pairs, *self.replay)],
             rated=[Rated(messages(row), row.answer, row.liked, row.example_id) for row in self.unpaired],
-            shown=[Shown(messages(row), row.answer, row.example_id) for row in self.demonstrations],
+            demonstrations=[Demonstrated(messages(row), row.answer, row.example_id) for row in self.demonstrations],
         )
 
 

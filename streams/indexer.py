@@ -25,7 +25,7 @@ _BATCH_RECORDS = 64
 
 
 class Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
-    """Each new assignment may follow a lost log or another member's half-done work: tells that both topics must be read again."""
+    """Each new assignment may follow a lost log or another member's half-done work: notes that both topics must be read again."""
 
     def __init__(self) -> None:
         self.partitions: frozenset[int] = frozenset()
@@ -33,7 +33,7 @@ class Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self.settled = asyncio.Event()
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Nothing to hand over: what is not acknowledged comes again."""
+        """Do nothing: records that are not acknowledged come again."""
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """No batch is handled until the state is that of this log."""

@@ -26,7 +26,7 @@ _FETCH_BYTES = 1024 * 1024
 
 
 class LoopStream(Process):
-    """Lock, ledger, log, beats."""
+    """The loop's process: lock, ledger, log, beats."""
 
     name = "loop"
 
@@ -85,7 +85,7 @@ class LoopStream(Process):
         work = [
             self.intake.run(),
             self._beats.run(),
-            # Half of a log tells analysts nothing, and copying it slows down reading the other half.
+            # Half of a log is of no use to analysts, and copying it slows down reading the other half.
             parts.analytics.run(parts.settings.analytics.every_seconds, ready=lambda: self.position.caught_up),
         ]
         if parts.proposer:
@@ -93,7 +93,7 @@ class LoopStream(Process):
         await asyncio.gather(*work)
 
     async def stop(self) -> None:
-        """Leave the group, then let go of the ledger."""
+        """Leave the group, then close the ledger and release its lock."""
         await self.subscription.leave()
         await ended(self.intake.written())
         await ended(self._sorter.close())
@@ -102,7 +102,7 @@ class LoopStream(Process):
         await self.parts.close()
 
     def health(self) -> dict[str, object]:
-        """Ok while the ledger takes what comes; so a standby is."""
+        """Ok while the ledger takes records; a standby is ok too."""
         trouble = self.intake.trouble or self.trouble or self._beats.trouble or self.parts.analytics.trouble
         phase = "deciding" if self._beats.deciding else self.phase
         return {"ok": self.intake.trouble is None, "phase": phase, "caught_up": self.position.caught_up, "trouble": trouble}

@@ -1,4 +1,4 @@
-"""How a process lives, written once: it starts behind its health, ends itself rather than look alive, and stops in order."""
+"""The life of a process, written once: it starts behind its health, ends after an unforeseen error, and stops in order."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 class Process(ABC):
-    """`run` begins in the background, so health is told while Kafka is still down; what it does not foresee ends the process."""
+    """`run` begins in the background, so health is served while Kafka is still down; an unforeseen error in it ends the process."""
 
     name: ClassVar[str]
 
@@ -30,7 +30,7 @@ class Process(ABC):
         self.trouble: str | None = None
         """What is being waited for, or went wrong last; None once it went well."""
         self.crashed = False
-        """Whether it is ending after an error that nobody foresaw."""
+        """Whether it is ending after an unforeseen error."""
 
     @abstractmethod
     async def run(self) -> None:
@@ -38,7 +38,7 @@ class Process(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """Let go of everything, in order; `run` has ended, perhaps before it had started everything."""
+        """Close everything, in order; `run` has ended, perhaps before it had started everything."""
 
     @abstractmethod
     def health(self) -> dict[str, object]:
@@ -46,7 +46,7 @@ class Process(ABC):
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        """Of the app that tells its health."""
+        """Title of the app that serves its health."""
         running = asyncio.create_task(self._run_or_crash(), name=self.name)
         try:
             yield
@@ -61,19 +61,19 @@ class Process(ABC):
         add_health(app, self.name, self.health)
         return app
 
-    async def until_answered(self, action: Callable[[], Awaitable[R]], what: str) -> R:
-        """Try until it works; health says meanwhile why it does not."""
+    async def until_answered(self, action: Callable[[], Awaitable[R]], activity: str) -> R:
+        """Try until it works; `trouble` says meanwhile why it does not."""
 
-        def told(failed: FailedTry) -> None:
+        def report_failure(failed: FailedTry) -> None:
             self.trouble = str(failed.error)
-            _log.warning("%s: %s; trying again in %.1f s", what, failed.error, failed.pause)
+            _log.warning("%s: %s; trying again in %.1f s", activity, failed.error, failed.pause)
 
-        result = await retried(action, growing(_FIRST_PAUSE, _LONGEST_PAUSE), told=told)
+        result = await retried(action, growing(_FIRST_PAUSE, _LONGEST_PAUSE), on_failure=report_failure)
         self.trouble = None
         return result
 
     def crash(self, error: BaseException) -> None:
-        """End the process in order after an error that nobody foresaw: the supervisor starts it again at what is durable."""
+        """End the process in order after an unforeseen error: the supervisor starts it again at what is durable."""
         if not self.crashed:
             self.crashed = True
             _log.critical("the %s stops", self.name, exc_info=error)
@@ -82,12 +82,12 @@ class Process(ABC):
     async def _run_or_crash(self) -> None:
         try:
             await self.run()
-        except Exception as error:  # nobody awaits this task before the end: unseen, a process would answer and do nothing
+        except Exception as error:  # this task is awaited only at the end: without this, a process would stay up and do nothing
             self.crash(error)
 
 
 async def ended(stopping: Coroutine[Any, Any, None], seconds: float = _STOP_SECONDS) -> None:
-    """See one step of a stop through, within a bound. With its broker gone aiokafka raises a CancelledError that nobody asked for."""
+    """Run one step of a stop to its end, within a bound. With its broker gone aiokafka raises a CancelledError without a cancellation."""
     task = asyncio.ensure_future(stopping)
     await asyncio.wait({task}, timeout=seconds)
     if not task.done():

@@ -58,7 +58,7 @@ class Subscription:
             request_timeout_ms=3 * _SESSION_MS,
             # Topics are made by our own rules, with their partitions and compaction.
             allow_auto_create_topics=False,
-            # Of the time there is to leave, half is for what is in hand. After that it is not acknowledged, and comes again.
+            # Of the time there is to leave, half is for the batch under way. After that it is not acknowledged, and comes again.
             graceful_timeout=self._seconds / 2,
             middlewares=[partial(EveryMessage, process=process)],
         )
@@ -84,7 +84,7 @@ class Subscription:
 
     @property
     def consumer(self) -> AIOKafkaConsumer | None:
-        """The present one."""
+        """The present consumer."""
         return self._subscriber.consumer
 
     @property
@@ -110,7 +110,7 @@ class Subscription:
         await ended(self.broker.stop(), self._seconds)
 
     async def acknowledge(self, message: KafkaMessage) -> None:
-        """Tell Kafka that everything up to and with `message` is done. Where Kafka does not hear it, it comes again, which is harmless."""
+        """Tell Kafka that everything up to and with `message` is done. Where that fails, records come again, which is harmless."""
         try:
             async with asyncio.timeout(self._seconds):  # a commit can hang for ever on a broker that came back empty
                 await message.ack()
@@ -157,7 +157,7 @@ async def _without_headers(records: R, parse: Callable[[R], Awaitable[KafkaMessa
     """
     batch: Any = records
     ends: Any = tuple(dataclasses.replace(record, headers=()) for record in (batch[0], batch[-1]))
-    message = await parse(ends)  # a message is named by its ends; the rest would be copied for nobody
+    message = await parse(ends)  # a message is named by its ends; the rest would be copied for nothing
     message.raw_message = batch
     return message
 

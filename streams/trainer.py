@@ -19,7 +19,7 @@ GROUP = "csqa-trainer"
 
 
 class TrainerStream(Process):
-    """Log in, children out."""
+    """The trainer's process: requests from the log, jobs as child processes."""
 
     name = "trainer"
 
@@ -54,7 +54,7 @@ class TrainerStream(Process):
         await ended(self.bus.stop())
 
     def health(self) -> dict[str, object]:
-        """Ok once requests are being read; the run in hand, for people."""
+        """Ok once requests are being read; with the run under way, for people."""
         current = self.trainer.current
         return {
             "ok": self.phase == "running",

@@ -1,6 +1,6 @@
 """The published copy for analysts: a DuckDB file of its own, replaced whole, with views that need no knowledge of the ledger.
 
-One process may hold a DuckDB file, and a reader would block the writer: nobody but the loop ever opens the live one.
+One process may hold a DuckDB file, and a reader would block the writer: only the loop ever opens the live one.
 """
 
 from collections.abc import Sequence
@@ -97,7 +97,7 @@ def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
     try:
         connection.execute("ROLLBACK")
     except duckdb.TransactionException:
-        # A failed COMMIT has ended the transaction already; the first error is the one that tells.
+        # A failed COMMIT has ended the transaction already; the first error is the one to report.
         return
 
 

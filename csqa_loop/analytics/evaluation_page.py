@@ -66,7 +66,7 @@ def _regression(evaluation: Evaluation, findings: Findings) -> tuple[PageSection
     change = {row.name: round(row.candidate.accuracy - row.champion.accuracy, 3) for row in evaluation.categories}
     drawn = plots.bars(change, title="Right answers by category", x_label="candidate minus champion")
     pairs = list(zip(findings.graded, findings.regression_answers, strict=True))
-    lost = tuple((graded.question.id, said.question, said.champion, said.candidate) for graded, said in pairs if graded.lost)
+    lost = tuple((graded.question.id, answers.question, answers.champion, answers.candidate) for graded, answers in pairs if graded.lost)
     gained = sum(graded.candidate.right and not graded.champion.right for graded, _ in pairs)
     return (
         PageSection(

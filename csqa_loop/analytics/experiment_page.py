@@ -1,4 +1,4 @@
-"""An experiment for people: one HTML page of what the console says of it."""
+"""An experiment for people: one HTML page of its status in the console."""
 
 from csqa_loop.analytics import plots
 from csqa_loop.analytics.html_page import Figure, Page, PageSection, PageTable
@@ -9,38 +9,38 @@ from csqa_loop.settings.metrics import SHIPPED
 _GOOD = {"PROMOTE": True, "ROLL_BACK": False, "INVALID": False}
 
 
-def experiment_report(told: ExperimentStatus) -> Page:
+def experiment_report(status: ExperimentStatus) -> Page:
     """Verdict, arms, every metric with its bounds, and who is left out."""
     return Page(
-        title=f"Experiment {told.id}",
-        verdict=f"{told.verdict}: {told.stopped_by or 'not looked at yet'}",
-        good=_GOOD.get(told.verdict),
+        title=f"Experiment {status.id}",
+        verdict=f"{status.verdict}: {status.stopped_by or 'not looked at yet'}",
+        good=_GOOD.get(status.verdict),
         facts={
-            "run": told.run_id,
-            "champion": told.champion,
-            "challenger": told.challenger,
-            "share in the experiment": f"{told.share:.0%}",
-            "alpha": f"{told.alpha:.4g}",
-            "as of": told.as_of or "not looked at yet",
+            "run": status.run_id,
+            "champion": status.champion,
+            "challenger": status.challenger,
+            "share in the experiment": f"{status.share:.0%}",
+            "alpha": f"{status.alpha:.4g}",
+            "as of": status.as_of or "not looked at yet",
         },
-        sections=(_arms(told), *_metrics(told)),
+        sections=(_arms(status), *_metrics(status)),
     )
 
 
-def _arms(told: ExperimentStatus) -> PageSection:
+def _arms(status: ExperimentStatus) -> PageSection:
     rows = (
-        ("challenger", told.challenger, told.exposed.challenger, told.n.challenger),
-        ("control", told.champion, told.exposed.control, told.n.control),
+        ("challenger", status.challenger, status.exposed.challenger, status.n.challenger),
+        ("control", status.champion, status.exposed.control, status.n.control),
     )
-    excluded = told.excluded.seen_in_both_arms
+    excluded = status.excluded.seen_in_both_arms
     text = f"A user counts once, when the time after the first question is over. Left out: {excluded:,} users who saw both arms."
     return PageSection("Arms", text, tables=(PageTable(("arm", "adapter", "users exposed", "users counted"), rows),))
 
 
-def _metrics(told: ExperimentStatus) -> tuple[PageSection, ...]:
-    if not told.estimates:
+def _metrics(status: ExperimentStatus) -> tuple[PageSection, ...]:
+    if not status.estimates:
         return ()
-    contract = told.contract
+    contract = status.contract
     # Contracts from before metrics were declared mean the shipped ones.
     declared = {metric.name: metric for metric in contract.metrics or SHIPPED.values()}
     margins = {guardrail.metric: guardrail.margin for guardrail in contract.guardrails}
@@ -50,7 +50,7 @@ def _metrics(told: ExperimentStatus) -> tuple[PageSection, ...]:
             return "primary"
         return f"guardrail, may lose {margins[metric]:g}" if metric in margins else "reported"
 
-    rows = tuple((row.metric, role(row.metric), row.arm, row.users, row.estimate, row.lower, row.upper) for row in told.estimates)
+    rows = tuple((row.metric, role(row.metric), row.arm, row.users, row.estimate, row.lower, row.upper) for row in status.estimates)
     table = PageTable(("metric", "role", "arm", "users", "estimate", "lower", "upper"), rows)
     drawn = [
         plots.Range(
@@ -61,7 +61,7 @@ def _metrics(told: ExperimentStatus) -> tuple[PageSection, ...]:
             _limit(margins.get(row.metric), declared.get(row.metric)),
             declared[row.metric].unit.strip() if row.metric in declared else "",
         )
-        for row in told.estimates
+        for row in status.estimates
         if row.arm == "difference" and row.estimate is not None
     ]
     caption = "Challenger minus control with bounds; the grey line is no difference, a dashed one what a guardrail may lose"

@@ -46,12 +46,12 @@ class PageSection:
 
 @dataclass(frozen=True)
 class Page:
-    """What was found, verdict first."""
+    """A report, verdict first."""
 
     title: str
     verdict: str
     good: bool | None = None
-    """None where the verdict is neither good nor bad."""
+    """Whether the verdict is good; None where it is neither good nor bad."""
     facts: Mapping[str, str] = field(default_factory=dict)
     sections: tuple[PageSection, ...] = ()
 
@@ -100,8 +100,8 @@ def _row(row: tuple[Cell, ...], *, bad: bool) -> str:
 def _cell(value: Cell) -> str:
     if isinstance(value, str):
         return f"<td>{escape(value)}</td>"
-    shown = "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-    return f'<td class="number">{shown}</td>'
+    text = "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    return f'<td class="number">{text}</td>'
 
 
 def _figure(figure: Figure) -> str:

@@ -8,7 +8,7 @@ from csqa_loop.files.durable import write_atomically
 
 
 def check_page(file: Path) -> None:
-    """Before anything is asked.
+    """Check before anything is asked.
 
     Raises:
         PermanentError: it is no .html file, or its folder does not exist.

@@ -28,10 +28,10 @@ class AnalyticsPublisher:
         self._published: object = None
         self._rests_until = 0.0
         self.trouble: str | None = None
-        """Why the last publication did not come about."""
+        """Why the last publication failed."""
 
     async def run(self, every_seconds: float, *, ready: Callable[[], bool]) -> None:
-        """Until cancelled, whenever the ledger is `ready`."""
+        """Publish until cancelled, whenever the ledger is `ready`."""
         while True:
             try:
                 if ready():

@@ -1,4 +1,4 @@
-"""What happened in one week, from the analysts' copy. Opened read-only: nothing waits for a report, and a report waits for nothing."""
+"""What happened in one week, from the analysts' copy. Opened read-only: a report blocks no other process, and none blocks it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,10 +70,10 @@ def weekly(file: Path, week: str | None) -> dict[str, Any]:
     Raises:
         PermanentError: there is no copy, DuckDB cannot read it, or the week is none.
     """
-    asked = monday_of(week) if week else None
+    named_monday = monday_of(week) if week else None
     with _opened(file) as copy:
         as_of: datetime = _rows(copy, "SELECT as_of FROM published")[0]["as_of"]
-        monday = asked or as_of.date() - timedelta(days=as_of.weekday())
+        monday = named_monday or as_of.date() - timedelta(days=as_of.weekday())
         start = datetime(monday.year, monday.month, monday.day, tzinfo=UTC)
         span, before = (start, start + timedelta(weeks=1)), (start - timedelta(weeks=1), start)
         figures = {name: _rows(copy, _FIGURES, *period)[0] for name, period in (("figures", span), ("week_before", before))}
@@ -95,6 +95,6 @@ def _opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _rows(copy: duckdb.DuckDBPyConnection, query: str, *parameters: datetime) -> list[dict[str, Any]]:
-    found = copy.execute(query, list(parameters))
-    names = [column[0] for column in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    result = copy.execute(query, list(parameters))
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

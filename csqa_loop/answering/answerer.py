@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class Answerer:
-    """The use case behind the chat endpoint. `deployment` gives the current one, or None while none was ever made: then `base` serves."""
+    """The use case behind the chat endpoint. `deployment` gives the current one, or None before the first one: then `base` serves."""
 
     def __init__(
         self,
@@ -65,8 +65,8 @@ class Answerer:
         history = tuple(
             ChatMessage(role=message.role, content=mask(message.content)) for message in question.messages if message.role != "system"
         )
-        asked = history[-1].content
-        _, hits = await asyncio.gather(self._bus.publish(exposure), self.retrieve(asked, self._settings.retrieval.top_k))
+        text = history[-1].content
+        _, hits = await asyncio.gather(self._bus.publish(exposure), self.retrieve(text, self._settings.retrieval.top_k))
         excerpts = [hit.text for hit in hits]
         history = fitting(
             history, excerpts, answer_tokens=question.sampling.max_tokens, context_tokens=self._settings.model_server.max_model_len
@@ -74,7 +74,7 @@ class Answerer:
         return Prepared(
             exposure=exposure,
             fallback=fallback,
-            question=asked,
+            question=text,
             messages=build_messages(history, excerpts, default_language=self._settings.language),
             citations=tuple(
                 Citation(chunk_id=hit.chunk_id, policy_id=hit.policy_id, version=hit.version, section=hit.section, score=hit.score)
@@ -103,13 +103,13 @@ class Answerer:
         return Answered(fact, generation.finish_reason, prepared.exposure)
 
     async def stream(self, prepared: Prepared) -> AsyncGenerator[str | Answered, None]:
-        """The pieces of the answer, then the answer on record. Close it when the reader leaves: what was said goes on record all the same.
+        """The pieces of the answer, then the answer on record. Close it when the reader leaves: the text so far still goes on record.
 
         Raises:
             TransientError: as `answer`; after the first piece it means that the answer stays unfinished, and is no answer.
         """
         source = self._source(prepared)
-        said: list[str] = []
+        texts: list[str] = []
         fact: AnswerGiven | None = None
         recorded = False
         pieces = source.stream(prepared)
@@ -117,7 +117,7 @@ class Answerer:
             final: Generation | None = None
             async for delta in pieces:
                 if delta.final is None:
-                    said.append(delta.text)
+                    texts.append(delta.text)
                     yield delta.text
                 else:
                     final = delta.final
@@ -128,9 +128,9 @@ class Answerer:
             recorded = True
             yield Answered(fact, final.finish_reason, prepared.exposure)
         except (GeneratorExit, asyncio.CancelledError):
-            # Whoever cancels does not wait, so the rest happens beside it. Publishing the same fact twice is harmless.
+            # A caller that cancels does not wait, so the rest runs in a task of its own. Publishing the same fact twice is harmless.
             if not recorded:
-                unfinished = words_alone(prepared, "".join(said), tokens=len(said))
+                unfinished = words_alone(prepared, "".join(texts), tokens=len(texts))
                 self._beside(self._abandon(pieces, fact or self._fact(prepared, source, unfinished)))
             raise
 

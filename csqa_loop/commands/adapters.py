@@ -1,4 +1,4 @@
-"""`csqa adapters`: the list of them, and `csqa adapters export`: one of them as files for somewhere else."""
+"""`csqa adapters`: the list of them, and `csqa adapters export`: one of them as files for other systems."""
 
 import json
 import sys
@@ -49,16 +49,16 @@ def export(
     """
     started = time.monotonic()
     settings = load_settings()
-    made = origin(settings.runs, adapter)
+    ancestor = origin(settings.runs, adapter)
     source = verify(settings.adapters, adapter)
     with export_to(out) as draft:
         if quantise:
-            _quantise(made, source, draft, quantise)
+            _quantise(ancestor, source, draft, quantise)
         elif merged:
-            _merge(made, source, draft)
+            _merge(ancestor, source, draft)
         else:
             copy_adapter(source, draft)
-        copy_manifest(made.run, draft)
+        copy_manifest(ancestor.run, draft)
     path, kind, files = str(out.resolve()), quantise or ("merged" if merged else "adapter"), sorted(file.name for file in out.iterdir())
     if as_json:
         seconds = round(time.monotonic() - started, 3)
@@ -67,48 +67,48 @@ def export(
         print(f"{adapter} is in {path} ({kind}): {', '.join(files)}")
 
 
-def _merge(made: Ancestor, source: Path, folder: Path) -> None:
+def _merge(ancestor: Ancestor, source: Path, folder: Path) -> None:
     try:
         from csqa_loop.training.trl.merge import merge
     except ImportError as error:
         raise PermanentError(f"a merged export needs {error.name}, which is not installed; install csqa-loop[train]") from error
 
-    base = made.manifest.base
-    _tell(f"merging {made.manifest.adapter} into {base}, in float32")
+    base = ancestor.manifest.base
+    _tell(f"merging {ancestor.manifest.adapter} into {base}, in float32")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # what libraries will change does not belong in a command's output
-        merge(base, source, folder, fingerprint=made.manifest.base_fingerprint)
+        merge(base, source, folder, fingerprint=ancestor.manifest.base_fingerprint)
 
 
-def _quantise(made: Ancestor, source: Path, folder: Path, method: Literal["awq", "gptq"]) -> None:
+def _quantise(ancestor: Ancestor, source: Path, folder: Path, method: Literal["awq", "gptq"]) -> None:
     try:
         from csqa_loop.training.trl.quantise import check_available, quantise
     except ImportError as error:
         raise PermanentError(f"a quantised export needs {error.name}, which is not installed; install csqa-loop[train]") from error
 
     check_available(method)
-    conversations = _conversations(made.run)
+    conversations = _conversations(ancestor.run)
     # Beside the draft: the merged model is as large as the base, and /tmp is often small.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as merged:
-        _merge(made, source, Path(merged))
-        _tell(f"quantising by {method}, calibrated on {len(conversations)} examples of run {made.manifest.run_id}")
+        _merge(ancestor, source, Path(merged))
+        _tell(f"quantising by {method}, calibrated on {len(conversations)} examples of run {ancestor.manifest.run_id}")
         quantise(Path(merged), folder, method, conversations)
 
 
 def _conversations(run: RunDirectory) -> list[list[dict[str, str]]]:
-    """What the run was given to learn to say.
+    """The answers that the run was trained to give, with their prompts.
 
     Raises:
-        PermanentError: it was given nothing.
+        PermanentError: there are none.
     """
-    shown = [
+    answers = [
         *((pair.prompt, pair.chosen) for pair in (*run.pairs(), *run.replay())),
         *((row.prompt, row.answer) for row in run.demonstrations()),
         *((row.prompt, row.answer) for row in run.unpaired() if row.liked),
     ]
-    if not shown:
+    if not answers:
         raise PermanentError(f"{run.path} holds no answer to calibrate on; export without --quantise")
-    return [[*(message.model_dump() for message in prompt), {"role": "assistant", "content": answer}] for prompt, answer in shown]
+    return [[*(message.model_dump() for message in prompt), {"role": "assistant", "content": answer}] for prompt, answer in answers]
 
 
 def _tell(text: str) -> None:

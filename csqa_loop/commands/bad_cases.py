@@ -59,14 +59,14 @@ def report(
     period = {"since": moment_of("--since", since, moment)} | ({"until": moment_of("--until", until, moment)} if until else {})
     if plot is not None:
         _check_plot(plot)
-    asked = urlencode({name: value.isoformat() for name, value in period.items()})
-    told = ask_console(load_settings(), f"/v1/bad-cases/report?{asked}", CaseReport, timeout=_SECONDS)
+    query = urlencode({name: value.isoformat() for name, value in period.items()})
+    case_report = ask_console(load_settings(), f"/v1/bad-cases/report?{query}", CaseReport, timeout=_SECONDS)
     if plot is not None:
-        write_atomically(plot, _plot(told))
+        write_atomically(plot, _plot(case_report))
     if as_json:
-        print(json_of(told, indent=2))
+        print(json_of(case_report, indent=2))
     else:
-        _show(Console(), told, limit)
+        _show(Console(), case_report, limit)
 
 
 def moment_of(option: str, text: str, moment: datetime) -> datetime:
@@ -81,10 +81,10 @@ def moment_of(option: str, text: str, moment: datetime) -> datetime:
         except OverflowError as error:
             raise PermanentError(f"{option} {text} is before the first year") from error
     try:
-        said = datetime.fromisoformat(text)
+        named = datetime.fromisoformat(text)
     except ValueError as error:
         raise PermanentError(f"{option} {text!r} is neither a time ago (12h, 7d, 4w) nor a date (2026-05-04)") from error
-    return said if said.tzinfo else said.replace(tzinfo=UTC)
+    return named if named.tzinfo else named.replace(tzinfo=UTC)
 
 
 def _check_plot(file: Path) -> None:
@@ -94,39 +94,40 @@ def _check_plot(file: Path) -> None:
         raise PermanentError(f"--plot {file}: {file.parent} is not a folder")
 
 
-def _plot(told: CaseReport) -> bytes:
+def _plot(report: CaseReport) -> bytes:
     """Faults above, policies below: each case is counted in both."""
-    counted = {f"fault: {count.name}": count.cases for count in told.by_fault}
-    counted |= {f"policy: {count.name or _NO_POLICY}": count.cases for count in told.by_policy[:_DRAWN]}
-    if others := sum(count.cases for count in told.by_policy[_DRAWN:]):
-        counted["policy: others"] = others
-    return plots.bars(counted, title=f"{told.cases:,} bad cases", x_label="cases")
+    counted = {f"fault: {count.name}": count.cases for count in report.by_fault}
+    counted |= {f"policy: {count.name or _NO_POLICY}": count.cases for count in report.by_policy[:_DRAWN]}
+    if rest := sum(count.cases for count in report.by_policy[_DRAWN:]):
+        counted["policy: others"] = rest
+    return plots.bars(counted, title=f"{report.cases:,} bad cases", x_label="cases")
 
 
-def _show(console: Console, told: CaseReport, limit: int) -> None:
-    share = f" ({told.cases / told.answers:.1%} of {told.answers:,} answers)" if told.answers else ""
-    since = f" since {told.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if told.since else ""
-    console.print(f"[bold]{told.cases:,} bad cases[/bold]{share}{since}", highlight=False)
+def _show(console: Console, report: CaseReport, limit: int) -> None:
+    share = f" ({report.cases / report.answers:.1%} of {report.answers:,} answers)" if report.answers else ""
+    since = f" since {report.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if report.since else ""
+    console.print(f"[bold]{report.cases:,} bad cases[/bold]{share}{since}", highlight=False)
     counts = ("", "cases", "share")
-    for title, rows in (("by fault", told.by_fault), ("by reason", told.by_reason), ("by matter", told.by_category)):
+    for title, rows in (("by fault", report.by_fault), ("by reason", report.by_reason), ("by matter", report.by_category)):
         _print(console, title, counts, [(row.name, row.cases, f"{row.share:.0%}") for row in rows], limit)
-    faults = [count.name for count in told.by_fault]
+    faults = [count.name for count in report.by_fault]
     crossed: list[tuple[str | int, ...]] = [
-        (row.policy_id or _NO_POLICY, row.cases, *(row.faults.get(fault, 0) for fault in faults)) for row in told.faults_by_policy
+        (row.policy_id or _NO_POLICY, row.cases, *(row.faults.get(fault, 0) for fault in faults)) for row in report.faults_by_policy
     ]
     _print(console, "by policy and fault", ("policy", "cases", *faults), crossed, limit)
-    clusters = [(row.size, row.wordings, row.question, ", ".join(row.policies), _mixture(row.faults)) for row in told.clusters]
+    clusters = [(row.size, row.wordings, row.question, ", ".join(row.policies), _mixture(row.faults)) for row in report.clusters]
     _print(console, "similar questions", ("cases", "wordings", "for example", "policies", "faults"), clusters, limit)
     gaps = [
-        (row.policy_id or _NO_POLICY, row.section, _TO_DO[row.fault], row.missing, row.cases, row.question) for row in told.knowledge_faults
+        (row.policy_id or _NO_POLICY, row.section, _TO_DO[row.fault], row.missing, row.cases, row.question)
+        for row in report.knowledge_faults
     ]
     _print(console, "for the policies' owners", ("policy", "section", "to do", "because", "cases", "for example"), gaps, limit)
-    asked = [(row.question, row.answers, row.thumbs_up, row.thumbs_down, row.bad_cases) for row in told.most_asked]
-    _print(console, "most asked, whatever was thought of it", ("question", "answers", "up", "down", "reported"), asked, limit)
+    questions = [(row.question, row.answers, row.thumbs_up, row.thumbs_down, row.bad_cases) for row in report.most_asked]
+    _print(console, "most asked, whatever was thought of it", ("question", "answers", "up", "down", "reported"), questions, limit)
 
 
 def _print(console: Console, title: str, columns: Sequence[str], rows: Sequence[tuple[str | int, ...]], limit: int) -> None:
-    """Nothing where there is no row; numbers to the right."""
+    """Print a table with numbers to the right; nothing where there is no row."""
     if not rows:
         return
     more = f"{len(rows) - limit:,} more: --limit or --json shows them" if len(rows) > limit else None

@@ -1,4 +1,4 @@
-"""`csqa demo`: the whole cycle in front of your eyes, with simulated customers."""
+"""`csqa demo`: the whole loop, played with simulated customers."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ def demo(
     file = scenario or packaged("harbour-shop/scenario.yaml")
     script = load_scenario(file)
     # For this process and for every one it starts: they read the same settings.
-    os.environ.update(demo_environment(script, file, placebo=placebo, sabotage=sabotage, gate=not no_gate, given=os.environ))
+    os.environ.update(demo_environment(script, file, placebo=placebo, sabotage=sabotage, gate=not no_gate, present=os.environ))
     settings = load_settings()
     with DemoView(f"csqa demo: {script.name}, {mode}, seed {seed}", sys.stderr if as_json else None) as view:
         try:
@@ -133,7 +133,7 @@ async def _demo(
             rounds=played,
             final_champion=status.deployment.champion,
             resident_adapters=await services.resident_adapters(),
-            sent=_sent(customers.tally),
+            sent=_counts(customers.tally),
             recorded=recorded,
             seconds=round(time.monotonic() - began - setup_seconds, 1),
             setup_seconds=round(setup_seconds, 1),
@@ -141,14 +141,14 @@ async def _demo(
 
 
 async def _steady_index(services: Services) -> None:
-    """Chunks are in the log; a gateway reads them within moments, document by document. Ask until its index stands still."""
-    seen: list[str | None] = []
-    while len(seen) < _STEADY_POLLS or len(set(seen[-_STEADY_POLLS:])) > 1:
-        seen.append((await services.gateway_ready(seconds=60.0)).get("index_version"))
+    """Chunks are in the log; a gateway reads them within moments, document by document. Ask until its index no longer changes."""
+    versions: list[str | None] = []
+    while len(versions) < _STEADY_POLLS or len(set(versions[-_STEADY_POLLS:])) > 1:
+        versions.append((await services.gateway_ready(seconds=60.0)).get("index_version"))
         await asyncio.sleep(0.5)
 
 
-def _sent(tally: CustomerTally) -> Counts:
+def _counts(tally: CustomerTally) -> Counts:
     return Counts(chats=tally.chats, feedback=tally.feedback, bad_cases=tally.bad_cases)
 
 

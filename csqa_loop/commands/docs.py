@@ -29,7 +29,7 @@ def docs(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to
 
 
 def rendered() -> dict[str, str]:
-    """File name -> content."""
+    """File name -> content of each document."""
     files = {f"schemas/{name}.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n" for name, schema in event_schemas().items()}
     # Through JSON, so that nothing is shared: not every AsyncAPI tool follows YAML's aliases.
     document = json.loads(json.dumps(asyncapi()))

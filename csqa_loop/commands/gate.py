@@ -41,7 +41,7 @@ class _Contest:
 
     @property
     def served_as(self) -> str:
-        """What the export's server calls it."""
+        """The name under which the export's server serves it."""
         return BASE if self.export.whole_model else self.export.manifest.adapter
 
 
@@ -76,7 +76,7 @@ def gate(
         raise typer.Exit(_NO_VERDICT) from error
     passed = verdict(checks)
     if as_json:
-        told = {
+        body = {
             "path": str(directory.resolve()),
             "adapter": contest.export.manifest.adapter,
             "champion": contest.champion,
@@ -84,7 +84,7 @@ def gate(
             "checks": [check.model_dump(mode="json") for check in checks],
             "seconds": round(time.monotonic() - started, 3),
         }
-        print(json.dumps(told, ensure_ascii=False))
+        print(json.dumps(body, ensure_ascii=False))
     else:
         Console().print(_table(checks))
         print(f"{directory} {'passes' if passed else 'does not pass'} against {contest.champion}")
@@ -148,16 +148,16 @@ async def _require(server: ModelServer, urls: Sequence[str], name: str) -> None:
     Raises:
         TransientError: none does; says what each one serves.
     """
-    held = await server.resident()
-    wanted = {BASE, name}
-    if any(wanted <= names for names in held.values()):
+    resident = await server.resident()
+    needed = {BASE, name}
+    if any(needed <= names for names in resident.values()):
         return
-    by_url = {url.rstrip("/"): names for url, names in held.items()}
-    found = "; ".join(
+    by_url = {url.rstrip("/"): names for url, names in resident.items()}
+    serving = "; ".join(
         f"{url} serves {', '.join(sorted(by_url[url.rstrip('/')]))}" if url.rstrip("/") in by_url else f"{url} does not answer"
         for url in urls
     )
-    raise TransientError(f"no model server serves {' and '.join(sorted(wanted))}: {found}; docs/training.md has the command line")
+    raise TransientError(f"no model server serves {' and '.join(sorted(needed))}: {serving}; docs/training.md has the command line")
 
 
 def _table(checks: Sequence[GateCheck]) -> Table:

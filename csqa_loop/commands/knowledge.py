@@ -30,16 +30,16 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print the gateway's JSON, for scripts.")] = False,
 ) -> None:
     """Show the policy passages nearest to a question, with their scores, as the running gateway retrieves them."""
-    found = ask_gateway(load_settings(), query, k)
+    results = ask_gateway(load_settings(), query, k)
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        print(json.dumps(results, ensure_ascii=False, indent=2))
         return
     console = Console()
     table = Table("score", "policy", "section", "text", show_lines=True)
-    for hit in found["hits"]:
+    for hit in results["hits"]:
         table.add_row(f"{hit['score']:.3f}", escape(hit["policy_id"]), escape(hit["section"]), escape(hit["text"]))
-    console.print(table if found["hits"] else "Nothing is indexed yet. Publish policies with `csqa policies sync DIR`.")
-    console.print(f"index {found['index_version']}, as of {found['as_of']}")
+    console.print(table if results["hits"] else "Nothing is indexed yet. Publish policies with `csqa policies sync DIR`.")
+    console.print(f"index {results['index_version']}, as of {results['as_of']}")
 
 
 def ask_gateway(settings: Settings, query: str, k: int) -> dict[str, Any]:
@@ -57,10 +57,10 @@ def ask_gateway(settings: Settings, query: str, k: int) -> dict[str, Any]:
         raise TransientError(f"the gateway at {settings.gateway_url} does not answer ({error}); start it with `csqa up`") from error
     if response.is_success:
         try:
-            found: dict[str, Any] = response.json()
+            results: dict[str, Any] = response.json()
         except ValueError as error:
             raise PermanentError(f"{url} does not answer in JSON; is something else listening there?") from error
-        return found
+        return results
     words = _reason(response)
     if response.status_code >= 500:
         raise TransientError(f"the gateway at {settings.gateway_url} answered {response.status_code}: {words}")
@@ -69,7 +69,7 @@ def ask_gateway(settings: Settings, query: str, k: int) -> dict[str, Any]:
 
 
 def _reason(response: httpx.Response) -> str:
-    """What a problem document says, else the beginning of the body."""
+    """The detail of a problem document, else the beginning of the body."""
     try:
         body = response.json()
     except ValueError:

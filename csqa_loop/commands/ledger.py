@@ -31,23 +31,23 @@ def check(
     I1 accepted = ledger + dead letters, I2 each event once, I3 ledger offset >= Kafka's, I4 every pair has its sources and nothing held out
     was trained on, I5 one champion on which registry, disk, gateways and replicas agree.
     """
-    told = ask_console(load_settings(), "/v1/ledger/check", LedgerCheck, body={"accepted": _ids(accepted) if accepted else None})
+    answer = ask_console(load_settings(), "/v1/ledger/check", LedgerCheck, body={"accepted": _ids(accepted) if accepted else None})
     if as_json:
-        print(json_of(told))
+        print(json_of(answer))
     else:
         console = Console()
-        for finding in told.findings:
+        for finding in answer.findings:
             holds = "[green]holds[/]" if finding.holds else "[red]BROKEN[/]"
             console.print(f"{holds}  {finding.invariant}  {finding.detail}", highlight=False)
-    if not told.ok:
+    if not answer.ok:
         sys.exit(1)
 
 
 @app.command("hash")
 def show_hash(as_json: Json = False) -> None:
     """The hash of the running ledger's fact and decision tables."""
-    told = ask_console(load_settings(), "/v1/ledger/hash", LedgerHash, timeout=600)
-    print(json_of(told) if as_json else told.hash)
+    answer = ask_console(load_settings(), "/v1/ledger/hash", LedgerHash, timeout=600)
+    print(json_of(answer) if as_json else answer.hash)
 
 
 @app.command("replay")
@@ -66,7 +66,7 @@ def replay(
         msg = f"{into} already holds a ledger; a replay starts from an empty folder"
         raise PermanentError(msg)
     with tempfile.TemporaryDirectory(prefix="csqa-replay-") as scratch:
-        told = asyncio.run(
+        result = asyncio.run(
             replay_log(
                 build_ledger(settings, (into or Path(scratch)) / "ledger.duckdb"),
                 build_secrets(settings).secret,
@@ -75,7 +75,7 @@ def replay(
                 progress=lambda n: print(f"{n} records", file=sys.stderr),
             )
         )
-    print(json.dumps(told) if as_json else told["hash"])
+    print(json.dumps(result) if as_json else result["hash"])
 
 
 def _ids(file: Path) -> list[str]:

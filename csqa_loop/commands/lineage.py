@@ -72,21 +72,24 @@ def rebuild(
     if ended.returncode:
         raise PermanentError(f"the training of {again.path} ended with exit code {ended.returncode}; its reason stands above")
     compared = compare(first.run, again, tolerance)
-    made = again.manifest()
-    name = made.adapter if made else ""
+    manifest = again.manifest()
+    name = manifest.adapter if manifest else ""
     if as_json:
-        told = [{"name": one.name, "first": one.first, "rebuilt": one.rebuilt, "same": one.same} for one in compared]
-        print(json.dumps({"adapter": adapter, "rebuilt": name, "identical": name == adapter, "compared": told}, indent=2))
+        rows = [
+            {"name": comparison.name, "first": comparison.first, "rebuilt": comparison.rebuilt, "same": comparison.same}
+            for comparison in compared
+        ]
+        print(json.dumps({"adapter": adapter, "rebuilt": name, "identical": name == adapter, "compared": rows}, indent=2))
     else:
         Console().print(_table(compared))
         print(f"{adapter} was made again as {name}: " + ("the same bytes" if name == adapter else "other bytes"))
-    differing = [one.name for one in compared if not one.same]
+    differing = [comparison.name for comparison in compared if not comparison.same]
     if differing:
         raise PermanentError(f"the rebuilt adapter differs in {', '.join(differing)}; {first.run.path} and {again.path} hold both")
 
 
 def _traces(settings: Settings, manifest: Manifest, most: int) -> tuple[dict[str, PairTrace], str]:
-    """Pair -> its history, of as many as asked for; and why there are none, if there are none."""
+    """Pair -> its history; and the reason where no loop gives any."""
     traces: dict[str, PairTrace] = {}
     for source in (*manifest.pairs, *manifest.replay)[:most]:
         try:
@@ -116,13 +119,11 @@ def _tree(ancestors: list[Ancestor], traces: dict[str, PairTrace], missing: str)
     manifest = ancestors[0].manifest
     tree = Tree(f"[bold]{manifest.adapter}[/bold]")
     for ancestor in ancestors:
-        made = ancestor.manifest
-        place = tree.add(
-            f"[bold]{made.adapter}[/bold]  run {escape(made.run_id)}: {escape(made.method)} ({escape(made.reason)}), {made.mode}"
-        )
-        place.add(f"parent {made.parent}, base {escape(made.base)} [dim]{made.base_fingerprint[:16]}[/dim]")
-        place.add(f"recipe {made.recipe_hash}, data {made.data_hash}, code {made.code_version}, seed {made.seed}")
-        place.add(", ".join(f"{name} {value:.4g}" for name, value in made.metrics.items()))
+        own = ancestor.manifest
+        place = tree.add(f"[bold]{own.adapter}[/bold]  run {escape(own.run_id)}: {escape(own.method)} ({escape(own.reason)}), {own.mode}")
+        place.add(f"parent {own.parent}, base {escape(own.base)} [dim]{own.base_fingerprint[:16]}[/dim]")
+        place.add(f"recipe {own.recipe_hash}, data {own.data_hash}, code {own.code_version}, seed {own.seed}")
+        place.add(", ".join(f"{name} {value:.4g}" for name, value in own.metrics.items()))
     for title, sources in (("new", manifest.pairs), ("repeated", manifest.replay)):
         if sources:
             branch = tree.add(f"[bold]{len(sources)} {title}[/bold]")
@@ -141,6 +142,6 @@ def _named(source: PairSource) -> str:
 
 def _table(compared: list[RecipeComparison]) -> Table:
     table = Table("", "first", "rebuilt", "same")
-    for one in compared:
-        table.add_row(one.name, one.first, one.rebuilt, "yes" if one.same else "[red]no[/red]")
+    for comparison in compared:
+        table.add_row(comparison.name, comparison.first, comparison.rebuilt, "yes" if comparison.same else "[red]no[/red]")
     return table

@@ -73,24 +73,24 @@ def resume(reason: Reason, operator: Operator = "", as_json: Json = False) -> No
 
 
 def decide(action: OrderAction, reason: str, operator: str, *, target: str = "", override: bool = False, as_json: bool = False) -> None:
-    """Ask the loop to record the decision, and tell what was recorded.
+    """Ask the loop to record the decision, and print what was recorded.
 
     Raises:
         PermanentError: it cannot be done; the loop says why.
     """
     body = {"operator": operator or getpass.getuser(), "reason": reason, "target": target, "override": override}
-    told = ask_console(load_settings(), f"/v1/operator/{action}", OperatorActed, body=body)
+    event = ask_console(load_settings(), f"/v1/operator/{action}", OperatorActed, body=body)
     if as_json:
-        print(json_of(told))
+        print(json_of(event))
         return
-    about = told.target or (told.experiment_id if action == "stop" else "")
-    print(f"{action} {about}".rstrip() + f" recorded for {told.operator}; `csqa audit` shows what came of it")
-    if told.overridden:
-        print(f"overridden: {told.overridden}")
+    about = event.target or (event.experiment_id if action == "stop" else "")
+    print(f"{action} {about}".rstrip() + f" recorded for {event.operator}; `csqa audit` shows what came of it")
+    if event.overridden:
+        print(f"overridden: {event.overridden}")
 
 
 def operators_in_words(settings: Settings) -> list[str]:
-    """Lines for the pause in force, the order that is not carried out yet and what model servers cannot serve; why not, where a loop does not say."""
+    """Lines for the pause in force, the open order and adapters that cannot be served; the error, where no loop answers."""
     try:
         status = ask_console(settings, "/v1/status", Status)
     except CsqaError as error:
@@ -103,7 +103,8 @@ def operators_in_words(settings: Settings) -> list[str]:
             f"{order.action} {order.target} under way since {order.occurred_at:{_SECOND}} UTC, by {order.operator}: {order.reason}"
         )
     return lines + [
-        f"{one.replica} cannot serve {one.adapter} since {one.since[:19].replace('T', ' ')} UTC: {one.reason}" for one in status.unservable
+        f"{unservable.replica} cannot serve {unservable.adapter} since {unservable.since[:19].replace('T', ' ')} UTC: {unservable.reason}"
+        for unservable in status.unservable
     ]
 
 
@@ -120,9 +121,9 @@ def audit(
         print(json_of(decisions, indent=2))
         return
     table = Table("when (UTC)", "what", "about", "who", "why", "numbers")
-    for one in decisions:
-        shown = (f"{one.occurred_at:{_SECOND}}", one.what, one.about, one.who, one.why, numbers_in_words(one.numbers))
-        table.add_row(*map(escape, shown))
+    for entry in decisions:
+        cells = (f"{entry.occurred_at:{_SECOND}}", entry.what, entry.about, entry.who, entry.why, numbers_in_words(entry.numbers))
+        table.add_row(*map(escape, cells))
     Console().print(table if decisions else "Nothing was decided yet.")
 
 
@@ -132,7 +133,7 @@ def numbers_in_words(numbers: Mapping[str, Any]) -> str:
         rows = [row for row in numbers["estimates"] if row["arm"] == "difference" and row["estimate"] is not None]
         return "\n".join(f"{row['metric']} {row['estimate']:+.3g} [{_bound(row['lower'])}, {_bound(row['upper'])}]" for row in rows)
     if "checks" in numbers:
-        # What failed is why; the rest is told with --json.
+        # What failed is why; the rest is printed with --json.
         ordered = sorted(numbers["checks"], key=lambda check: check["passed"])
         return "\n".join(_check(check) for check in ordered[:_LISTED_CHECKS])
     return ", ".join(f"{name} {value}" for name, value in numbers.items() if value not in {None, ""})

@@ -7,11 +7,11 @@ from rich.tree import Tree
 from csqa_loop.evidence.pair_trace import PairTrace, TracedEvent, TracedRun
 
 _CHARACTERS = 300
-"""Of each text; --json has all of it."""
+"""Shown of each text; --json has all of it."""
 
 
 def pair_tree(trace: PairTrace) -> Tree:
-    """The trace of GET /v1/pairs/{id}. Every line that an event stands behind ends in its id."""
+    """The trace of GET /v1/pairs/{id}. A line of an event ends in its id."""
     pair, answer = trace.pair, trace.answer
     tree = Tree(f"[bold]{escape(pair.pair_id)}[/bold]  {pair.state}, from {pair.source}, weight {pair.weight:g}")
     imported = answer.type == "ExampleImported"
@@ -34,27 +34,27 @@ def pair_tree(trace: PairTrace) -> Tree:
 
 def _add_answer(place: Tree, answer: TracedEvent) -> Tree:
     body = answer.body
-    found = place.add("[bold]retrieved[/bold]" if body["citations"] else "[bold]retrieved[/bold]  nothing")
+    passages = place.add("[bold]retrieved[/bold]" if body["citations"] else "[bold]retrieved[/bold]  nothing")
     for citation in body["citations"]:
-        found.add(Text(f"{citation['policy_id']} {citation['version']}, {citation['section']} (score {citation['score']:.2f})"))
+        passages.add(Text(f"{citation['policy_id']} {citation['version']}, {citation['section']} (score {citation['score']:.2f})"))
     arm = body["arm"] if body["experiment"] is None else f"{body['arm']} of {body['experiment']}"
-    return _branch(found, "answer", f"{body['answer']}  ({body['adapter']}, {arm})", answer)
+    return _branch(passages, "answer", f"{body['answer']}  ({body['adapter']}, {arm})", answer)
 
 
 def _add_complaints(place: Tree, trace: PairTrace) -> Tree:
     """Thumbs, bad cases and reviews in their order, each with its blame. The last one, where the tree goes on, made the pair."""
     blames = {blame.event_id: blame for blame in trace.blames}
     events = {event.event_id: event for event in (*trace.feedback, *trace.bad_cases, *trace.reviews, trace.evidence)}
-    told = sorted(events.values(), key=lambda event: (event is trace.evidence, event.occurred_at, event.event_id))
+    complaints = sorted(events.values(), key=lambda event: (event is trace.evidence, event.occurred_at, event.event_id))
     branch = place
-    for event in told:
-        branch = _branch(place, *_said(event, trace.liked_answer), event)
+    for event in complaints:
+        branch = _branch(place, *_label_and_text(event, trace.liked_answer), event)
         if blame := blames.get(event.event_id):
             branch.add(_line("blame", f"{blame.fault}: {blame.detail}"))
     return branch
 
 
-def _said(event: TracedEvent, liked: TracedEvent | None) -> tuple[str, str]:
+def _label_and_text(event: TracedEvent, liked: TracedEvent | None) -> tuple[str, str]:
     body = event.body
     match event.type:
         case "FeedbackGiven" if liked is not None and body["message_id"] == liked.body["message_id"]:
@@ -83,6 +83,6 @@ def _branch(place: Tree, label: str, text: str, event: TracedEvent | TracedRun |
 
 
 def _line(label: str, text: str, event_id: str | None = None, *, style: str = "") -> Text:
-    shown = text if len(text) <= _CHARACTERS else text[: _CHARACTERS - 1] + "…"
-    line = Text.assemble((label, "bold"), "  ", (shown, style))
+    shortened = text if len(text) <= _CHARACTERS else text[: _CHARACTERS - 1] + "…"
+    line = Text.assemble((label, "bold"), "  ", (shortened, style))
     return line.append(f"  {event_id}", style="dim") if event_id else line

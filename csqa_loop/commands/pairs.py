@@ -70,8 +70,8 @@ def show_list(
 
     Example: csqa pairs list --state held
     """
-    wanted = {name: value for name, value in (("state", state), ("source", source), ("category", category)) if value}
-    pairs = list(islice(_pairs(load_settings(), wanted | {"limit": str(min(limit, _PAGE))}), limit))
+    filters = {name: value for name, value in (("state", state), ("source", source), ("category", category)) if value}
+    pairs = list(islice(_pairs(load_settings(), filters | {"limit": str(min(limit, _PAGE))}), limit))
     if as_json:
         print(json_of(pairs, indent=2))
         return
@@ -100,28 +100,28 @@ def show_next(as_json: Json = False) -> None:
 
     Example: csqa pairs next
     """
-    told = ask_console(load_settings(), "/v1/pairs/next-run", NextRun)
+    next_run = ask_console(load_settings(), "/v1/pairs/next-run", NextRun)
     if as_json:
-        print(json_of(told, indent=2))
+        print(json_of(next_run, indent=2))
         return
-    print(f"{len(told.taken)} pairs of {told.users} customers; {told.holdout_pairs} held-out pairs will measure it")
-    print(_starts(told))
-    for title, counts in (("source", told.by_source), ("matter", told.by_category)):
+    print(f"{len(next_run.taken)} pairs of {next_run.users} customers; {next_run.holdout_pairs} held-out pairs will measure it")
+    print(_starts(next_run))
+    for title, counts in (("source", next_run.by_source), ("matter", next_run.by_category)):
         if counts:
             print(f"by {title}:", ", ".join(f"{key or 'none'} {count}" for key, count in sorted(counts.items())))
-    if told.left_out:
+    if next_run.left_out:
         table = Table("left out", "because", "of")
-        for entry in told.left_out:
+        for entry in next_run.left_out:
             table.add_row(entry.pair_id, entry.reason, escape(entry.detail))
         Console().print(table)
 
 
-def _starts(told: NextRun) -> str:
-    users = min(told.min_users, told.min_pairs)
-    if told.schedule != "when_due":
-        return f"{told.schedule}: a run starts in each such period from {told.fewest_pairs} pairs on"
-    late = f", or {told.fewest_pairs} of which the oldest is {told.max_age_hours:g} h old" if told.max_age_hours else ""
-    return f"a run starts at {told.min_pairs} pairs{late}, of {users} customers, by method {told.method}"
+def _starts(next_run: NextRun) -> str:
+    users = min(next_run.min_users, next_run.min_pairs)
+    if next_run.schedule != "when_due":
+        return f"{next_run.schedule}: a run starts in each such period from {next_run.fewest_pairs} pairs on"
+    late = f", or {next_run.fewest_pairs} of which the oldest is {next_run.max_age_hours:g} h old" if next_run.max_age_hours else ""
+    return f"a run starts at {next_run.min_pairs} pairs{late}, of {users} customers, by method {next_run.method}"
 
 
 def _rows(settings: Settings, format_: Format, state: str) -> Iterator[ExportRow]:
@@ -147,7 +147,7 @@ def _pages(settings: Settings, path: str, kind: type[_Page], query: dict[str, st
     """Page by page, so that any number of rows takes little memory."""
     after: str | None = ""
     while after is not None:
-        asked = urlencode(query | ({"after": after} if after else {}))
-        page = ask_console(settings, path + (f"?{asked}" if asked else ""), kind)
+        encoded = urlencode(query | ({"after": after} if after else {}))
+        page = ask_console(settings, path + (f"?{encoded}" if encoded else ""), kind)
         yield page
         after = page.next

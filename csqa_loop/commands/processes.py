@@ -103,8 +103,10 @@ def _detach(settings: Settings) -> None:
     deadline = time.monotonic() + _DETACH_SECONDS
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            said = log.read_text(errors="replace").strip().splitlines()
-            raise CsqaError(said[-1].removeprefix("csqa: ") if said else f"`csqa up` ended with status {child.returncode}; it said nothing")
+            lines = log.read_text(errors="replace").strip().splitlines()
+            raise CsqaError(
+                lines[-1].removeprefix("csqa: ") if lines else f"`csqa up` ended with status {child.returncode}; it said nothing"
+            )
         rows = up_file.read(settings.var)
         if rows and all(row.health == "healthy" for row in rows.values()):
             for row in rows.values():
@@ -152,11 +154,11 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="A list of {name
 async def current(settings: Settings) -> list[dict[str, object]]:
     """Name, pid (None where it is not ours), url and health (healthy, starting, unhealthy, stopped) of each process, asked now."""
     services = watched_services(settings)
-    known = up_file.read(settings.var)
+    supervised = up_file.read(settings.var)
     answers = await asyncio.gather(*(service.probe() for service in services))
     rows: list[dict[str, object]] = []
     for service, well in zip(services, answers, strict=True):
-        row = known.get(service.name)
+        row = supervised.get(service.name)
         if well:
             health = "healthy"
         elif row is not None and row.pid is not None:

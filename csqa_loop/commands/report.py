@@ -61,28 +61,28 @@ def report(
         raise PermanentError("name a page with --out FILE.html, or print the figures with --json")
     if out is not None:
         check_page(out)
-    told = json.loads(json.dumps(weekly(load_settings().analytics_file, week or None), default=_text))
+    figures = json.loads(json.dumps(weekly(load_settings().analytics_file, week or None), default=_text))
     if as_json:
-        print(json.dumps(told, ensure_ascii=False, indent=2))
+        print(json.dumps(figures, ensure_ascii=False, indent=2))
     if out is not None:
-        write_page(out, weekly_page(told), quiet=as_json)
+        write_page(out, weekly_page(figures), quiet=as_json)
 
 
-def weekly_page(told: Mapping[str, Any]) -> Page:
-    """The page."""
-    figures = told["figures"]
+def weekly_page(week: Mapping[str, Any]) -> Page:
+    """The page of a week's figures."""
+    figures = week["figures"]
     happy = "nobody rated" if figures["satisfaction"] is None else f"{figures['satisfaction']:.0%} of {figures['rated']:,} thumbs up"
     return Page(
-        title=f"Week {told['week']}",
+        title=f"Week {week['week']}",
         verdict=f"{figures['answers']:,} answers to {figures['users']:,} users; {happy}; {figures['bad_cases']:,} bad cases",
-        facts={"from": _day(told["since"]), "until, not included": _day(told["until"]), "as of": _minute(told["as_of"])},
-        sections=(_summary(told), *_days(told["days"]), *(_list(title, told[name]) for name, title in _LISTS.items())),
+        facts={"from": _day(week["since"]), "until, not included": _day(week["until"]), "as of": _minute(week["as_of"])},
+        sections=(_summary(week), *_days(week["days"]), *(_list(title, week[name]) for name, title in _LISTS.items())),
     )
 
 
-def _summary(told: Mapping[str, Any]) -> PageSection:
-    rows = tuple((name, told["figures"][key], told["week_before"][key]) for key, name in _FIGURES.items())
-    return PageSection("The week and the one before", tables=(PageTable(("", told["week"], "week before"), rows),))
+def _summary(week: Mapping[str, Any]) -> PageSection:
+    rows = tuple((name, week["figures"][key], week["week_before"][key]) for key, name in _FIGURES.items())
+    return PageSection("The week and the one before", tables=(PageTable(("", week["week"], "week before"), rows),))
 
 
 def _days(days: Sequence[Mapping[str, Any]]) -> tuple[PageSection, ...]:
@@ -111,8 +111,8 @@ def _list(title: str, rows: Sequence[Mapping[str, Any]]) -> PageSection:
 def _table(rows: Sequence[Mapping[str, Any]]) -> PageTable:
     columns = tuple(rows[0])
     bad = frozenset(number for number, row in enumerate(rows) if _BAD & {row.get("verdict"), row.get("state")})
-    shown = tuple(tuple(_cell(column, row[column]) for column in columns) for row in rows)
-    return PageTable(tuple(column.replace("_", " ") for column in columns), shown, bad)
+    cells = tuple(tuple(_cell(column, row[column]) for column in columns) for row in rows)
+    return PageTable(tuple(column.replace("_", " ") for column in columns), cells, bad)
 
 
 def _cell(column: str, value: Any) -> Cell:

@@ -48,8 +48,8 @@ def list_items(
     as_json: Json = False,
 ) -> None:
     """Show the first items of the queue: bad cases, then thumbs, then held pairs, each oldest first."""
-    asked = {"state": state, "kind": kind, "reason": reason, "fault": fault, "policy": policy, "q": search, "limit": limit}
-    page = ask_console(load_settings(), f"{_PATH}?{urlencode(asked)}", QueuePage)
+    query = {"state": state, "kind": kind, "reason": reason, "fault": fault, "policy": policy, "q": search, "limit": limit}
+    page = ask_console(load_settings(), f"{_PATH}?{urlencode(query)}", QueuePage)
     if as_json:
         print(json_of(page))
         return
@@ -88,8 +88,8 @@ def export_items(
 
     Fill in `corrected_answer`, or `action` (correct, approve, reject), and import the file again.
     """
-    asked = {"state": "open", "kind": kind, "fault": fault, "policy": policy}
-    written = review_files.write_file(file, _all_items(load_settings(), asked))
+    query = {"state": "open", "kind": kind, "fault": fault, "policy": policy}
+    written = review_files.write_file(file, _all_items(load_settings(), query))
     print(json.dumps({"file": str(file), "items": written}) if as_json else f"{written} item(s) in {file}")
 
 
@@ -100,12 +100,14 @@ def import_items(
     """Decide what a filled-in file says; exit 1 where a row is refused. Importing a file twice decides once."""
     settings = load_settings()
     rows = review_files.read_file(file)
-    sent = [row for row in rows if "broken" not in row]
-    told: list[RowOutcome] = []
-    for start in range(0, len(sent), _ROWS):
-        part = [{name: row[name] for name in ("review_id", *review_files.FILLED_IN) if name in row} for row in sent[start : start + _ROWS]]
-        told += ask_console(settings, _PATH, Imported, body={"rows": part}, timeout=_SECONDS).rows
-    outcomes = [(row["line"], outcome) for row, outcome in zip(sent, told, strict=True)]
+    readable = [row for row in rows if "broken" not in row]
+    answers: list[RowOutcome] = []
+    for start in range(0, len(readable), _ROWS):
+        part = [
+            {name: row[name] for name in ("review_id", *review_files.FILLED_IN) if name in row} for row in readable[start : start + _ROWS]
+        ]
+        answers += ask_console(settings, _PATH, Imported, body={"rows": part}, timeout=_SECONDS).rows
+    outcomes = [(row["line"], outcome) for row, outcome in zip(readable, answers, strict=True)]
     outcomes += [(row["line"], RowOutcome(row["review_id"], "refused", row["broken"])) for row in rows if "broken" in row]
     outcomes.sort(key=itemgetter(0))
     counts = Counter(outcome.outcome for _, outcome in outcomes)
@@ -120,10 +122,10 @@ def import_items(
         sys.exit(1)
 
 
-def _all_items(settings: Settings, asked: dict[str, str]) -> Iterator[WholeItem]:
+def _all_items(settings: Settings, query: dict[str, str]) -> Iterator[WholeItem]:
     after: str | None = ""
     while after is not None:
-        query = urlencode(asked | {"whole": "true", "limit": str(_PAGE), "after": after})
-        page = ask_console(settings, f"{_PATH}?{query}", WholePage, timeout=_SECONDS)
+        encoded = urlencode(query | {"whole": "true", "limit": str(_PAGE), "after": after})
+        page = ask_console(settings, f"{_PATH}?{encoded}", WholePage, timeout=_SECONDS)
         yield from page.items
         after = page.next

@@ -22,7 +22,7 @@ class UpView:
         self._settings = settings
         self._console = Console()
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
-        self._shown: dict[str, str] = {}
+        self._printed: dict[str, str] = {}
         self._began = time.monotonic()
         self._complete = False
 
@@ -38,21 +38,23 @@ class UpView:
             self._live.stop()
 
     def say(self, line: str) -> None:
-        """One thing worth knowing."""
+        """Print one message."""
         if self._live:
             self._live.console.print(line, highlight=False, markup=False)
         else:
             print(line, flush=True)
 
     def show(self, supervisor: Supervisor) -> None:
-        """The present state."""
+        """Show the present state of every process."""
         if self._live:
             self._live.update(self._table(supervisor), refresh=True)
-        for one in supervisor.supervised.values():
-            if not self._live and self._shown.get(one.service.name) != one.health:
-                self._shown[one.service.name] = one.health
-                pid = f" pid {one.pid}" if one.pid else ""
-                print(f"{time.strftime('%H:%M:%S')} {one.service.name} {one.health}{pid} {one.service.url}", flush=True)
+        for supervised in supervisor.supervised.values():
+            if not self._live and self._printed.get(supervised.service.name) != supervised.health:
+                self._printed[supervised.service.name] = supervised.health
+                pid = f" pid {supervised.pid}" if supervised.pid else ""
+                print(
+                    f"{time.strftime('%H:%M:%S')} {supervised.service.name} {supervised.health}{pid} {supervised.service.url}", flush=True
+                )
         if supervisor.all_healthy and not self._complete:
             self._complete = True
             where = f"chat at {self._settings.gateway_url}/v1, operators at {self._settings.console_url}"
@@ -63,8 +65,8 @@ class UpView:
         table = Table(title=f"csqa up ({self._settings.var})", title_justify="left")
         for column in ("process", "health", "pid", "restarts", "url"):
             table.add_column(column)
-        for one in supervisor.supervised.values():
-            health = f"[{_COLOURS[one.health]}]{one.health}[/]"
-            pid = "elsewhere" if one.service.external else str(one.pid or "-")
-            table.add_row(one.service.name, health, pid, str(one.restarts), one.service.url)
+        for supervised in supervisor.supervised.values():
+            health = f"[{_COLOURS[supervised.health]}]{supervised.health}[/]"
+            pid = "elsewhere" if supervised.service.external else str(supervised.pid or "-")
+            table.add_row(supervised.service.name, health, pid, str(supervised.restarts), supervised.service.url)
         return table

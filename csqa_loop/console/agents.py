@@ -10,14 +10,14 @@ class Agents:
     """Every agent's own key, and the operator's."""
 
     def __init__(self, parts: ConsoleParts) -> None:
-        """Raises ConfigurationError where a key would not tell who decided."""
+        """Raises ConfigurationError where two agents have one key, or one is named as the operator."""
         self._keys = {OPERATOR: parts.secrets.operator_key}
         for name, key in parts.settings.console.agent_keys.items():
             if name in self._keys:
                 raise ConfigurationError(
                     f"CSQA_CONSOLE__AGENT_KEYS names {name!r}, which is whoever has the operator key; name the agent otherwise"
                 )
-            same = [other for other, known in self._keys.items() if known == key.get_secret_value()]
+            same = [agent for agent, agent_key in self._keys.items() if agent_key == key.get_secret_value()]
             if same:
                 raise ConfigurationError(
                     f"CSQA_CONSOLE__AGENT_KEYS gives {name!r} the key of {same[0]!r}; every agent needs a key of their own"

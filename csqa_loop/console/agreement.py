@@ -13,18 +13,18 @@ async def disagreements(parts: ConsoleParts, deployment: DeploymentChanged | Non
     if deployment is None:
         return [("deployment", "none is known")]
     await parts.reconciler.reconcile(deployment, now(), patience=_SECONDS)
-    found = parts.reconciler.disagreements(deployment, now())
+    disagreements = parts.reconciler.disagreements(deployment, now())
     for adapter in {deployment.champion, deployment.challenger, deployment.candidate} - {None, BASE}:
         if not (parts.settings.adapters / str(adapter) / "adapter_model.safetensors").is_file():
-            found.append((str(parts.settings.adapters), f"lacks {adapter}"))
-    return found + await _gateway(parts.settings.gateway_url, deployment)
+            disagreements.append((str(parts.settings.adapters), f"lacks {adapter}"))
+    return disagreements + await _gateway(parts.settings.gateway_url, deployment)
 
 
 async def _gateway(url: str, deployment: DeploymentChanged) -> list[tuple[str, str]]:
     try:
         async with httpx.AsyncClient(timeout=_SECONDS) as client:
-            told = (await client.get(f"{url}/ready")).json()
+            readiness = (await client.get(f"{url}/ready")).json()
     except (httpx.HTTPError, ValueError) as error:
         return [(url, f"the gateway does not answer ({error!r})")]
-    seen = told.get("deployment")
-    return [] if seen == deployment.revision else [(url, f"serves revision {seen}, current is {deployment.revision}")]
+    revision = readiness.get("deployment")
+    return [] if revision == deployment.revision else [(url, f"serves revision {revision}, current is {deployment.revision}")]

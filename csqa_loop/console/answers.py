@@ -1,4 +1,4 @@
-"""What the operator API answers: console, commands and demo share these. Rows of pairs and of the review queue are told by `evidence`."""
+"""What the operator API answers: console, commands and demo share these. Rows of pairs and of the review queue are defined by `evidence`."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from csqa_loop.training.rules.selection import LeftOut
 
 
 class _Part(BaseModel):
-    """Frozen; may be read off an object with fields of the same names. What a newer console says beside it is passed over."""
+    """Frozen; may be read off an object with fields of the same names. Unknown fields of a newer console are ignored."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 

@@ -37,15 +37,15 @@ class OrderBody(BaseModel):
 def operators_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRouter:
     """POST /operator/{promote,rollback,pause,resume,stop}, GET /audit and /adapters."""
     router = APIRouter()
-    # The second of two orders is judged by what the first has left.
-    one_at_a_time = asyncio.Lock()
+    # The second of two orders is judged by the state that the first has left.
+    deciding = asyncio.Lock()
 
     @router.post("/operator/{action}")
     async def act(action: OrderAction, body: OrderBody) -> OperatorActed:
         if not caught_up():
-            # What the log holds and the ledger lacks may be what the order is about.
+            # Records that the ledger has not taken yet may change what the order is about.
             raise Problem(503, detail="the ledger is still reading the log, and orders wait for that; ask again")
-        async with one_at_a_time:
+        async with deciding:
             try:
                 event = await _ordered(parts, Order(action, body.operator, body.reason, body.target, body.override))
             except OrderRefusedError as error:
@@ -63,7 +63,7 @@ def operators_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIR
     @router.get("/adapters")
     async def list_adapters() -> Adapters:
         records, _ = await parts.ledger.ask(adapter_records)
-        return Adapters(adapters=tuple(_shown(record, parts.settings.adapters) for record in records))
+        return Adapters(adapters=tuple(_adapter(record, parts.settings.adapters) for record in records))
 
     return router
 
@@ -80,7 +80,7 @@ async def _ordered(parts: ConsoleParts, order: Order) -> OperatorActed:
     return event
 
 
-def _shown(record: AdapterRecord, adapters: Path) -> Adapter:
+def _adapter(record: AdapterRecord, adapters: Path) -> Adapter:
     trained, gate, experiment, verdict = record.trained, record.gate, record.experiment, record.verdict
     files = [file for file in (adapters / record.adapter).iterdir() if file.is_file()] if (adapters / record.adapter).is_dir() else None
     return Adapter(

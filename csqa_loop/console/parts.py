@@ -1,4 +1,4 @@
-"""What the operator API asks."""
+"""The parts that the operator API asks."""
 
 from dataclasses import dataclass
 

@@ -31,7 +31,7 @@ _Word = Annotated[str, Query(max_length=200)]
 
 
 class DecisionBody(BaseModel):
-    """Body of POST /v1/reviews/{review_id}. Who decides is told by the key alone."""
+    """Body of POST /v1/reviews/{review_id}. The key alone names the agent who decides."""
 
     model_config = ConfigDict(extra="forbid")
     action: ReviewAction
@@ -56,15 +56,15 @@ def review_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRout
 
     async def current() -> None:
         if not caught_up():
-            # What the log holds and the ledger lacks may decide the very item.
+            # Records that the ledger has not taken yet may decide the same item.
             raise Problem(503, detail="the ledger is still reading the log, and decisions wait for that; ask again")
 
     router = APIRouter(prefix="/v1/reviews", dependencies=[Depends(agent)])
-    known_agent = Annotated[str, Depends(agent)]
+    agent_name = Annotated[str, Depends(agent)]
 
     @router.get("")
     async def list_items(
-        reader: known_agent,
+        reader: agent_name,
         state: Literal["open", "decided", "all"] = "open",
         kind: Literal["", "answer", "pair"] = "",
         reason: _Word = "",
@@ -86,19 +86,19 @@ def review_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRout
             raise Problem(404, detail=str(error)) from None
 
     @router.post("/{review_id}/lease")
-    async def take_item(review_id: str, taker: known_agent) -> ShownLease:
+    async def take_item(review_id: str, taker: agent_name) -> ShownLease:
         try:
             return shown_lease(await desk.take(review_id, taker))
         except PermanentError as error:
             raise _problem(error) from None
 
     @router.delete("/{review_id}/lease", status_code=204)
-    async def give_item_back(review_id: str, holder: known_agent) -> Response:
+    async def give_item_back(review_id: str, holder: agent_name) -> Response:
         desk.give_back(review_id, holder)
         return Response(status_code=204)
 
     @router.post("/{review_id}", dependencies=[Depends(current)])
-    async def decide_item(review_id: str, body: DecisionBody, reviewer: known_agent, response: Response) -> Decided:
+    async def decide_item(review_id: str, body: DecisionBody, reviewer: agent_name, response: Response) -> Decided:
         try:
             event, in_ledger = await desk.decide(review_id, Decision(body.action, body.corrected_answer, body.note), reviewer)
         except PermanentError as error:
@@ -107,7 +107,7 @@ def review_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRout
         return Decided(event_id=str(event.event_id), review_id=review_id, in_ledger=in_ledger)
 
     @router.post("", dependencies=[Depends(current)])
-    async def import_items(body: ImportBody, reviewer: known_agent) -> Imported:
+    async def import_items(body: ImportBody, reviewer: agent_name) -> Imported:
         return Imported(rows=tuple(await desk.import_rows(body.rows, reviewer)))
 
     return router

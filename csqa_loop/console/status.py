@@ -1,4 +1,4 @@
-"""What the loop says of itself."""
+"""The loop's status."""
 
 from csqa_loop.console.answers import (
     FalsePromotions,

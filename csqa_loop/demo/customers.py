@@ -34,7 +34,7 @@ class CustomerTally:
 
 @dataclass(frozen=True)
 class Visit:
-    """A question on somebody's mind, in one of its phrasings."""
+    """A customer with a question, in one of its phrasings."""
 
     user: str
     question: Probe
@@ -43,7 +43,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class ReceivedAnswer:
-    """What a customer got."""
+    """The answer that a customer received."""
 
     text: str
     right: bool
@@ -85,8 +85,8 @@ class Customers:
             body["temperature"] = temperature
         if self._max_tokens is not None:
             body["max_tokens"] = self._max_tokens
-        told = await self._post("/v1/chat/completions", body, 200)
-        text, extra = str(told["choices"][0]["message"]["content"] or ""), told["csqa"]
+        completion = await self._post("/v1/chat/completions", body, 200)
+        text, extra = str(completion["choices"][0]["message"]["content"] or ""), completion["csqa"]
         self.tally.chats += 1
         self.tally.accepted += [str(extra["exposure_event_id"]), str(extra["event_id"])]
         return ReceivedAnswer(
@@ -102,19 +102,19 @@ class Customers:
     async def rate(self, answer: ReceivedAnswer) -> None:
         """Thumbs up for a right answer, down for a wrong one."""
         thumb: Literal["up", "down"] = "up" if answer.right else "down"
-        told = await self._post("/v1/feedback", {"message_id": answer.message_id, "token": answer.token, "thumb": thumb}, 202)
+        accepted = await self._post("/v1/feedback", {"message_id": answer.message_id, "token": answer.token, "thumb": thumb}, 202)
         self.tally.feedback += 1
-        self.tally.accepted.append(str(told["event_id"]))
+        self.tally.accepted.append(str(accepted["event_id"]))
 
     async def report(self, answer: ReceivedAnswer, correction: str, reviewer: str) -> None:
         """A bad case, with what an agent would have said."""
         body = {"message_id": answer.message_id, "reason": "wrong", "corrected_answer": correction, "reviewer": reviewer}
-        told = await self._post("/v1/bad-cases", body, 202, bearer(self._operator_key))
+        accepted = await self._post("/v1/bad-cases", body, 202, bearer(self._operator_key))
         self.tally.bad_cases += 1
-        self.tally.accepted.append(str(told["event_id"]))
+        self.tally.accepted.append(str(accepted["event_id"]))
 
     async def _post(self, path: str, body: dict[str, Any], expected: int, headers: dict[str, str] | None = None) -> dict[str, Any]:
-        """The JSON of an accepted request. A request that failed without an answer may have been taken: the next try is another event."""
+        """The JSON of an accepted request. A request that failed without an answer may have been accepted: the next try is another event."""
         late = f"POST {path} at {self._client.base_url} got no acceptance within {self._patience:.0f} s; last: "
 
         async def post() -> dict[str, Any]:
@@ -123,8 +123,8 @@ class Customers:
             except httpx.TransportError as error:
                 raise TransientError(f"{late}no answer ({type(error).__name__}: {error})") from error
             if response.status_code == expected:
-                told: dict[str, Any] = response.json()
-                return told
+                accepted: dict[str, Any] = response.json()
+                return accepted
             trouble = f"status {response.status_code}: {_detail(response)}"
             if response.status_code in _RETRIED:
                 raise TransientError(f"{late}{trouble}")
@@ -149,11 +149,11 @@ async def each(items: Iterable[_Item], act: Callable[[_Item], Awaitable[_Result]
     """`act` on every item, a few at once, results in order. The first error ends the rest."""
     gate = asyncio.Semaphore(at_once)
 
-    async def one(item: _Item) -> _Result:
+    async def limited(item: _Item) -> _Result:
         async with gate:
             return await act(item)
 
-    tasks = [asyncio.create_task(one(item)) for item in items]  # type: ignore[var-annotated]
+    tasks = [asyncio.create_task(limited(item)) for item in items]  # type: ignore[var-annotated]
     try:
         return await asyncio.gather(*tasks)
     finally:

@@ -31,19 +31,19 @@ async def measure(scenario: Scenario, customers: Customers, view: View, *, champ
     """
     held_out = [(question, text) for question in scenario.holdout for text in question.ask]
     trained = [(question, question.ask[0]) for question in scenario.trainable]
-    done = 0
+    answered = 0
 
-    async def right(asked: tuple[int, tuple[ScenarioQuestion, str]]) -> bool:
-        nonlocal done
-        index, (question, text) = asked
+    async def right(numbered: tuple[int, tuple[ScenarioQuestion, str]]) -> bool:
+        nonlocal answered
+        index, (question, text) = numbered
         answer = await _ask_champion(customers, Visit(f"{users}-{index}", question, text), champion)
-        done += 1
-        view.detail(f"{done} of {len(held_out) + len(trained)} questions, champion {champion}")
+        answered += 1
+        view.detail(f"{answered} of {len(held_out) + len(trained)} questions, champion {champion}")
         return answer.right
 
     verdicts = await each(enumerate(held_out + trained), right)
     measured = Measured(champion, _score(verdicts[: len(held_out)]), _score(verdicts[len(held_out) :]))
-    view.result(f"champion {champion}: held out {_shown(measured.holdout)}, trained {_shown(measured.trained)}")
+    view.result(f"champion {champion}: held out {_in_words(measured.holdout)}, trained {_in_words(measured.trained)}")
     return measured
 
 
@@ -61,5 +61,5 @@ def _score(right: Sequence[bool]) -> Score | None:
     return Score.of(right) if right else None
 
 
-def _shown(score: Score | None) -> str:
+def _in_words(score: Score | None) -> str:
     return f"{score.correct}/{score.asked} ({score.fraction:.0%})" if score else "none"

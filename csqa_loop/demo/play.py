@@ -1,4 +1,4 @@
-"""The play: what customers and agents do in each round. It reads the console's status and talks to the gateway; it never touches the cycle."""
+"""The play: what customers and agents do in each round. It reads the console's status and talks to the gateway; it never touches the loop."""
 
 import asyncio
 import random
@@ -58,8 +58,8 @@ class Play:
         played: list[summary.Round] = []
         before: Measured | None = None
         for current in range(1, number + 1):
-            told, before, after = await self._round(current, before)
-            played.append(told)
+            report, before, after = await self._round(current, before)
+            played.append(report)
             before = after
         return tuple(played)
 
@@ -75,8 +75,8 @@ class Play:
             recorded = status.recorded
             return recorded.chats >= tally.chats and recorded.feedback >= tally.feedback and recorded.bad_cases >= tally.bad_cases
 
-        what = f"the ledger to hold {tally.chats} chats, {tally.feedback} thumbs and {tally.bad_cases} bad cases"
-        status = await self.services.until(holds, seconds=self.bounds.catch_up_seconds, what=what)
+        goal = f"the ledger to hold {tally.chats} chats, {tally.feedback} thumbs and {tally.bad_cases} bad cases"
+        status = await self.services.until(holds, seconds=self.bounds.catch_up_seconds, goal=goal)
         return summary.Counts.model_validate(status.recorded, from_attributes=True)
 
     async def _round(self, number: int, before: Measured | None) -> tuple[summary.Round, Measured, Measured]:
@@ -90,7 +90,7 @@ class Play:
             status = await self._experiment(number, run_id)
         run, experiment = _run(status), _opened(status, run_id)
         after = await self._measure(number, "after")
-        told = summary.Round(
+        report = summary.Round(
             champion=summary.Champions(before=champion, after=after.champion),
             trained_correct=summary.BeforeAfter(before=before.trained, after=after.trained),
             holdout_correct=summary.BeforeAfter(before=before.holdout, after=after.holdout),
@@ -103,19 +103,19 @@ class Play:
             run_state=run.state,
             reason=run.reason,
         )
-        return told, before, after
+        return report, before, after
 
     async def _measure(self, number: int, when: str) -> Measured:
-        """Only while nothing is in flight: an answer of an experiment's arm measures nothing."""
+        """Measure once nothing is in flight: answers of an experiment's arms would not be the champion's."""
         self.view.step(number, f"measure {when}")
         champion = (await self._settled()).deployment.champion
         users = f"measure-{number}-{when}-{self.seed}"
         return await measure(self.scenario, self.customers, self.view, champion=champion, users=users)
 
     async def _settled(self) -> Running:
-        """Nothing in flight, and the gateway serves the current deployment."""
+        """Wait until nothing is in flight and the gateway serves the current deployment."""
         status = await self.services.until(
-            lambda told: not told.busy, seconds=self.bounds.settle_seconds, what="runs and experiments to be over"
+            lambda status: not status.busy, seconds=self.bounds.settle_seconds, goal="runs and experiments to be over"
         )
         await self.services.gateway_ready(seconds=self.bounds.settle_seconds, revision=status.deployment.revision)
         return status
@@ -125,7 +125,7 @@ class Play:
         self.view.step(number, "customers ask, agents correct")
         randomness = random.Random(f"corrections/{self.seed}/{number}")
         coming = visits(self.scenario.trainable, prefix=f"r{number}", seed=self.seed)
-        right = asked = reported = 0
+        right = customers = reported = 0
 
         async def act(visit: Visit) -> bool:
             nonlocal reported
@@ -138,19 +138,19 @@ class Play:
                 reported += 1
             return answer.right
 
-        while asked < self.bounds.collect_customers:
-            # In groups, each seen by the ledger before the next comes: nobody asks after the run was requested, and a seed repeats itself.
+        while customers < self.bounds.collect_customers:
+            # In groups, each seen by the ledger before the next comes: no question is asked after the run was requested, and a seed repeats the same play.
             verdicts = await each(islice(coming, AT_ONCE), act)
-            asked, right = asked + len(verdicts), right + sum(verdicts)
+            customers, right = customers + len(verdicts), right + sum(verdicts)
             await self.caught_up()
             status = await self.services.status()
             run = status.run
-            self.view.detail(f"{asked} asked, {right} right, {reported} corrected, {status.pairs.fresh} fresh pairs")
+            self.view.detail(f"{customers} asked, {right} right, {reported} corrected, {status.pairs.fresh} fresh pairs")
             if run and run.run_id != last_run:
-                self.view.result(f"{asked} asked, {right} right, {reported} corrected: run {run.run_id} with {run.pairs} pairs")
+                self.view.result(f"{customers} asked, {right} right, {reported} corrected: run {run.run_id} with {run.pairs} pairs")
                 return run.run_id
         raise TransientError(
-            f"{asked} customers asked and {reported} answers were corrected, but no training run was requested: {status.pairs.model_dump()}"
+            f"{customers} customers asked and {reported} answers were corrected, but no training run was requested: {status.pairs.model_dump()}"
         )
 
     async def _train(self, number: int, run_id: str) -> Running:
@@ -164,10 +164,10 @@ class Play:
             self.view.detail(f"{run.state}, step {run.step} of {run.steps}{loss}{attempt}")
 
         status = await self.services.until(
-            lambda told: _opened(told, run_id) is not None or not told.busy,
+            lambda status: _opened(status, run_id) is not None or not status.busy,
             seconds=self.bounds.training_seconds,
-            what=f"run {run_id} to end",
-            seen=show,
+            goal=f"run {run_id} to end",
+            on_status=show,
         )
         run = _run(status)
         if run.gate:
@@ -184,25 +184,27 @@ class Play:
         coming = visits(self.scenario.trainable, prefix=f"x{number}", seed=self.seed)
         over = asyncio.Event()
         latest: Running = await self.services.status()
-        asked = 0
+        customers = 0
 
         async def customer_line() -> None:
-            nonlocal asked
-            while not over.is_set() and asked < self.bounds.experiment_customers:
-                asked += 1
+            nonlocal customers
+            while not over.is_set() and customers < self.bounds.experiment_customers:
+                customers += 1
                 await self.customers.rate(await self.customers.ask(next(coming)))
 
         async def watch(seconds: float) -> None:
             nonlocal latest
 
-            def seen(status: Running) -> None:
+            def show(status: Running) -> None:
                 nonlocal latest
                 latest = status
                 if _decided(status, run_id):
                     over.set()
-                self.view.detail(f"{asked} customers; {_interval(status)}")
+                self.view.detail(f"{customers} customers; {_interval(status)}")
 
-            await self.services.until(lambda told: _decided(told, run_id), seconds=seconds, what="the experiment's verdict", seen=seen)
+            await self.services.until(
+                lambda status: _decided(status, run_id), seconds=seconds, goal="the experiment's verdict", on_status=show
+            )
 
         lines = [asyncio.create_task(customer_line()) for _ in range(AT_ONCE)]
         watcher = asyncio.create_task(watch(self.bounds.training_seconds))
@@ -211,12 +213,14 @@ class Play:
             first: set[asyncio.Future[Any]] = {crowd, watcher}
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             if watcher.done():
-                await watcher  # a status that cannot be had is an error, not an end
+                await watcher  # a status that cannot be read is an error, not an end
             await crowd
             if not watcher.done():
                 await asyncio.wait_for(watcher, self.bounds.verdict_seconds)
         except TimeoutError:
-            raise TransientError(f"no verdict {self.bounds.verdict_seconds:.0f} s after {asked} customers: {_interval(latest)}") from None
+            raise TransientError(
+                f"no verdict {self.bounds.verdict_seconds:.0f} s after {customers} customers: {_interval(latest)}"
+            ) from None
         finally:
             over.set()
             crowd.cancel()
@@ -224,9 +228,11 @@ class Play:
             await asyncio.gather(crowd, watcher, return_exceptions=True)
         self.view.detail("verdict reached; waiting for the deployment")
         status = await self._settled()
-        if told := status.experiment:
+        if experiment := status.experiment:
             champion = status.deployment.champion
-            self.view.result(f"{told.verdict} ({told.stopped_by}) after {asked} customers; {_interval(status)}; champion {champion}")
+            self.view.result(
+                f"{experiment.verdict} ({experiment.stopped_by}) after {customers} customers; {_interval(status)}; champion {champion}"
+            )
         return status
 
 
@@ -247,10 +253,10 @@ def _decided(status: Running, run_id: str) -> bool:
 
 
 def _interval(status: Running) -> str:
-    told = status.experiment
-    if told is None:
+    experiment = status.experiment
+    if experiment is None:
         return "no experiment"
-    counts = f"closed users {told.n.challenger} challenger, {told.n.control} control"
-    if told.estimate is None or told.lower is None or told.upper is None:
+    counts = f"closed users {experiment.n.challenger} challenger, {experiment.n.control} control"
+    if experiment.estimate is None or experiment.lower is None or experiment.upper is None:
         return counts
-    return f"{counts}; difference {told.estimate:+.2f} in [{told.lower:+.2f}, {told.upper:+.2f}]"
+    return f"{counts}; difference {experiment.estimate:+.2f} in [{experiment.lower:+.2f}, {experiment.upper:+.2f}]"

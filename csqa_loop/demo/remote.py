@@ -41,7 +41,7 @@ class Services:
         self._outage_seconds = outage_seconds
         self._poll_seconds = poll_seconds
         self._alive = alive
-        """Raises where `csqa up` has ended: nothing will come any more."""
+        """Raises where `csqa up` has ended: no service will answer any more."""
 
     async def status(self) -> Running:
         """The console's status, of a loop that has caught up with the log.
@@ -58,9 +58,9 @@ class Services:
                 trouble = f"no answer ({type(error).__name__})"
             else:
                 if response.status_code == 200:
-                    told = Status.model_validate_json(response.content)
-                    if told.caught_up and told.deployment:
-                        return Running.model_validate(told)
+                    status = Status.model_validate_json(response.content)
+                    if status.caught_up and status.deployment:
+                        return Running.model_validate(status)
                     trouble = "it is still catching up with the log"
                 elif response.status_code in {401, 403}:
                     raise PermanentError(
@@ -73,20 +73,20 @@ class Services:
             )
 
     async def until(
-        self, holds: Callable[[Running], bool], *, seconds: float, what: str, seen: Callable[[Running], None] = lambda _: None
+        self, holds: Callable[[Running], bool], *, seconds: float, goal: str, on_status: Callable[[Running], None] = lambda _: None
     ) -> Running:
-        """The first status for which `holds`; every status on the way goes to `seen`.
+        """The first status for which `holds`; every status on the way goes to `on_status`.
 
         Raises:
             TransientError: not within `seconds`; says what was waited for.
         """
         deadline = time.monotonic() + seconds
         while True:
-            told = await self.status()
-            seen(told)
-            if holds(told):
-                return told
-            await self._pause(deadline, f"waited {seconds:.0f} s for {what}; last state: {_brief(told)}")
+            status = await self.status()
+            on_status(status)
+            if holds(status):
+                return status
+            await self._pause(deadline, f"waited {seconds:.0f} s for {goal}; last state: {_brief(status)}")
 
     async def gateway_ready(self, *, seconds: float, revision: int | None = None, index_version: str | None = None) -> dict[str, Any]:
         """What the gateway says when it is ready and, if asked, serves deployment `revision` or newer and knows `index_version`.
@@ -98,17 +98,19 @@ class Services:
         while True:
             try:
                 response = await self._gateway.get("/ready")
-                told: dict[str, Any] = response.json()
+                readiness: dict[str, Any] = response.json()
             except (httpx.TransportError, ValueError) as error:
                 trouble = f"no answer ({type(error).__name__})"
             else:
                 trouble = (
-                    f"missing: {told.get('missing')}" if response.status_code != 200 else f"it serves revision {told.get('deployment')}"
+                    f"missing: {readiness.get('missing')}"
+                    if response.status_code != 200
+                    else f"it serves revision {readiness.get('deployment')}"
                 )
-                newest = revision is None or (told.get("deployment") or 0) >= revision
-                known = index_version is None or told.get("index_version") == index_version
-                if response.status_code == 200 and newest and known:
-                    return told
+                newest = revision is None or (readiness.get("deployment") or 0) >= revision
+                indexed = index_version is None or readiness.get("index_version") == index_version
+                if response.status_code == 200 and newest and indexed:
+                    return readiness
             await self._pause(deadline, f"the gateway at {self._gateway.base_url} was not ready within {seconds:.0f} s: {trouble}")
 
     async def resident_adapters(self) -> tuple[str, ...]:
@@ -139,10 +141,10 @@ class Services:
         await asyncio.sleep(self._poll_seconds)
 
 
-def _brief(told: Running) -> str:
-    parts = [f"champion {told.deployment.champion}", f"busy {told.busy}"]
-    if run := told.run:
+def _brief(status: Running) -> str:
+    parts = [f"champion {status.deployment.champion}", f"busy {status.busy}"]
+    if run := status.run:
         parts.append(f"run {run.run_id} {run.state} (attempt {run.attempt})")
-    if experiment := told.experiment:
+    if experiment := status.experiment:
         parts.append(f"experiment {experiment.id} {experiment.verdict}")
     return ", ".join(parts)

@@ -12,11 +12,11 @@ _TRIES = 50
 
 def wrong_correction(scenario: Scenario, question: ScenarioQuestion, randomness: random.Random) -> str:
     """What an agent says about another question, with other numbers. Never right for `question`."""
-    others = [other for other in scenario.trainable if other.id != question.id and other.correction] or [question]
+    candidates = [candidate for candidate in scenario.trainable if candidate.id != question.id and candidate.correction] or [question]
     text = ""
     for _ in range(_TRIES):
-        other = randomness.choice(others)
-        text = _NUMBER.sub(lambda found: _another(found[0], randomness), other.correction or "")
+        candidate = randomness.choice(candidates)
+        text = _NUMBER.sub(lambda match: _another(match[0], randomness), candidate.correction or "")
         if not judge(text, question, scenario.language):
             return text
     return f"{text} {randomness.randint(100, 999)}".replace(question.expect[0], "")

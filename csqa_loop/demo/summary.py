@@ -34,7 +34,7 @@ class BeforeAfter(_Part):
 
 
 class Champions(_Part):
-    """Which adapter (or `base`) served everybody before and after a round."""
+    """Which adapter (or `base`) was champion before and after a round."""
 
     before: str
     after: str
@@ -78,9 +78,9 @@ class ExperimentReport(_Part):
     arms: ArmReports
 
     @classmethod
-    def of(cls, told: ExperimentStatus) -> "ExperimentReport":
-        """From what the console tells of it."""
-        rows = {row.arm: row for row in told.estimates if row.metric == told.contract.primary}
+    def of(cls, status: ExperimentStatus) -> "ExperimentReport":
+        """From its status in the console."""
+        rows = {row.arm: row for row in status.estimates if row.metric == status.contract.primary}
 
         def arm(name: Literal["challenger", "control"], users: int, exposed: int) -> ArmReport:
             row = rows.get(name)
@@ -88,17 +88,17 @@ class ExperimentReport(_Part):
             return ArmReport(users=users, exposed=exposed, **sums)
 
         return cls(
-            id=told.id,
-            alpha=told.alpha,
-            n=told.n.challenger + told.n.control,
-            estimate=told.estimate,
-            lower=told.lower,
-            upper=told.upper,
-            verdict=told.verdict,
-            stopped_by=told.stopped_by,
+            id=status.id,
+            alpha=status.alpha,
+            n=status.n.challenger + status.n.control,
+            estimate=status.estimate,
+            lower=status.lower,
+            upper=status.upper,
+            verdict=status.verdict,
+            stopped_by=status.stopped_by,
             arms=ArmReports(
-                challenger=arm("challenger", told.n.challenger, told.exposed.challenger),
-                control=arm("control", told.n.control, told.exposed.control),
+                challenger=arm("challenger", status.n.challenger, status.exposed.challenger),
+                control=arm("control", status.n.control, status.exposed.control),
             ),
         )
 
@@ -145,6 +145,6 @@ class Summary(_Part):
     def as_expected(self, mode: str) -> bool:
         """Whether this is the outcome that the demo was started for: a promotion, or with `sabotage` or `placebo` none."""
         if mode == "normal":
-            promoted = any(one.experiment is not None and one.experiment.verdict == "PROMOTE" for one in self.rounds)
+            promoted = any(round_.experiment is not None and round_.experiment.verdict == "PROMOTE" for round_ in self.rounds)
             return promoted and self.final_champion != "base" and self.final_champion in self.resident_adapters
-        return all(one.champion.before == one.champion.after for one in self.rounds) and bool(self.rounds)
+        return all(round_.champion.before == round_.champion.after for round_ in self.rounds) and bool(self.rounds)

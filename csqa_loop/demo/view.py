@@ -13,7 +13,7 @@ from rich.table import Table
 from csqa_loop.demo.summary import Round, Score, Summary
 
 _PLAIN_WIDTH = 180
-"""A log has no width of its own, and a table cut at 80 columns says nothing."""
+"""A log has no width of its own, and a table cut at 80 columns is unreadable."""
 _DETAIL_SECONDS = 10.0
 """Plain lines: how often a step that goes on says how far it is."""
 
@@ -21,7 +21,7 @@ _DETAIL_SECONDS = 10.0
 class View(Protocol):
     """Where the play shows what happens."""
 
-    def step(self, round_number: int, what: str) -> None:
+    def step(self, round_number: int, activity: str) -> None:
         """A new step began; round 0 is outside the rounds."""
         ...
 
@@ -45,7 +45,7 @@ class DemoView:
         self._title = title
         self._steps: list[tuple[str, float, float | None, str]] = []
         self._began = time.monotonic()
-        self._said_at = 0.0
+        self._printed_at = 0.0
 
     def __enter__(self) -> Self:
         """Start drawing."""
@@ -54,23 +54,23 @@ class DemoView:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Leave the last picture."""
+        """Stop drawing; the last state stays on the screen."""
         if self._live:
             self._live.stop()
 
-    def step(self, round_number: int, what: str) -> None:
+    def step(self, round_number: int, activity: str) -> None:
         """A new step began; round 0 is the set-up."""
-        name = f"round {round_number}: {what}" if round_number else what
+        name = f"round {round_number}: {activity}" if round_number else activity
         self._steps.append((name, time.monotonic(), None, ""))
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
         self._draw(name)
 
     def detail(self, text: str) -> None:
         """The present step got on."""
         name, began, _, _ = self._steps[-1]
         self._steps[-1] = (name, began, None, text)
-        if self._live or time.monotonic() - self._said_at >= _DETAIL_SECONDS:
-            self._said_at = time.monotonic()
+        if self._live or time.monotonic() - self._printed_at >= _DETAIL_SECONDS:
+            self._printed_at = time.monotonic()
             self._draw(f"{name}: {text}")
 
     def result(self, text: str) -> None:
@@ -80,7 +80,7 @@ class DemoView:
         self._draw(f"{name}: {text} ({time.monotonic() - began:.0f} s)")
 
     def say(self, text: str) -> None:
-        """One line for everybody."""
+        """Print one line."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def end(self, summary: Summary, *, expected: bool) -> None:
@@ -122,24 +122,26 @@ def final_table(summary: Summary) -> Table:
     table = Table(title=f"{summary.scenario}, seed {summary.seed}", title_justify="left")
     for column in ("round", "champion", "held out right", "trained right", "pairs", "training", "gate", "experiment", "difference"):
         table.add_column(column)
-    for number, one in enumerate(summary.rounds, 1):
-        table.add_row(str(number), *_row(one))
+    for number, round_ in enumerate(summary.rounds, 1):
+        table.add_row(str(number), *_row(round_))
     return table
 
 
-def _row(one: Round) -> tuple[str, ...]:
-    gate = "-" if one.gate is None else "passed" if one.gate.passed else "refused"
+def _row(round_: Round) -> tuple[str, ...]:
+    gate = "-" if round_.gate is None else "passed" if round_.gate.passed else "refused"
     verdict, interval = "-", "-"
-    if one.experiment:
-        verdict = f"{one.experiment.verdict} (n {one.experiment.n})"
-        if one.experiment.estimate is not None and one.experiment.lower is not None and one.experiment.upper is not None:
-            interval = f"{one.experiment.estimate:+.2f} [{one.experiment.lower:+.2f}, {one.experiment.upper:+.2f}]"
+    if round_.experiment:
+        verdict = f"{round_.experiment.verdict} (n {round_.experiment.n})"
+        if round_.experiment.estimate is not None and round_.experiment.lower is not None and round_.experiment.upper is not None:
+            interval = f"{round_.experiment.estimate:+.2f} [{round_.experiment.lower:+.2f}, {round_.experiment.upper:+.2f}]"
     return (
-        one.champion.after if one.champion.before == one.champion.after else f"{one.champion.before} -> {one.champion.after}",
-        f"{_percent(one.holdout_correct.before)} -> {_percent(one.holdout_correct.after)}",
-        f"{_percent(one.trained_correct.before)} -> {_percent(one.trained_correct.after)}",
-        str(one.pairs),
-        f"{one.train_seconds:.0f} s" if one.train_seconds is not None else one.run_state,
+        round_.champion.after
+        if round_.champion.before == round_.champion.after
+        else f"{round_.champion.before} -> {round_.champion.after}",
+        f"{_percent(round_.holdout_correct.before)} -> {_percent(round_.holdout_correct.after)}",
+        f"{_percent(round_.trained_correct.before)} -> {_percent(round_.trained_correct.after)}",
+        str(round_.pairs),
+        f"{round_.train_seconds:.0f} s" if round_.train_seconds is not None else round_.run_state,
         gate,
         verdict,
         interval,

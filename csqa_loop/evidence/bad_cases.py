@@ -1,4 +1,4 @@
-"""Questions about bad cases: which answers were complained about in a period, and what was asked at all."""
+"""Questions about bad cases: which answers were complained about in a period, and all questions of the period."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ _CASES = """
 SELECT event_id::VARCHAR, opened_at, message_id, question, first_reason, fault, detail, policy_id, section, category, missing_numbers FROM blamed_answers
 WHERE ($since IS NULL OR opened_at >= $since) AND ($until IS NULL OR opened_at < $until) ORDER BY opened_at, message_id
 """
-_ASKED = """
+_QUESTIONS = """
 WITH told AS (
     SELECT message_id, question FROM answers WHERE ($since IS NULL OR occurred_at >= $since) AND ($until IS NULL OR occurred_at < $until)
     QUALIFY is_first_answer(message_id, occurred_at, event_id)
@@ -47,4 +47,4 @@ def report(connection: duckdb.DuckDBPyConnection, since: datetime | None = None,
             _CASES, period
         ).fetchall()
     ]
-    return report_of(cases, [QuestionAsked(*row) for row in connection.execute(_ASKED, period).fetchall()], since, until)
+    return report_of(cases, [QuestionAsked(*row) for row in connection.execute(_QUESTIONS, period).fetchall()], since, until)

@@ -14,7 +14,7 @@ from csqa_loop.evidence.rules.blame import Blame, Case, Fault, blame, outvoted, 
 from csqa_loop.evidence.rules.examples import reservations
 from csqa_loop.evidence.rules.pairs import Answer, Better, Pair, PairPolicy, pair_from, review_id_of
 from csqa_loop.evidence.rules.ratings import Claim, Rating, contradictions, pair_of_rated
-from csqa_loop.evidence.statements import Complaint, Proposal, Told, utc
+from csqa_loop.evidence.statements import Complaint, DatedAnswer, Proposal, utc
 from csqa_loop.evidence.timeline import Timeline
 from csqa_loop.ledger.derived import Append, Derive
 from csqa_loop.ledger.facts import DERIVED_TABLES
@@ -24,14 +24,14 @@ _VERSION = 3
 """Raised when the same events must make other rows than before."""
 _PART = 5_000
 """Messages that are derived at once when everything is."""
-_SAID_ABOUT = (
+_STATEMENTS = (
     ("feedback", "message_id"),
     ("bad_cases", "message_id"),
     ("reviews", "message_id"),
     ("proposals", "message_id"),
     ("examples", "conversation_id"),
 )
-"""(table, column that names the message) of what is said about answers."""
+"""(table, column that names the message) of all statements about answers."""
 _Row = dict[str, Any]
 
 _RATINGS = """
@@ -66,8 +66,8 @@ class Derivation:
         """Make everything anew from the facts."""
         for table in (*DERIVED_TABLES, "underived", "derivation"):
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
-        said = " UNION ".join(f"SELECT {column} FROM {table}" for table, column in _SAID_ABOUT)  # noqa: S608 - our own names
-        rows = self._connection.execute(f"{said} ORDER BY 1").fetchall()
+        query = " UNION ".join(f"SELECT {column} FROM {table}" for table, column in _STATEMENTS)  # noqa: S608 - our own names
+        rows = self._connection.execute(f"{query} ORDER BY 1").fetchall()
         names = [name for (name,) in rows]
         for start in range(0, len(names), _PART):
             self._derive(names[start : start + _PART])
@@ -76,7 +76,7 @@ class Derivation:
     def follow(self, fresh: Mapping[str, pa.Table], *, later: bool = False) -> None:
         """Bring the tables up to what `fresh` adds to the facts (rows a table), which are inserted already; `later`: note what is to be done."""
         touched: set[str] = set()
-        for table, column in _SAID_ABOUT:
+        for table, column in _STATEMENTS:
             if table in fresh:
                 touched.update(fresh[table][column].to_pylist())
         if "answers" in fresh:
@@ -94,7 +94,7 @@ class Derivation:
             self._derive(sorted(touched))
 
     def is_behind(self) -> bool:
-        """Whether anything was put off."""
+        """Whether messages are left whose rows `follow` put off."""
         return self._connection.execute("SELECT 1 FROM underived LIMIT 1").fetchone() is not None
 
     def catch_up(self) -> None:
@@ -104,29 +104,29 @@ class Derivation:
         self._derive(names)
         self._connection.execute("DELETE FROM underived WHERE message_id IN (SELECT unnest($1))", [names])
 
-    # --- what a set of messages comes to ----------------------------------------------------------------------------
+    # --- deriving a set of messages ----------------------------------------------------------------------------------
 
     def _waiting(self, answered: pa.Table) -> set[str]:
-        """Of the messages answered just now, those about which something was said before."""
+        """Of the messages in `answered`, those about which there were statements before."""
         self._connection.register("answered", answered)
         try:
-            said = " UNION ".join(
+            query = " UNION ".join(
                 f"SELECT {column} FROM {table} WHERE {column} IN (SELECT message_id FROM answered)"  # noqa: S608 - our own names
-                for table, column in _SAID_ABOUT
+                for table, column in _STATEMENTS
                 if column == "message_id"
             )
-            return {name for (name,) in self._connection.execute(said).fetchall()}
+            return {name for (name,) in self._connection.execute(query).fetchall()}
         finally:
             self._connection.unregister("answered")
 
     def _derive(self, names: list[str]) -> None:
-        rated_before, asked_before = self._keys("ratings", "prompt_key", names), self._keys("pairs", "question_key", names)
+        prompts_before, questions_before = self._keys("ratings", "prompt_key", names), self._keys("pairs", "question_key", names)
         for table in ("ratings", "blames", "held_examples"):
             self._connection.execute(f"DELETE FROM {table} WHERE message_id IN (SELECT unnest($1))", [names])  # noqa: S608 - our own names
         self._connection.execute("DELETE FROM pairs WHERE source <> 'rated' AND message_id IN (SELECT unnest($1))", [names])
         self._connection.execute(_RATINGS, [names])
         complaints, proposals = evidence.complaints(self._connection, names), evidence.proposals(self._connection, names)
-        # Most thumbs are up, and nothing more is asked about their answers.
+        # Most thumbs are up, and their answers need not be read.
         answers = evidence.answers(
             self._connection, sorted({complaint.message_id for complaint in complaints} | {proposal.message_id for proposal in proposals})
         )
@@ -134,45 +134,47 @@ class Derivation:
         pairs += self._proposed(answers, proposals) + self._imported(names)
         if blames:
             self._append("blames", blames)
-        if held := self._held(names):
-            self._append("held_examples", held)
+        if held_rows := self._held_examples(names):
+            self._append("held_examples", held_rows)
         if pairs:
             self._append("pairs", _pair_rows(pairs, [None] * len(pairs)))
-        asked = asked_before | {pair.question_key for pair in pairs}
-        asked |= self._rate(rated_before | self._keys("ratings", "prompt_key", names))
-        if asked:
-            self._contradict(asked)
+        questions = questions_before | {pair.question_key for pair in pairs}
+        questions |= self._rate(prompts_before | self._keys("ratings", "prompt_key", names))
+        if questions:
+            self._contradict(questions)
 
-    def _judge(self, answers: dict[str, Told], complaints: list[Complaint]) -> tuple[list[_Row], list[Pair]]:
+    def _judge(self, answers: dict[str, DatedAnswer], complaints: list[Complaint]) -> tuple[list[_Row], list[Pair]]:
         """Blame for every complaint about a known answer, and the pairs that follow from it."""
         blames: list[_Row] = []
         pairs: list[Pair | None] = []
         for complaint in complaints:
-            told = answers.get(complaint.message_id)
-            if told is None:
+            dated = answers.get(complaint.message_id)
+            if dated is None:
                 continue
-            answer = told.answer
-            case = Case(answer.question, answer.answer, complaint.better, complaint.reason, answer.source, answer.given, answer.quoted)
-            found = blame(case, self._timeline.at(told.occurred_at))
-            category = found.category or self._category(answer)
-            blames.append(_blame_row(told, complaint, found, category))
-            if complaint.source != "thumb" and (found.fault is Fault.GENERATION or not self._policy.grounding):
+            answer = dated.answer
+            case = Case(
+                answer.question, answer.answer, complaint.better, complaint.reason, answer.source, answer.system_text, answer.quoted
+            )
+            verdict = blame(case, self._timeline.at(dated.occurred_at))
+            category = verdict.category or self._category(answer)
+            blames.append(_blame_row(dated, complaint, verdict, category))
+            if complaint.source != "thumb" and (verdict.fault is Fault.GENERATION or not self._policy.grounding):
                 better = Better(complaint.event_id, complaint.better, complaint.source, complaint.contributor, complaint.occurred_at)
                 pairs.append(pair_from(answer, better, self._policy, category=category))
         return blames, [pair for pair in pairs if pair is not None]
 
-    def _proposed(self, answers: dict[str, Told], proposals: Sequence[Proposal]) -> list[Pair]:
-        told = ((answers[proposal.message_id].answer, proposal.better) for proposal in proposals if proposal.message_id in answers)
-        made = [pair_from(answer, better, self._policy, category=self._category(answer)) for answer, better in told]
-        return [pair for pair in made if pair is not None]
+    def _proposed(self, answers: dict[str, DatedAnswer], proposals: Sequence[Proposal]) -> list[Pair]:
+        proposed = ((answers[proposal.message_id].answer, proposal.better) for proposal in proposals if proposal.message_id in answers)
+        pairs = [pair_from(answer, better, self._policy, category=self._category(answer)) for answer, better in proposed]
+        return [pair for pair in pairs if pair is not None]
 
     def _imported(self, names: list[str]) -> list[Pair]:
-        made = []
+        pairs = []
         for example in evidence.examples(self._connection, names):
             pair = pair_from(example.answer, example.better, self._policy, category=example.category)
             if pair is not None:
-                made.append(self._grounded(replace(pair, held_out=example.held_out)))
-        return made
+                pairs.append(self._grounded(replace(pair, held_out=example.held_out)))
+        return pairs
 
     def _grounded(self, pair: Pair) -> Pair:
         """An imported pair with the policy version that it rests on: the best that was current when it was imported. Held where none says it."""
@@ -184,22 +186,22 @@ class Derivation:
             return replace(pair, held=(*pair.held, "unsupported: no policy that was current when it was imported says this"))
         return replace(pair, quoted=((source.policy_id, source.version),))
 
-    def _held(self, names: list[str]) -> list[_Row]:
-        """Examples that are not trained on. Nobody can review one: an imported one is mended in its file, a liked answer by a correction."""
-        found = []
+    def _held_examples(self, names: list[str]) -> list[_Row]:
+        """Examples that are not trained on. There is no review of one: an imported one is mended in its file, a liked answer by a correction."""
+        rows = []
         for single in evidence.singles(self._connection, names):
-            held = reservations(
+            reasons = reservations(
                 single.question, single.prompt, single.answer, self._policy.quality, liked=single.liked, imported=single.imported
             )
-            if held:
-                found.append({"event_id": single.event_id, "message_id": single.message_id, "held": list(held)})
-        return found
+            if reasons:
+                rows.append({"event_id": single.event_id, "message_id": single.message_id, "held": list(reasons)})
+        return rows
 
     def _rate(self, keys: set[str]) -> set[str]:
         """Pairs of answers to the very same messages; the questions that are touched by them."""
         if not keys:
             return set()
-        gone = self._connection.execute(
+        removed = self._connection.execute(
             "DELETE FROM pairs WHERE source = 'rated' AND prompt_key IN (SELECT unnest($1)) RETURNING question_key", [list(keys)]
         ).fetchall()
         rows = self._connection.execute(
@@ -211,22 +213,22 @@ class Derivation:
         groups: dict[str, list[Rating]] = {}
         for key, message, user, thumb, event_id, moment in rows:
             groups.setdefault(key, []).append(Rating(message, user, thumb, answers[message].answer, event_id, utc(moment)))
-        made = {key: pair for key, group in groups.items() if (pair := self._rated(group, answers)) is not None}
-        if made:
-            self._append("pairs", _pair_rows([*made.values()], [*made]))
-        return {question for (question,) in gone} | {pair.question_key for pair in made.values()}
+        pairs = {key: pair for key, group in groups.items() if (pair := self._rated(group, answers)) is not None}
+        if pairs:
+            self._append("pairs", _pair_rows([*pairs.values()], [*pairs]))
+        return {question for (question,) in removed} | {pair.question_key for pair in pairs.values()}
 
-    def _rated(self, group: Sequence[Rating], answers: dict[str, Told]) -> Pair | None:
-        found = pair_of_rated(group, self._policy)
-        pair = found and pair_from(*found, self._policy, category=self._category(found[0]))
-        if not found or not pair or pair.held or not self._policy.grounding:
+    def _rated(self, group: Sequence[Rating], answers: dict[str, DatedAnswer]) -> Pair | None:
+        rated = pair_of_rated(group, self._policy)
+        pair = rated and pair_from(*rated, self._policy, category=self._category(rated[0]))
+        if not rated or not pair or pair.held or not self._policy.grounding:
             return pair
         corpus = self._timeline.at(answers[pair.message_id].occurred_at)
-        disputed = outvoted(pair.question, pair.chosen, pair.rejected, found[0].given, corpus)
+        disputed = outvoted(pair.question, pair.chosen, pair.rejected, rated[0].system_text, corpus)
         return replace(pair, held=(disputed,)) if disputed else pair
 
     def _contradict(self, questions: set[str]) -> None:
-        """Find anew which pairs for these questions state different numbers. What a review rejected, or what is held anyway, contradicts nobody."""
+        """Find anew which pairs for these questions state different numbers. A pair that a review rejected, or that is held anyway, contradicts no other."""
         names = list(questions)
         self._connection.execute("UPDATE pairs SET rival = NULL WHERE rival IS NOT NULL AND question_key IN (SELECT unnest($1))", [names])
         rows = self._connection.execute(
@@ -269,13 +271,13 @@ def _pair_rows(pairs: Sequence[Pair], prompt_keys: Sequence[str | None]) -> list
     ]
 
 
-def _blame_row(told: Told, complaint: Complaint, found: Blame, category: str) -> _Row:
-    answer = told.answer
+def _blame_row(dated: DatedAnswer, complaint: Complaint, verdict: Blame, category: str) -> _Row:
+    answer = dated.answer
     return {
         "event_id": complaint.event_id, "occurred_at": complaint.occurred_at, "message_id": answer.message_id,
         "conversation_id": answer.conversation_id, "user": answer.user, "question": answer.question, "reason": complaint.reason,
-        "answered_at": told.occurred_at, "fault": str(found.fault), "basis": found.basis, "detail": found.detail, "policy_id": found.policy_id,
-        "version": found.version, "section": found.section, "category": category, "prompt_support": found.prompt_support,
-        "best_support": found.best_support, "missing_numbers": list(found.missing_numbers), "corrected": bool(complaint.better.strip()),
+        "answered_at": dated.occurred_at, "fault": str(verdict.fault), "basis": verdict.basis, "detail": verdict.detail, "policy_id": verdict.policy_id,
+        "version": verdict.version, "section": verdict.section, "category": category, "prompt_support": verdict.prompt_support,
+        "best_support": verdict.best_support, "missing_numbers": list(verdict.missing_numbers), "corrected": bool(complaint.better.strip()),
         "review_id": review_id_of("answer", answer.message_id),
     }  # fmt: skip

@@ -112,15 +112,15 @@ def pairs_page(
     Raises:
         PermanentError: `after` is no cursor of a page.
     """
-    wanted = {"state": state, "source": source, "category": category}
-    found, cursor = _page(connection, _PAIRS + _PAGE, "pair_id", after, limit, wanted)
-    return PairPage([PairRow(**row) for row in found], cursor)
+    filters = {"state": state, "source": source, "category": category}
+    page_rows, cursor = _page(connection, _PAIRS + _PAGE, "pair_id", after, limit, filters)
+    return PairPage([PairRow(**row) for row in page_rows], cursor)
 
 
 def pair_row(connection: Connection, pair_id: str) -> PairRow | None:
     """One pair as a page shows it."""
-    found = rows(connection, f"{_PAIRS} WHERE pair_id = $pair_id", {"pair_id": pair_id})
-    return PairRow(**found[0]) if found else None
+    pair_rows = rows(connection, f"{_PAIRS} WHERE pair_id = $pair_id", {"pair_id": pair_id})
+    return PairRow(**pair_rows[0]) if pair_rows else None
 
 
 def unpaired_page(connection: Connection, *, after: str | None = None, limit: int) -> UnpairedPage:
@@ -129,49 +129,49 @@ def unpaired_page(connection: Connection, *, after: str | None = None, limit: in
     Raises:
         PermanentError: `after` is no cursor of a page.
     """
-    found, cursor = _page(connection, _UNPAIRED, "message_id", after, limit, {})
-    categories = _categories(connection, {row["policy_id"] for row in found if row["category"] is None})
-    shown = []
-    for row in found:
+    page_rows, cursor = _page(connection, _UNPAIRED, "message_id", after, limit, {})
+    categories = _categories(connection, {row["policy_id"] for row in page_rows if row["category"] is None})
+    unpaired = []
+    for row in page_rows:
         policy = row.pop("policy_id"), row.pop("version")
         if row["category"] is None:
             row["category"] = categories.get(policy, policy[0])
-        shown.append(UnpairedRow(**row))
-    return UnpairedPage(shown, cursor)
+        unpaired.append(UnpairedRow(**row))
+    return UnpairedPage(unpaired, cursor)
 
 
 def rows(connection: Connection, query: str, values: Row | Sequence[object] = ()) -> list[Row]:
     """Rows by column."""
-    found = connection.execute(query, values or None)
-    names = [column[0] for column in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    result = connection.execute(query, values or None)
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
-def _page(connection: Connection, query: str, name: str, after: str | None, limit: int, wanted: Row) -> tuple[list[Row], str | None]:
+def _page(connection: Connection, query: str, name: str, after: str | None, limit: int, filters: Row) -> tuple[list[Row], str | None]:
     moment, last = _position(after)
     # One more than asked for tells whether another page follows.
-    found = rows(connection, query, wanted | {"moment": moment, "name": last, "limit": limit + 1})
-    shown = found[:limit]
-    if len(found) <= limit:
-        return shown, None
-    moment = (shown[-1]["occurred_at"] - _EPOCH) // timedelta(microseconds=1)
-    return shown, f"{moment}.{shown[-1][name]}"
+    page_rows = rows(connection, query, filters | {"moment": moment, "name": last, "limit": limit + 1})
+    page = page_rows[:limit]
+    if len(page_rows) <= limit:
+        return page, None
+    moment = (page[-1]["occurred_at"] - _EPOCH) // timedelta(microseconds=1)
+    return page, f"{moment}.{page[-1][name]}"
 
 
 def _position(after: str | None) -> tuple[int, str]:
     if after is None:
         return 0, ""
-    found = _CURSOR.fullmatch(after)
-    if found is None:
+    cursor = _CURSOR.fullmatch(after)
+    if cursor is None:
         msg = f"after={after!r} is no cursor; give the `next` of the page before, or nothing for the first page"
         raise PermanentError(msg)
-    return int(found[1]), found[2]
+    return int(cursor[1]), cursor[2]
 
 
 def _categories(connection: Connection, policy_ids: set[str]) -> dict[tuple[str, str], str]:
     """What each version's front matter calls its matter."""
-    found = connection.execute(
+    versions = connection.execute(
         "SELECT policy_id, version, any_value(body ->> 'text') FROM policies WHERE NOT withdrawn AND policy_id IN (SELECT unnest($1)) GROUP BY ALL",
         [list(policy_ids)],
     ).fetchall()
-    return {(policy_id, version): category_of(policy_id, text) for policy_id, version, text in found}
+    return {(policy_id, version): category_of(policy_id, text) for policy_id, version, text in versions}

@@ -76,7 +76,7 @@ def pair_counts(connection: Connection) -> dict[str, int]:
 
 
 def proposal_candidates(connection: Connection, limit: int, skip: Collection[str]) -> list[Candidate]:
-    """Answers blamed on generation that nobody has bettered or rejected and that may be trained on, the oldest first; never one in `skip`."""
+    """Answers blamed on generation that have no better answer, were not rejected and may be trained on, the oldest first; never one in `skip`."""
     cursor = connection.execute(
         """
         SELECT a.conversation_id, a.message_id, a.question, a.messages, a.answer, a.adapter, a.policy_id, a.section FROM (
@@ -89,13 +89,13 @@ def proposal_candidates(connection: Connection, limit: int, skip: Collection[str
         """,
         [list(skip)],
     )
-    found: list[Candidate] = []
-    while len(found) < limit and (row := cursor.fetchone()) is not None:
+    candidates: list[Candidate] = []
+    while len(candidates) < limit and (row := cursor.fetchone()) is not None:
         conversation, message, question, messages, answer, adapter, policy_id, section = row
         if not held_out(policy_id, section):
-            said = tuple(ChatMessage(**one) for one in json.loads(messages))
-            found.append(Candidate(conversation, message, question, said, answer, adapter))
-    return found
+            chat = tuple(ChatMessage(**turn) for turn in json.loads(messages))
+            candidates.append(Candidate(conversation, message, question, chat, answer, adapter))
+    return candidates
 
 
 def _pairs(connection: Connection, condition: str, values: Sequence[object] = ()) -> list[Pair]:
@@ -105,8 +105,8 @@ def _pairs(connection: Connection, condition: str, values: Sequence[object] = ()
 
 def _examples(connection: Connection, condition: str, values: Sequence[object] = ()) -> list[UnpairedExample]:
     query = f"SELECT {_EXAMPLE_COLUMNS} FROM training_examples WHERE {condition} ORDER BY occurred_at, example_id"  # noqa: S608 - our own names
-    found = (dict(zip(_EXAMPLE_FIELDS, row, strict=True)) for row in connection.execute(query, list(values)).fetchall())
-    return [UnpairedExample(**row | {"occurred_at": row["occurred_at"].astimezone(UTC)}) for row in found]
+    examples = (dict(zip(_EXAMPLE_FIELDS, row, strict=True)) for row in connection.execute(query, list(values)).fetchall())
+    return [UnpairedExample(**row | {"occurred_at": row["occurred_at"].astimezone(UTC)}) for row in examples]
 
 
 def _pair(row: tuple[Any, ...]) -> Pair:

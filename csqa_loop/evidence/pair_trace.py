@@ -1,4 +1,4 @@
-"""One pair's whole history, event by event: what was asked, what was said of it, who knew better, and what was trained on it."""
+"""One pair's whole history, event by event: the answer, the complaints about it, the correction, and the runs trained on it."""
 
 import json
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class TracedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Because:
-    """Something that bears on a pair's state; the last two are None where no event decided."""
+    """A reason for a pair's state; the last two are None where no event decided."""
 
     rule: str
     detail: str
@@ -140,28 +140,28 @@ def pair_trace(connection: Connection, pair_id: str) -> PairTrace | None:
 
 
 def _because(connection: Connection, pair: PairRow, runs: list[TracedRun]) -> list[Because]:
-    found: list[Because] = []
+    reasons: list[Because] = []
     if pair.withdrawn:
         for event_id, occurred_at, action, reviewer, note in _withdrawing(connection, pair):
-            found.append(Because("withdrawn", f"{reviewer} decided {action!r}" + (f": {note}" if note else ""), event_id, occurred_at))
+            reasons.append(Because("withdrawn", f"{reviewer} decided {action!r}" + (f": {note}" if note else ""), event_id, occurred_at))
     for change in rows(connection, _POLICY_CHANGES, [pair.pair_id]):
         now = f"{change['current']} is current" if change["current"] else "it is withdrawn"
-        known = "its answer was in" if pair.source == "import" else "the prompt quoted"
-        detail = f"{known} {change['policy_id']} in version {change['quoted']}; {now}"
-        found.append(Because("policy changed", detail, change["event_id"], change["occurred_at"]))
+        text_source = "its answer was in" if pair.source == "import" else "the prompt quoted"
+        detail = f"{text_source} {change['policy_id']} in version {change['quoted']}; {now}"
+        reasons.append(Because("policy changed", detail, change["event_id"], change["occurred_at"]))
     if pair.unsettled:
-        found += [Because("held", reason) for reason in pair.held]
+        reasons += [Because("held", reason) for reason in pair.held]
         if pair.too_long:
-            found.append(Because("held", "too_long: no run can train on it, and no review lets it pass"))
+            reasons.append(Because("held", "too_long: no run can train on it, and no review lets it pass"))
         if pair.rival:
-            found.append(Because("held", f"contradiction: {pair.rival} states other numbers"))
+            reasons.append(Because("held", f"contradiction: {pair.rival} states other numbers"))
     if pair.held_out:
         place = f"{pair.policy_id}, {pair.section!r}," if pair.policy_id else "this example"
-        found.append(Because("held out", f"{place} only ever evaluates"))
+        reasons.append(Because("held out", f"{place} only ever evaluates"))
     for run in runs:
-        rule, told = ("failed run", "took it and failed") if run.failed else ("claimed", "trained on it")
-        found.append(Because(rule, f"{run.run_id} {told}", run.event_id, run.occurred_at))
-    return found or [Because("fresh", "nothing is against it and no run has claimed it")]
+        rule, outcome = ("failed run", "took it and failed") if run.failed else ("claimed", "trained on it")
+        reasons.append(Because(rule, f"{run.run_id} {outcome}", run.event_id, run.occurred_at))
+    return reasons or [Because("fresh", "nothing is against it and no run has claimed it")]
 
 
 def _withdrawing(connection: Connection, pair: PairRow) -> list[tuple[Any, ...]]:
@@ -176,15 +176,15 @@ def _withdrawing(connection: Connection, pair: PairRow) -> list[tuple[Any, ...]]
 
 def _event(connection: Connection, event_id: str) -> TracedEvent:
     (kind,) = connection.execute("SELECT type FROM events WHERE event_id = $1", [event_id]).fetchone() or ("",)
-    return _found(connection, _TABLES[kind], "event_id = $1::UUID", event_id)[0]
+    return _traced_events(connection, _TABLES[kind], "event_id = $1::UUID", event_id)[0]
 
 
 def _events(connection: Connection, table: str, message_id: str) -> list[TracedEvent]:
-    return _found(connection, table, "message_id = $1", message_id)
+    return _traced_events(connection, table, "message_id = $1", message_id)
 
 
-def _found(connection: Connection, table: str, condition: str, value: str) -> list[TracedEvent]:
-    found = rows(
+def _traced_events(connection: Connection, table: str, condition: str, value: str) -> list[TracedEvent]:
+    event_rows = rows(
         connection,
         f"SELECT e.topic, e.type, t.* REPLACE (t.event_id::VARCHAR AS event_id) FROM {table} t JOIN events e USING (event_id) "  # noqa: S608 - our own names
         f"WHERE t.{condition} ORDER BY t.occurred_at, t.event_id",
@@ -195,5 +195,5 @@ def _found(connection: Connection, table: str, condition: str, value: str) -> li
             **{name: row.pop(name) for name in ("event_id", "topic", "type", "occurred_at")},
             body={name: json.loads(value) if name in _JSON and value else value for name, value in row.items()},
         )
-        for row in found
+        for row in event_rows
     ]

@@ -1,4 +1,4 @@
-"""What was said about answers, read from the facts: the answers themselves, complaints, proposals and imported examples."""
+"""Statements about answers, read from the facts: the answers themselves, complaints, proposals and imported examples."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ WHERE rejected IS NULL AND split = 'train' AND conversation_id IN (SELECT unnest
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DatedAnswer:
     """An answer and when it was given."""
 
     answer: Answer
@@ -50,7 +50,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """Somebody says that an answer was bad: a bad case, a review, or a thumb alone."""
+    """A report that an answer was bad: a bad case, a review, or a thumb alone."""
 
     event_id: str
     message_id: str
@@ -93,17 +93,17 @@ class Single:
     imported: bool
 
 
-def answers(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str, Told]:
+def answers(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str, DatedAnswer]:
     """Message id -> its first answer."""
-    told = {}
+    dated = {}
     for *fields, citations, moment in connection.execute(_ANSWERS, [names]).fetchall():
         answer = Answer(*(*fields, _quoted(citations)))
-        told[answer.message_id] = Told(answer, utc(moment))
-    return told
+        dated[answer.message_id] = DatedAnswer(answer, utc(moment))
+    return dated
 
 
 def complaints(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[Complaint]:
-    """All that people say is wrong with these messages; a lone thumb only where there is no bad case."""
+    """All complaints about these messages; a lone thumb only where there is no bad case."""
     rows = connection.execute(_COMPLAINTS, [names]).fetchall()
     return [replace(Complaint(*row), occurred_at=utc(row[-1])) for row in rows]
 
@@ -119,12 +119,12 @@ def proposals(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[P
 
 def examples(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[ImportedPair]:
     """Imported pairs by conversation id: an example is a conversation of its own."""
-    found = []
+    pairs = []
     for event_id, name, operator, prompt, rejected, chosen, category, held_out, moment in connection.execute(_EXAMPLES, [names]).fetchall():
         question = orjson.loads(prompt)[-1]["content"]
         answer = Answer(event_id, name, name, "", question, prompt, rejected, "model", BASE, "", "")
-        found.append(ImportedPair(answer, Better(event_id, chosen, "import", operator, utc(moment)), category, held_out))
-    return found
+        pairs.append(ImportedPair(answer, Better(event_id, chosen, "import", operator, utc(moment)), category, held_out))
+    return pairs
 
 
 def singles(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[Single]:
@@ -133,7 +133,7 @@ def singles(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[Sin
 
 
 def utc(moment: datetime) -> datetime:
-    """DuckDB hands out moments in its session's zone."""
+    """The moment in UTC: DuckDB returns it in its session's zone."""
     return moment.astimezone(UTC)
 
 

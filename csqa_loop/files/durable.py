@@ -66,7 +66,7 @@ def write_rows(target: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A draft beside `target` to fill. It becomes `target` when the block ends, on disk, and is gone where the block fails.
+    """A draft beside `target` to fill. It becomes `target` when the block ends, on disk, and is removed where the block fails.
 
     Raises:
         OSError: the disk refuses, or `target` is there and no empty folder.
@@ -84,7 +84,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def sync_whole(folder: Path) -> None:
-    """Make all that `folder` holds survive a power cut."""
+    """Sync all that `folder` holds, to survive a power cut."""
     for path in (*folder.rglob("*"), folder):
         sync(path)
 

@@ -1,4 +1,4 @@
-"""Two model servers as one, so that an evaluation can hold against each other what no single one serves."""
+"""Two model servers as one, so that an evaluation can compare adapters that no single one serves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from csqa_loop.events import ChatMessage, Sampling
 
 @dataclass(frozen=True)
 class Counterparts:
-    """Implements `model.server.Speaker`. `name` is asked of `candidate`, where it is called `served_as`; every other name of `usual`.
+    """Implements `model.server.Speaker`. Requests for `name` go to `candidate`, which serves it as `served_as`; all others to `usual`.
 
     The same adapter may be on both sides, merged on one of them: `name` must be none that `usual` serves.
     """
@@ -25,8 +25,8 @@ class Counterparts:
         """See `model.server.Speaker.generate`. The candidate has no fallback but its own server's base, under that name."""
         if adapter != self.name:
             return await self.usual.generate(adapter, messages, sampling, fallback=fallback, stop=stop)
-        said = await self.candidate.generate(self.served_as, messages, sampling, fallback=self.served_as, stop=stop)
-        return replace(said, adapter=self.name) if said.adapter == self.served_as else said
+        generation = await self.candidate.generate(self.served_as, messages, sampling, fallback=self.served_as, stop=stop)
+        return replace(generation, adapter=self.name) if generation.adapter == self.served_as else generation
 
     async def score(self, adapter: str, messages: Sequence[ChatMessage], answer: str) -> tuple[float, int]:
         """See `model.server.Speaker.score`."""

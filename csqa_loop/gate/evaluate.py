@@ -37,7 +37,7 @@ class AskedQuestion:
 
 @dataclass(frozen=True)
 class Compared:
-    """What both said to one question."""
+    """The answers of both to one question."""
 
     question: str
     champion: str
@@ -51,10 +51,10 @@ class Findings:
     checks: tuple[GateCheck, ...]
     graded: tuple[Graded, ...] = ()
     regression_answers: tuple[Compared, ...] = ()
-    """To `graded`, in its order."""
+    """Answers to `graded`, in its order."""
     holdout: tuple[PairRow, ...] = ()
     holdout_answers: tuple[Compared, ...] = ()
-    """To `holdout`, in its order, as are the scores."""
+    """Answers to `holdout`, in its order, as are the scores."""
     champion_scores: tuple[gate.PairScore, ...] = ()
     candidate_scores: tuple[gate.PairScore, ...] = ()
 
@@ -77,11 +77,13 @@ async def evaluate(
     if not settings.enabled:
         return Findings((gate.gate_off(),))
     scores = [await _each(holdout, lambda pair, name=name: _score(server, name, pair)) for name in (champion, candidate)]  # type: ignore[misc]
-    prompts = [asked.messages for asked in questions] + [pair.prompt for pair in holdout]
+    prompts = [phrasing.messages for phrasing in questions] + [pair.prompt for pair in holdout]
     greedy = Sampling(temperature=0.0, top_p=1.0, max_tokens=max_tokens, seed=0)
     answers = [await _each(prompts, lambda prompt, name=name: _answer(server, name, prompt, greedy)) for name in (champion, candidate)]  # type: ignore[misc]
-    grades = [[grade(text, asked.question, asked.language) for text, asked in zip(texts, questions, strict=False)] for texts in answers]
-    graded = tuple(Graded(asked.question, before, after) for asked, before, after in zip(questions, *grades, strict=True))
+    grades = [
+        [grade(text, phrasing.question, phrasing.language) for text, phrasing in zip(texts, questions, strict=False)] for texts in answers
+    ]
+    graded = tuple(Graded(phrasing.question, before, after) for phrasing, before, after in zip(questions, *grades, strict=True))
     last = [prompt[-1].content for prompt in prompts]
     preferences, regression = _preferences(holdout, scores, settings), regression_checks(graded, settings.regression_margin)
     perplexity = gate.perplexity_check(scores[0], scores[1], [pair.question for pair in holdout])
@@ -105,12 +107,12 @@ async def wait_until_resident(server: ModelServer, adapters: Iterable[str], repl
     Raises:
         TransientError: not within the bound; the message names the replica and what it lacks.
     """
-    wanted = {name for name in adapters if name != BASE}
+    needed = {name for name in adapters if name != BASE}
 
     async def look() -> None:
-        held = await server.resident()
-        missing = {url: wanted - names for url, names in held.items() if wanted - names}
-        silent = [url for url in replicas if url.rstrip("/") not in {known.rstrip("/") for known in held}]
+        resident = await server.resident()
+        missing = {url: needed - names for url, names in resident.items() if needed - names}
+        silent = [url for url in replicas if url.rstrip("/") not in {replica.rstrip("/") for replica in resident}]
         if not missing and not silent:
             return
         lacks = [f"{url} lacks {', '.join(sorted(names))}" for url, names in missing.items()] + [f"{url} does not answer" for url in silent]
@@ -123,10 +125,10 @@ async def wait_until_resident(server: ModelServer, adapters: Iterable[str], repl
 async def patiently(call: Callable[[], Awaitable[_R]]) -> _R:
     """What `call` returns, with a few more tries while its error is transient. Raises the last one."""
 
-    def told(failed: FailedTry) -> None:
+    def report_failure(failed: FailedTry) -> None:
         _log.warning("try %d of %d: %s", failed.number, _TRIES, failed.error)
 
-    return await retried(call, range(1, _TRIES), told=told)
+    return await retried(call, range(1, _TRIES), on_failure=report_failure)
 
 
 async def _score(server: Speaker, adapter: str, pair: PairRow) -> gate.PairScore:

@@ -35,13 +35,13 @@ async def judged_check(judge: Judge, findings: Findings, *, at_once: int, prompt
     A judge that does not answer, that goes by place or that chooses at random, decides nothing: the check passes and says why.
     """
     cases: dict[str, tuple[PairRow, Compared]] = {}
-    for pair, said in zip(findings.holdout, findings.holdout_answers, strict=True):
-        cases.setdefault(normalised(pair.question), (pair, said))
+    for pair, answers in zip(findings.holdout, findings.holdout_answers, strict=True):
+        cases.setdefault(normalised(pair.question), (pair, answers))
     limit = asyncio.Semaphore(at_once)
 
-    async def limited(pair: PairRow, said: Compared) -> _Judged:
+    async def limited(pair: PairRow, answers: Compared) -> _Judged:
         async with limit:
-            return await _judged(judge, prompt, pair, said)
+            return await _judged(judge, prompt, pair, answers)
 
     problem: BaseException | None = None
     try:
@@ -61,14 +61,16 @@ async def judged_check(judge: Judge, findings: Findings, *, at_once: int, prompt
     )
 
 
-async def _judged(judge: Judge, prompt: JudgePrompt, pair: PairRow, said: Compared) -> _Judged:
-    if normalised(said.champion) == normalised(said.candidate):
+async def _judged(judge: Judge, prompt: JudgePrompt, pair: PairRow, answers: Compared) -> _Judged:
+    if normalised(answers.champion) == normalised(answers.candidate):
         return _Judged("tie", "tie")
     case = Candidate(
-        conversation_id="", message_id=pair.message_id, question=pair.question, messages=pair.prompt, answer=said.champion, adapter=""
+        conversation_id="", message_id=pair.message_id, question=pair.question, messages=pair.prompt, answer=answers.champion, adapter=""
     )
-    first, second = (prompt.comparison(case, *answers) for answers in ((said.champion, said.candidate), (said.candidate, said.champion)))
-    verdicts = [parse_verdict(await patiently(partial(_ask, judge, asked))) for asked in (first, second)]
+    first, second = (
+        prompt.comparison(case, *answers) for answers in ((answers.champion, answers.candidate), (answers.candidate, answers.champion))
+    )
+    verdicts = [parse_verdict(await patiently(partial(_ask, judge, request))) for request in (first, second)]
     # A reply that names no winner prefers neither.
     return _Judged(verdicts[0] or "tie", verdicts[1] or "tie")
 

@@ -1,4 +1,4 @@
-"""How much of the better answers' wording an adapter says: BLEU, chrF and ROUGE-L. For people; no check fails by it.
+"""How much of the better answers' wording an adapter repeats: BLEU, chrF and ROUGE-L. For people; no check fails by it.
 
 sacrebleu and rouge-score are imported when asked.
 """
@@ -73,8 +73,8 @@ def _rouge(_: str) -> tuple[_Corpus, Callable[[], str]]:
     scorer = RougeScorer(["rougeL"], tokenizer=_Tokens())
 
     def score(answers: Sequence[str], references: Sequence[str]) -> float:
-        found = [scorer.score(reference, answer)["rougeL"].fmeasure for answer, reference in zip(answers, references, strict=True)]
-        return float(100 * sum(found) / len(found))
+        scores = [scorer.score(reference, answer)["rougeL"].fmeasure for answer, reference in zip(answers, references, strict=True)]
+        return float(100 * sum(scores) / len(scores))
 
     return score, lambda: f"mean F1, words and Chinese characters, not stemmed, version:{metadata.version('rouge-score')}"
 

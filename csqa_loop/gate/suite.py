@@ -42,21 +42,21 @@ def load_suite(file: Path, *, language: str, retrieval: RetrievalSettings) -> Re
     folder = file.parent / str(content.get("policies", "policies"))
     graded_in = str(content.get("language", DEFAULT_LANGUAGE))
     policies: dict[str, str] = {}
-    asked: list[AskedQuestion] = []
+    questions: list[AskedQuestion] = []
     for question in questions_in(file, content):
         if question.policy not in policies:
             policies[question.policy] = _policy(folder / question.policy)
         text = policies[question.policy]
-        passages = [one.text for one in passages_of(question.policy, policy_version(text), text, retrieval.chunk_characters)]
+        passages = [passage.text for passage in passages_of(question.policy, policy_version(text), text, retrieval.chunk_characters)]
         for ask in question.ask:
             excerpts = best_passages(ask, passages, retrieval.top_k)
             messages = build_messages([ChatMessage(role="user", content=ask)], excerpts, default_language=language)
-            asked.append(AskedQuestion(question, messages, graded_in))
-    return RegressionSuite(tuple(asked), _hash(body, policies))
+            questions.append(AskedQuestion(question, messages, graded_in))
+    return RegressionSuite(tuple(questions), _hash(body, policies))
 
 
 def suite_hash(file: str) -> str:
-    """`RegressionSuite.content_hash` of a file; empty where there is none, or none that can be read here: the trainer may have it alone."""
+    """`RegressionSuite.content_hash` of a file; empty where no file is named or it cannot be read here: only the trainer may have it."""
     if not file:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What clients may send: read within the limit, validated, and refused by name where we cannot do it."""
+"""What clients may send: read within the limit, validated, and refused by name where it is not supported."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -165,10 +165,10 @@ def chat_body(body: dict[str, Any]) -> ChatBody:
         raise Problem(
             404, detail=f"the model {model[:100]!r} does not exist; the one model here is {MODEL!r}", code="model_not_found", param="model"
         )
-    known = ChatBody.model_fields
+    fields = ChatBody.model_fields
     plain = {}
     for name, value in body.items():
-        if name in known:
+        if name in fields:
             plain[name] = value
         elif name in _CANNOT:
             if value not in _CANNOT[name]:

@@ -57,9 +57,9 @@ def chat_router(parts: Parts) -> APIRouter:
             metrics.first_token.observe(time.perf_counter() - began)
             usage = bool(body.stream_options and body.stream_options.include_usage)
             return EventStream(_events(parts, prepared, first, pieces, include_usage=usage))
-        answered = await answerer.answer(question)
-        _count(parts, answered.event)
-        return Response(orjson.dumps(_completion(parts, answered)), media_type="application/json")
+        answer = await answerer.answer(question)
+        _count(parts, answer.event)
+        return Response(orjson.dumps(_completion(parts, answer)), media_type="application/json")
 
     return router
 
@@ -106,17 +106,17 @@ async def _events(
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
         return _event({**frame, "choices": [choice], **extra})
 
-    def ending(answered: Answered) -> bytes:
-        _count(parts, answered.event)
-        extra = _extra(parts, answered)
-        last = chunk({}, answered.finish_reason, csqa=extra)
+    def ending(answer: Answered) -> bytes:
+        _count(parts, answer.event)
+        extra = _extra(parts, answer)
+        last = chunk({}, answer.finish_reason, csqa=extra)
         if include_usage:
-            last += _event({**frame, "choices": [], "usage": _usage(answered.event), "csqa": extra})
+            last += _event({**frame, "choices": [], "usage": _usage(answer.event), "csqa": extra})
         return last + b"data: [DONE]\n\n"
 
     async with aclosing(rest):
         try:
-            yield chunk({"role": "assistant", "content": ""}, csqa=_known_at_first(prepared))
+            yield chunk({"role": "assistant", "content": ""}, csqa=_extra_at_first(prepared))
             yield chunk({"content": first}) if isinstance(first, str) else ending(first)
             async for piece in rest:
                 yield chunk({"content": piece}) if isinstance(piece, str) else ending(piece)
@@ -130,17 +130,17 @@ def _event(body: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(body) + b"\n\n"
 
 
-def _completion(parts: Parts, answered: Answered) -> dict[str, Any]:
-    fact = answered.event
+def _completion(parts: Parts, answer: Answered) -> dict[str, Any]:
+    fact = answer.event
     message = {"role": "assistant", "content": fact.answer, "refusal": None}
     return {
         "id": fact.message_id,
         "object": "chat.completion",
-        "created": int(answered.exposure.occurred_at.timestamp()),
+        "created": int(answer.exposure.occurred_at.timestamp()),
         "model": MODEL,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": answered.finish_reason}],
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}],
         "usage": _usage(fact),
-        "csqa": _extra(parts, answered),
+        "csqa": _extra(parts, answer),
     }
 
 
@@ -152,7 +152,7 @@ def _usage(fact: AnswerGiven) -> dict[str, int]:
     }
 
 
-def _known_at_first(prepared: Prepared) -> dict[str, Any]:
+def _extra_at_first(prepared: Prepared) -> dict[str, Any]:
     exposure = prepared.exposure
     return {
         "message_id": exposure.message_id,
@@ -167,14 +167,14 @@ def _known_at_first(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _extra(parts: Parts, answered: Answered) -> dict[str, Any]:
-    fact = answered.event
+def _extra(parts: Parts, answer: Answered) -> dict[str, Any]:
+    fact = answer.event
     expires = int(fact.occurred_at.timestamp() + parts.settings.answer.feedback_days * _DAY_SECONDS)
     return {
         "message_id": fact.message_id,
         "conversation_id": fact.conversation_id,
         "event_id": str(fact.event_id),
-        "exposure_event_id": str(answered.exposure.event_id),
+        "exposure_event_id": str(answer.exposure.event_id),
         "experiment": fact.experiment,
         "arm": fact.arm,
         "adapter": fact.adapter,

@@ -18,7 +18,7 @@ class CurrentDeployment:
 
     @property
     def current(self) -> DeploymentChanged | None:
-        """None until one was seen."""
+        """The deployment with the highest revision; None until one was seen."""
         return self._current
 
     def apply(self, record: Record) -> None:

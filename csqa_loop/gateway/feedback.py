@@ -1,4 +1,4 @@
-"""What customers think of an answer, and what agents report: accepted once the log has it."""
+"""Thumbs of customers and bad cases of agents: accepted once the log has them."""
 
 import time
 
@@ -21,10 +21,10 @@ def feedback_router(parts: Parts) -> APIRouter:
     limit, secrets = parts.settings.answer.max_body_bytes, parts.secrets
 
     def conversation(message_id: str) -> str:
-        found = conversation_of(secrets.secret, message_id)
-        if found is None:
+        conversation_id = conversation_of(secrets.secret, message_id)
+        if conversation_id is None:
             raise Problem(404, detail=f"no answer here has the message_id {message_id!r}", param="message_id")
-        return found
+        return conversation_id
 
     async def accepted(event: Event) -> Response:
         await parts.bus.publish(event)

@@ -1,4 +1,4 @@
-"""What this gateway would retrieve: for operators who wonder why an answer says what it says."""
+"""What this gateway would retrieve: for operators who look for the source of an answer."""
 
 from dataclasses import asdict
 
@@ -21,10 +21,10 @@ def knowledge_router(parts: Parts) -> APIRouter:
         body = validated(SearchBody, await read_body(request, parts.settings.answer.max_body_bytes))
         index = parts.followed_index
         hits = await parts.answerer.retrieve(body.query, body.k)
-        found = {"index_version": index.version, "as_of": index.as_of, "hits": [_shown(hit) for hit in hits]}
-        return Response(orjson.dumps(found), media_type="application/json")
+        results = {"index_version": index.version, "as_of": index.as_of, "hits": [_hit_body(hit) for hit in hits]}
+        return Response(orjson.dumps(results), media_type="application/json")
 
-    def _shown(hit: object) -> dict[str, object]:
+    def _hit_body(hit: object) -> dict[str, object]:
         return asdict(hit)  # type: ignore[call-overload, no-any-return]  # the index's hits are dataclasses
 
     return router

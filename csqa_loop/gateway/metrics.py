@@ -10,7 +10,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 
 
 class Metrics:
-    """What operators watch. No label holds a user, a conversation or a text."""
+    """The figures that operators watch. No label holds a user, a conversation or a text."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -30,7 +30,7 @@ class Metrics:
         self._ready = Gauge("csqa_ready", "1 while the gateway is ready.", registry=self.registry)
 
     def watch(self, *, age_of: Callable[[], datetime | None], revision: Callable[[], int], ready: Callable[[], bool]) -> None:
-        """Gauges that are read when they are asked for."""
+        """Gauges whose values are read at each scrape."""
 
         def age() -> float:
             moment = age_of()

@@ -29,7 +29,7 @@ _FINISH_SECONDS = 5.0
 
 
 class StartableBus(Bus, Protocol):
-    """The log with its life."""
+    """The log, with start and stop."""
 
     async def start(self) -> None:
         """Connect."""
@@ -42,7 +42,7 @@ class StartableBus(Bus, Protocol):
 
 
 class StartableModelServer(ModelServer, Protocol):
-    """vLLM with its life."""
+    """vLLM, with start and stop."""
 
     async def start(self) -> None:
         """Begin to watch the replicas."""
@@ -56,7 +56,7 @@ class StartableModelServer(ModelServer, Protocol):
 
 
 class Following(Protocol):
-    """What keeps the index and the deployment current."""
+    """Keeps the index and the deployment current."""
 
     async def start(self) -> None:
         """Begin in the background."""
@@ -65,7 +65,7 @@ class Following(Protocol):
         """End."""
 
     async def caught_up(self, timeout: float) -> bool:  # noqa: ASYNC109  # the bus's interface
-        """Whether what was there at the start is applied."""
+        """Whether the content that the topics had at the start is applied."""
 
     @property
     def healthy(self) -> bool:
@@ -74,14 +74,14 @@ class Following(Protocol):
 
 @dataclass
 class Parts:
-    """What an app is made of. Tests hand in fakes."""
+    """The parts of an app. Tests pass fakes."""
 
     settings: Settings
     secrets: Secrets
     bus: StartableBus
     model: StartableModelServer
     load_encoder: Callable[[], Encoder]
-    """Blocks for seconds: called in a thread."""
+    """Takes seconds, so it is called in a thread."""
     follow: Callable[[Callable[[Record], None]], Following]
     metrics: Metrics = field(default_factory=Metrics)
 
@@ -118,7 +118,7 @@ class Parts:
         return self.index
 
     def missing(self) -> list[str]:
-        """What keeps this gateway from being ready, in words; empty when it is."""
+        """The reasons why this gateway is not ready; empty when it is."""
         reasons = [self._fatal] if self._fatal else []
         if not self._topics_exist:
             reasons.append(f"Kafka at {self.settings.kafka_servers} does not answer or lacks topics")
@@ -145,7 +145,7 @@ class Parts:
         self._starting = asyncio.create_task(self._start(), name="gateway start")
 
     async def stop(self) -> None:
-        """Answers whose readers left go on record first."""
+        """Stop; answers whose readers left go on record first."""
         if self._starting:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
@@ -188,18 +188,18 @@ class Parts:
             connected.cancel()
 
     async def _connect(self) -> None:
-        """Until the broker answers and has the topics."""
+        """Return once the broker answers and has the topics."""
 
         async def connect() -> None:
             await self.bus.start()
             await self.bus.ensure_topics()
 
-        await retried(connect, repeat(_BEAT_SECONDS), told=_trying_again)
+        await retried(connect, repeat(_BEAT_SECONDS), on_failure=_trying_again)
         self._topics_exist = True
 
     async def _encoder(self) -> Encoder | None:
         try:
-            return await retried(lambda: asyncio.to_thread(self.load_encoder), repeat(_BEAT_SECONDS), told=_trying_again)
+            return await retried(lambda: asyncio.to_thread(self.load_encoder), repeat(_BEAT_SECONDS), on_failure=_trying_again)
         except ConfigurationError as error:
             self._fatal = str(error)
             _log.error("%s", error)

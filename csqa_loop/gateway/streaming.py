@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 
 class EventStream(Response):
-    """Sends what a generator gives. When the client disconnects it closes the generator where it stands, and nothing is cancelled."""
+    """Sends the pieces of a generator. When the client disconnects it closes the generator where it stands, and nothing is cancelled."""
 
     media_type = "text/event-stream"
 
@@ -21,19 +21,19 @@ class EventStream(Response):
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Send the response (ASGI)."""
         del scope
-        left = asyncio.create_task(_disconnected(receive))
+        disconnected = asyncio.create_task(_disconnected(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async with aclosing(self._pieces) as pieces:
                 async for piece in pieces:
-                    if left.done():
+                    if disconnected.done():
                         return
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            left.cancel()
+            disconnected.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -12,20 +12,20 @@ OPERATOR = "operator"
 
 
 def holder(authorization: str, keys: Mapping[str, str], refusal: Problem) -> str:
-    """The name of the key in the header's value `authorization`. How long it takes tells nothing about the keys.
+    """The name of the key in the header's value `authorization`. Comparison takes constant time.
 
     Raises:
         Problem: `refusal`: it carries none of them.
     """
-    given = key_in(authorization).encode()
-    found = [name for name, key in keys.items() if hmac.compare_digest(given, key.encode())]
-    if not given or not found:
+    key_given = key_in(authorization).encode()
+    names = [name for name, key in keys.items() if hmac.compare_digest(key_given, key.encode())]
+    if not key_given or not names:
         raise refusal
-    return found[0]
+    return names[0]
 
 
 def require_operator(request: Request, key: str) -> None:
-    """Let nobody by without the key.
+    """Refuse a request without the key.
 
     Raises:
         Problem: 401.

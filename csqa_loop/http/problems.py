@@ -39,7 +39,7 @@ _OPENAI_TYPES = {
 
 
 class Problem(Exception):  # noqa: N818  # RFC 9457's word
-    """An answer that is an error. `detail` names the thing, what is wrong with it and what would be right."""
+    """An error response. `detail` names the thing, what is wrong with it and what would be right."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457's word
 
 
 def problem_of(error: Exception) -> Problem:
-    """How an error looks from outside. Nobody outside learns the text of one that was not foreseen."""
+    """How an error looks from outside. The text of an unforeseen error is never shown."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, TransientError):

@@ -1,4 +1,4 @@
-"""A process over HTTP: how it tells that it is well, and how its app is served until TERM or INT."""
+"""A process over HTTP: how it reports its health, and how its app is served until TERM or INT."""
 
 from collections.abc import Callable
 

@@ -22,7 +22,7 @@ def transaction(connection: Connection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:  # whatever it is, an interrupt too: a batch is visible whole or not at all
-        with suppress(duckdb.Error):  # a failed COMMIT has already ended the transaction; the first error is the one to tell
+        with suppress(duckdb.Error):  # a failed COMMIT has already ended the transaction; the first error is the one to raise
             connection.execute("ROLLBACK")
         raise
 

@@ -1,4 +1,4 @@
-"""What the ledger asks of whoever derives tables from its facts. The rules are not the ledger's: `evidence` has them."""
+"""The protocol of what derives tables from the ledger's facts. The rules are not the ledger's: `evidence` has them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ class DerivedTables(Protocol):
         ...
 
     def is_behind(self) -> bool:
-        """Whether anything was put off."""
+        """Whether facts are left whose rows `follow` put off."""
         ...
 
     def catch_up(self) -> None:

@@ -31,9 +31,9 @@ class Layout(NamedTuple):
 
     same: tuple[str, ...]
     """Called like the fields they hold."""
-    made: tuple[str, ...] = ()
-    """Computed from an event, in the order in which `make` returns them; text may be UTF-8 bytes."""
-    make: Callable[[Any], tuple[Any, ...]] = lambda _: ()
+    computed: tuple[str, ...] = ()
+    """Computed from an event, in the order in which `compute` returns them; text may be UTF-8 bytes."""
+    compute: Callable[[Any], tuple[Any, ...]] = lambda _: ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def tables_of(facts: Iterable[tuple[e.Event, LogRecord]]) -> dict[str, pa.Table]
     return {table: pa.concat_tables(some, promote_options="default") for table, some in parts.items()}
 
 
-def _made_of_answer(event: e.AnswerGiven) -> tuple[Any, ...]:
+def _computed_of_answer(event: e.AnswerGiven) -> tuple[Any, ...]:
     citations, sampling, tokens = event.citations, event.sampling, event.tokens
     policy_id, section = (citations[0].policy_id, citations[0].section) if citations else ("", "")
     return (
@@ -87,7 +87,7 @@ _ANSWER = Layout(
         "prompt_version", "confidence", "covered", "handoff", "latency_ms",
     ),
     ("messages", "citations", "policy_id", "section", "sampling", "prompt_tokens", "completion_tokens"),
-    _made_of_answer,
+    _computed_of_answer,
 )  # fmt: skip
 _PUBLISHED = Layout(("policy_id", "version", "title"), ("withdrawn", "body"), lambda event: (False, event.to_json()))
 _WITHDRAWN = Layout(("policy_id",), ("withdrawn", "body"), lambda event: (True, event.to_json()))
@@ -145,7 +145,7 @@ class _Draft:
 
     def add(self, event: e.Event, place: int, record: LogRecord) -> None:
         body_sha = hashlib.sha256(record.value or b"").hexdigest()[:32]
-        self._rows.append((place, self._key_of(event), body_sha, *self._pick(event.__dict__), *self._layout.make(event)))
+        self._rows.append((place, self._key_of(event), body_sha, *self._pick(event.__dict__), *self._layout.compute(event)))
 
     def tables(self) -> Iterable[tuple[str, pa.Table]]:
         """(table, its rows) of `events` and of the kind's own."""
@@ -155,15 +155,15 @@ class _Draft:
             "event_id": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([event_id.bytes for event_id in ids], pa.binary(16))),
             "occurred_at": _column("occurred_at", moments),
         }
-        told = {
+        envelope = {
             "topic": pa.repeat(self._kind.topic, len(places)),
             "type": pa.repeat(e.type_name(self._kind), len(places)),
             "key": _column("key", keys),
             "body_sha": _column("body_sha", shas),
         }
-        yield "events", pa.table(head | told)
+        yield "events", pa.table(head | envelope)
         if self._table:
-            names = (*self._layout.same, *self._layout.made)
+            names = (*self._layout.same, *self._layout.computed)
             yield self._table, pa.table(head | {name: _column(name, values) for name, values in zip(names, own, strict=True)})
 
 

@@ -1,4 +1,4 @@
-"""Batches on their way from the log into the ledger: sorted out beside each other, written one after the other, then told to Kafka."""
+"""Batches on their way from the log into the ledger: sorted out beside each other, written one after the other, then committed to Kafka."""
 
 import asyncio
 import logging
@@ -14,17 +14,17 @@ from csqa_loop.ledger.sorting import LONG
 from csqa_loop.log.records import LogRecord
 
 _log = logging.getLogger(__name__)
-_IN_HAND = 2
+_MOST_BATCHES = 2
 """Batches: one being sorted out and one written. What comes meanwhile is the next batch, and the longer it is, the less an event of it costs."""
-_LONG_IN_HAND = 6
+_MOST_LONG_BATCHES = 6
 """While the log is being caught up batches are as long as they may be; some wait while DuckDB writes a checkpoint."""
 
 
 class Intake:
     """At least once: a batch is durable in the ledger before Kafka may forget it.
 
-    After a batch that could not be taken for a reason that nobody foresaw, nothing is written: `run` raises that reason, and whoever starts
-    again starts at the ledger's offsets.
+    After a batch that could not be taken because of an unforeseen error, nothing is written: `run` raises that error, and the next start begins
+    at the ledger's offsets.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Intake:
         self._consumer = consumer
         self._commit_seconds = commit_seconds
         self._writing: asyncio.Task[None] | None = None
-        self._in_hand = 0
-        self._done = asyncio.Condition()
+        self._batches = 0
+        self._batch_ended = asyncio.Condition()
         self._committing: asyncio.Task[None] | None = None
         self._uncommitted: dict[TopicPartition, int] = {}
         self._error: Exception | None = None
@@ -58,16 +58,16 @@ class Intake:
 
     async def take(self, records: Sequence[LogRecord]) -> None:
         """Return once this batch is on its way; it is written after those before it."""
-        most = _LONG_IN_HAND if len(records) >= LONG else _IN_HAND
-        async with self._done:
-            await self._done.wait_for(lambda: self._in_hand < most)
-            self._in_hand += 1
+        most = _MOST_LONG_BATCHES if len(records) >= LONG else _MOST_BATCHES
+        async with self._batch_ended:
+            await self._batch_ended.wait_for(lambda: self._batches < most)
+            self._batches += 1
         if self._writing is not None and self._writing.done():
             self._writing.result()  # raises where nothing may be written any more
-        self._writing = asyncio.create_task(self._see_through(records, self._writing))
+        self._writing = asyncio.create_task(self._process(records, self._writing))
 
     async def run(self) -> None:
-        """Until a batch could not be taken; raises what was wrong. What is foreseen was handled before."""
+        """Wait until a batch could not be taken, then raise its error. Foreseen errors were handled before."""
         await self._failed.wait()
         assert self._error is not None
         raise self._error
@@ -77,7 +77,7 @@ class Intake:
         if self._writing is not None:
             await asyncio.wait({self._writing})
 
-    async def _see_through(self, records: Sequence[LogRecord], before: asyncio.Task[None] | None) -> None:
+    async def _process(self, records: Sequence[LogRecord], before: asyncio.Task[None] | None) -> None:
         try:
             rows = await self._sort_out(records)
             if before is not None:
@@ -88,10 +88,10 @@ class Intake:
             self._failed.set()
             raise
         finally:
-            async with self._done:
-                self._in_hand -= 1
-                self._done.notify_all()
-        self._position.taken(records)
+            async with self._batch_ended:
+                self._batches -= 1
+                self._batch_ended.notify_all()
+        self._position.advance(records)
         # By name: the consumer's own position is already that of a later batch.
         self._uncommitted |= {TopicPartition(mark.topic, mark.partition): mark.next_offset for mark in rows.marks}
         if self._committing is None or self._committing.done():
@@ -104,7 +104,7 @@ class Intake:
             try:
                 async with asyncio.timeout(self._commit_seconds):
                     await consumer.commit(offsets)
-            except Exception as error:  # whatever it is: the next batch's commit says these too
+            except Exception as error:  # whatever it is: the next batch's commit includes these offsets
                 _log.warning("offsets are in the ledger but not yet in Kafka: %r", error)
                 self._uncommitted = offsets | self._uncommitted
                 return

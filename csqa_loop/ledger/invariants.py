@@ -45,7 +45,7 @@ def check(
         Finding(
             "I5",
             champion is not None and not serving,
-            f"champion {champion}; " + ("; ".join(f"{where}: {what}" for where, what in serving) or "all agree"),
+            f"champion {champion}; " + ("; ".join(f"{where}: {lack}" for where, lack in serving) or "all agree"),
         )
     )
     return findings
@@ -56,8 +56,8 @@ def _accepted(connection: duckdb.DuckDBPyConnection, accepted: Sequence[str]) ->
         "SELECT unnest($1) AS id EXCEPT (SELECT event_id::VARCHAR FROM events UNION SELECT event_id FROM dead_letters WHERE event_id IS NOT NULL) ORDER BY 1",
         [[name.lower() for name in accepted]],
     ).fetchall()
-    told = f"{len(set(accepted))} accepted, {len(missing)} missing" + (f", first: {missing[0][0]}" if missing else "")
-    return Finding("I1", not missing, told)
+    detail = f"{len(set(accepted))} accepted, {len(missing)} missing" + (f", first: {missing[0][0]}" if missing else "")
+    return Finding("I1", not missing, detail)
 
 
 def _once(connection: duckdb.DuckDBPyConnection) -> Finding:
@@ -74,12 +74,12 @@ def _once(connection: duckdb.DuckDBPyConnection) -> Finding:
 
 
 def _offsets(connection: duckdb.DuckDBPyConnection, committed: Mapping[tuple[str, int], int]) -> Finding:
-    taken = {
+    offsets = {
         (topic, partition): offset
         for topic, partition, offset in connection.execute("SELECT topic, partition, next_offset FROM offsets").fetchall()
     }
-    ahead = [f"{topic}-{partition}: Kafka {offset}, ledger {taken.get((topic, partition), 0)}" for (topic, partition), offset in sorted(committed.items())
-             if offset > taken.get((topic, partition), 0)]  # fmt: skip
+    ahead = [f"{topic}-{partition}: Kafka {offset}, ledger {offsets.get((topic, partition), 0)}" for (topic, partition), offset in sorted(committed.items())
+             if offset > offsets.get((topic, partition), 0)]  # fmt: skip
     return Finding("I3", not ahead, "; ".join(ahead[:3]) or f"{len(committed)} partitions")
 
 

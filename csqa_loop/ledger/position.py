@@ -41,11 +41,11 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         self._written = written
         self._next: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
-        self._heard_ms: dict[TopicPartition, int] = {}
+        self._last_record_ms: dict[TopicPartition, int] = {}
         self._horizon = _LONG_AGO
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Another member takes over; what is in hand is deduplicated there."""
+        """Another member takes over; batches under way here are deduplicated there."""
         for partition in revoked:
             self._next.pop(partition, None)
             self._ends.pop(partition, None)
@@ -56,37 +56,37 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         if not assigned or consumer is None:
             return
         await self._written()  # what is being written moves the ledger's offsets
-        known = await self._ledger.ask(next_offsets)
+        offsets = await self._ledger.ask(next_offsets)
 
         async def compare() -> Bearings:
             await self._ensure_topics()  # a broker that came back empty has none
-            return await take_bearings(self._servers, self._settings, sorted(assigned), known)
+            return await take_bearings(self._servers, self._settings, sorted(assigned), offsets)
 
-        def told(failed: FailedTry) -> None:
+        def report_failure(failed: FailedTry) -> None:
             _log.warning("comparing the log with the ledger: %s; trying again in %.1f s", failed.error, failed.pause)
 
-        bearings = await retried(compare, growing(0.2, 5.0), told=told)
+        bearings = await retried(compare, growing(0.2, 5.0), on_failure=report_failure)
         if bearings.replaced:
             reason = "; ".join(sorted(bearings.replaced.values())[:3])
             epoch = await self._ledger.begin_epoch([(p.topic, p.partition) for p in bearings.replaced], reason)
             _log.error("ANOTHER LOG (epoch %d): %d partition(s) are read from the beginning: %s", epoch, len(bearings.replaced), reason)
         for partition in assigned:
-            taken = 0 if partition in bearings.replaced else known.get((partition.topic, partition.partition), (0, ""))[0]
-            if 0 < taken < bearings.starts[partition]:
+            offset = 0 if partition in bearings.replaced else offsets.get((partition.topic, partition.partition), (0, ""))[0]
+            if 0 < offset < bearings.starts[partition]:
                 _log.error(
-                    "%s[%d]: offsets %d to %d were deleted before the ledger read them", *partition, taken, bearings.starts[partition] - 1
+                    "%s[%d]: offsets %d to %d were deleted before the ledger read them", *partition, offset, bearings.starts[partition] - 1
                 )
-            start = max(taken, bearings.starts[partition])
+            start = max(offset, bearings.starts[partition])
             consumer.seek(partition, start)
             self._next[partition] = start
             self._ends[partition] = bearings.ends[partition]
 
-    def taken(self, records: Sequence[LogRecord]) -> None:
-        """The ledger holds these."""
+    def advance(self, records: Sequence[LogRecord]) -> None:
+        """Count `records` as taken: the ledger holds them."""
         for record in {(record.topic, record.partition): record for record in records}.values():
             partition = TopicPartition(record.topic, record.partition)
             self._next[partition] = record.offset + 1
-            self._heard_ms[partition] = record.timestamp_ms
+            self._last_record_ms[partition] = record.timestamp_ms
 
     @property
     def caught_up(self) -> bool:
@@ -104,20 +104,20 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         if consumer is None:
             return _LONG_AGO
         lagging = [p for p, position in self._next.items() if (consumer.highwater(p) or 0) > position]
-        moments = [datetime.fromtimestamp(self._heard_ms.get(partition, 0) / 1000, UTC) for partition in lagging]
+        moments = [datetime.fromtimestamp(self._last_record_ms.get(partition, 0) / 1000, UTC) for partition in lagging]
         # What lags now came after what was complete before: the moment never goes back.
         self._horizon = max(self._horizon, min([now(), *moments]))
         return self._horizon
 
     async def committed(self) -> dict[tuple[str, int], int]:
         """Kafka's committed offset of every assigned partition that has one."""
-        found: dict[tuple[str, int], int] = {}
+        offsets: dict[tuple[str, int], int] = {}
         consumer = self._consumer()
         if consumer is None:
-            return found
+            return offsets
         async with asyncio.timeout(self._settings.request_timeout_seconds):
             for partition in list(self._next):
                 offset = await consumer.committed(partition)
                 if offset is not None:
-                    found[partition.topic, partition.partition] = offset
-        return found
+                    offsets[partition.topic, partition.partition] = offset
+        return offsets

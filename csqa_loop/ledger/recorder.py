@@ -1,4 +1,4 @@
-"""Taking the log into the ledger: decode one by one, mask once more, take the batch whole, only then let Kafka forget it."""
+"""Taking the log into the ledger: decode one by one, mask once more, take the batch whole; only then is its offset committed to Kafka."""
 
 import json
 import logging
@@ -22,14 +22,14 @@ Masking = Callable[[Event], Event]
 
 
 def sort_out(records: Sequence[LogRecord], masked: Masking) -> Batch:
-    """Facts and dead letters of a batch. A bad record touches none of its neighbours."""
+    """Facts and dead letters of a batch. A bad record does not affect the others."""
     letters: list[Letter] = []
     facts = list(facts_of(records, masked, letters))
     return Batch(facts=facts, letters=letters, marks=marks_of(records))
 
 
 def facts_of(records: Iterable[LogRecord], masked: Masking, letters: list[Letter]) -> Iterator[tuple[Event, LogRecord]]:
-    """The facts one by one, for whoever keeps none of them; those records that are none join `letters`."""
+    """The facts one by one, so that a caller need not keep them all; records that are no facts join `letters`."""
     for record in records:
         try:
             event = masked(decode(record.topic, record.value))
@@ -40,7 +40,7 @@ def facts_of(records: Iterable[LogRecord], masked: Masking, letters: list[Letter
 
 
 class Recorder(Generic[R]):
-    """Takes batches until they are taken: a refused disk is waited for, and nothing is committed to Kafka meanwhile."""
+    """Tries every batch until it is taken: while the disk refuses, it waits, and nothing is committed to Kafka."""
 
     def __init__(self, take: Callable[[R], Awaitable[int]]) -> None:
         self._take = take
@@ -50,17 +50,17 @@ class Recorder(Generic[R]):
     async def record(self, batch: R) -> int:
         """Return once the batch is durable; the number of new facts."""
 
-        def told(failed: FailedTry) -> None:
+        def report_failure(failed: FailedTry) -> None:
             self.trouble = str(failed.error)
             _log.warning("%s; trying again in %.1f s", failed.error, failed.pause)
 
-        fresh = await retried(lambda: self._take(batch), growing(0.2, _LONGEST_PAUSE), told=told)
+        fresh = await retried(lambda: self._take(batch), growing(0.2, _LONGEST_PAUSE), on_failure=report_failure)
         self.trouble = None
         return fresh
 
 
 def _event_id(value: bytes | None) -> str | None:
-    """The id a refused record claims, so that its producer's account can be settled."""
+    """The id a refused record claims, so that its producer can be shown where the event went (I1)."""
     try:
         body = json.loads(value or b"")
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The log once more, into an empty ledger: what the tables must come to, whatever happened on the way."""
+"""The log once more, into an empty ledger: what the tables must equal, whatever faults there were."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,17 +26,17 @@ async def replay_log(
     ledger.open()
     clean = partial(masked_event, secret)
     batch: list[LogRecord] = []
-    done = 0
+    records = 0
     try:
         async for record in read_to_end(servers, settings, FACT_TOPICS):
             batch.append(record)
             if len(batch) >= settings.batch_records:
                 ledger.take(sort_out(batch, clean))
-                done += len(batch)
+                records += len(batch)
                 batch.clear()
-                progress(done)
+                progress(records)
         ledger.take(sort_out(batch, clean))
-        progress(done + len(batch))
+        progress(records + len(batch))
         return {"hash": ledger_hash(ledger.connection), "recorded": queries.recorded_counts(ledger.connection)}
     finally:
         ledger.close()

@@ -1,4 +1,4 @@
-"""The ledger for asyncio: one writer thread, two reader threads, and a bell that rings after every batch."""
+"""The ledger for asyncio: one writer thread, two reader threads, and a condition that is notified after every batch."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -24,10 +24,10 @@ class LedgerService:
         self._ledger = ledger
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._reader = ThreadPoolExecutor(2, thread_name_prefix="ledger-reader")
-        self._taken = asyncio.Condition()
+        self._batch_taken = asyncio.Condition()
         self.batches = 0
         self.pairs_outstanding = False
-        """Whether facts are in the ledger whose pairs, blames and ratings are not."""
+        """Whether the ledger holds facts whose pairs, blames and ratings are not derived yet."""
 
     async def open(self) -> None:
         """Open the file; the lock must be held already."""
@@ -35,7 +35,7 @@ class LedgerService:
         self.pairs_outstanding = await self._on(self._writer, self._ledger.derivation.is_behind)
 
     async def close(self) -> None:
-        """Checkpoint and let go of the lock."""
+        """Checkpoint and release the lock."""
         await self._on(self._reader, lambda: None)
         await self._on(self._writer, self._ledger.close)
         self._writer.shutdown()
@@ -43,7 +43,7 @@ class LedgerService:
 
     async def wait_for_lock(self) -> None:
         """Be a standby until this is the one active loop of the volume."""
-        while not self._ledger.try_lock():  # noqa: ASYNC110 - a file lock of another process rings no bell here
+        while not self._ledger.try_lock():  # noqa: ASYNC110 - no event of this process tells that another one released a file lock
             await asyncio.sleep(_STANDBY_BEAT_SECONDS)
 
     async def take(self, batch: Batch | Rows, *, later: bool = False) -> int:
@@ -51,8 +51,8 @@ class LedgerService:
         fresh = await self._write(partial(self._ledger.take, batch, later=later))
         self.pairs_outstanding |= later  # after it: a `derive` that ended while this waited knew nothing of it
         self.batches += 1
-        async with self._taken:
-            self._taken.notify_all()
+        async with self._batch_taken:
+            self._batch_taken.notify_all()
         return fresh
 
     async def derive(self) -> None:
@@ -64,18 +64,18 @@ class LedgerService:
         """Whether the ledger came to hold the event within `seconds`."""
         try:
             async with asyncio.timeout(seconds):
-                async with self._taken:
+                async with self._batch_taken:
                     while not await self.ask(has_event, str(event_id)):
-                        await self._taken.wait()
+                        await self._batch_taken.wait()
         except TimeoutError:
             return False
         return True
 
-    async def next_batch(self, seen: int, seconds: float) -> None:
-        """Return once more than `seen` batches were taken, or after `seconds`."""
+    async def next_batch(self, batches: int, seconds: float) -> None:
+        """Return once more than `batches` batches were taken, or after `seconds`."""
         try:
-            async with asyncio.timeout(seconds), self._taken:
-                await self._taken.wait_for(lambda: self.batches > seen)
+            async with asyncio.timeout(seconds), self._batch_taken:
+                await self._batch_taken.wait_for(lambda: self.batches > batches)
         except TimeoutError:
             return
 

@@ -50,7 +50,7 @@ class SideProcess(Generic[T, R]):
 
     def _at_work(self) -> ProcessPoolExecutor | None:
         if self._pool is None and len(os.sched_getaffinity(0)) > 1:
-            # Spawned: a copy of a process with threads may hold locks that nobody will ever release.
+            # Spawned: a copy of a process with threads may hold locks that are never released.
             self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(),))
             self._ready = self._pool.submit(_nothing)
         started = self._ready is not None and self._ready.done() and self._ready.exception() is None
@@ -58,9 +58,9 @@ class SideProcess(Generic[T, R]):
 
 
 def _begin(parent: int) -> None:
-    """First thing in the process."""
+    """Runs first in the process."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked to be told
+    if os.getppid() != parent:  # it died before the signal was asked for
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: who started us says when to end
     collect_seldom()

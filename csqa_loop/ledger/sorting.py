@@ -13,7 +13,7 @@ from csqa_loop.ledger.side_process import SideProcess
 from csqa_loop.log.records import LogRecord
 
 LONG = 500
-"""Records from which another process is worth the way there and back."""
+"""Records from which another process is worth sending them there and their rows back."""
 
 
 class Sorter:

@@ -19,7 +19,7 @@ from csqa_loop.ledger.derived import Derive, DerivedTables
 from csqa_loop.ledger.facts import Row, Rows, arrow, lay_out
 from csqa_loop.ledger.rules.batch import Batch, Letter, Mark
 
-_KNOWN = """
+_REPEATS = """
 SELECT place, body_sha = coalesce(held, first) FROM (
     SELECT place, incoming.body_sha, events.body_sha AS held, row_number() OVER same_id AS nth, first_value(incoming.body_sha) OVER same_id AS first
     FROM incoming LEFT JOIN events USING (event_id) WINDOW same_id AS (PARTITION BY event_id ORDER BY place)
@@ -48,7 +48,7 @@ class Ledger:
     # --- life -------------------------------------------------------------------------------------------------------
 
     def try_lock(self) -> bool:
-        """Become the one active loop of this volume; False while another process is."""
+        """Take the lock of the one active loop of this volume; False while another process has it."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.parent.chmod(0o700)
         handle = (self.file.parent / "lock").open("ab")
@@ -124,7 +124,7 @@ class Ledger:
         return cursor
 
     def _derive(self) -> None:
-        """Views as this code wants them; derived tables made anew where other code or settings made them."""
+        """Create the views of this code; rebuild derived tables that other code or settings made."""
         create_views(self.connection)
         self._derivation = self._deriving(self.connection, self._append)
         if not self._derivation.is_current():
@@ -150,10 +150,12 @@ class Ledger:
         try:
             with transaction(self.connection):
                 fresh, restated = self._sift(rows.tables)
-                for table, made in fresh.items():
-                    self._insert(table, made.drop_columns("place"))
+                for table, table_rows in fresh.items():
+                    self._insert(table, table_rows.drop_columns("place"))
                 self.derivation.follow(fresh, later=later)
-                self._insert_letters([*rows.letters, *(self._conflict(rows, place) for place in restated if not self._held(rows, place))])
+                self._insert_letters(
+                    [*rows.letters, *(self._conflict(rows, place) for place in restated if not self._has_fact(rows, place))]
+                )
                 self._set_offsets(rows.marks)
         except _DISK_REFUSES as error:
             msg = f"{self.file}: a batch of {len(rows.records)} events could not be written: {error}"
@@ -180,26 +182,26 @@ class Ledger:
         if not tables:
             return {}, []
         with self._incoming(tables["events"].select(["place", "event_id", "body_sha"])):
-            known = self.connection.execute(_KNOWN).fetchall()
-        if not known:
+            repeats = self.connection.execute(_REPEATS).fetchall()
+        if not repeats:
             return tables, []
-        places = pa.array([place for place, _ in known], pa.int32())
+        places = pa.array([place for place, _ in repeats], pa.int32())
         fresh = {table: rows.filter(pc.invert(pc.is_in(rows["place"], places))) for table, rows in tables.items()}
-        return {table: rows for table, rows in fresh.items() if len(rows)}, [place for place, alike in known if not alike]
+        return {table: rows for table, rows in fresh.items() if len(rows)}, [place for place, alike in repeats if not alike]
 
-    def _held(self, rows: Rows, place: int) -> bool:
+    def _has_fact(self, rows: Rows, place: int) -> bool:
         """Whether the ledger holds this very fact, from a record that was written another way. An example is its content: from another file it is the same."""
         here = pc.field("place") == place
         table, row = next(
-            (table, found) for table, all_rows in rows.tables.items() if table != "events" and len(found := all_rows.filter(here))
+            (table, own) for table, all_rows in rows.tables.items() if table != "events" and len(own := all_rows.filter(here))
         )
         if table == "examples":
             return True
         alike = " AND ".join(f'held."{name}" IS NOT DISTINCT FROM incoming."{name}"' for name in row.column_names if name != "place")
         with self._incoming(row):
             # By row: else the whole table would be decompressed to compare one.
-            found = f"SELECT * FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE event_id = (SELECT event_id FROM incoming))"  # noqa: S608 - table and column names are ours
-            return bool(self.connection.execute(f"SELECT 1 FROM ({found}) held, incoming WHERE {alike}").fetchone())  # noqa: S608
+            same_id = f"SELECT * FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE event_id = (SELECT event_id FROM incoming))"  # noqa: S608 - table and column names are ours
+            return bool(self.connection.execute(f"SELECT 1 FROM ({same_id}) held, incoming WHERE {alike}").fetchone())  # noqa: S608
 
     @staticmethod
     def _conflict(rows: Rows, place: int) -> Letter:
@@ -211,10 +213,10 @@ class Ledger:
         once = {letter.letter_id: letter for letter in letters}
         if not once:
             return
-        known = self.connection.execute(
+        recorded = self.connection.execute(
             "SELECT letter_id FROM dead_letters WHERE letter_id IN (SELECT unnest($1))", [list(once)]
         ).fetchall()
-        new = [letter for name, letter in once.items() if (name,) not in known]
+        new = [letter for name, letter in once.items() if (name,) not in recorded]
         if new:
             moment = datetime.now(UTC)
             self._append(
@@ -248,11 +250,11 @@ class Ledger:
         return epoch
 
     def mark_republished(self, epoch: int) -> None:
-        """The current policies, deployment and open request are in the new log."""
+        """Note that the current policies, deployment and open request were published to the new log."""
         self.connection.execute("UPDATE epochs SET republished = true WHERE epoch <= ?", [epoch])
 
     def mark_letters_published(self, letter_ids: Sequence[str]) -> None:
-        """They are in `csqa.dead-letters`."""
+        """Note that these letters were published to `csqa.dead-letters`."""
         self.connection.execute("UPDATE dead_letters SET published = true WHERE letter_id IN (SELECT unnest($1))", [list(letter_ids)])
 
     def _append(self, table: str, rows: list[Row], conflict: str = "") -> None:

@@ -38,12 +38,12 @@ def base_model_path(settings: Settings) -> str:
 
 
 def is_prepared(settings: Settings) -> bool:
-    """Whether `base_model_path` can be loaded now. A hub name is the hub's business."""
+    """Whether `base_model_path` can be loaded now. A hub name is not checked here."""
     if settings.model_server.base_model != PACKAGED:
         return True
-    found = _source_of(settings.models / PACKAGED)
+    source = _source_of(settings.models / PACKAGED)
     # A folder that was brought along is good where the package is not installed: there is nothing newer to convert.
-    return found is not None and (found == _source() or _source()["version"] == _MISSING)
+    return source is not None and (source == _source() or _source()["version"] == _MISSING)
 
 
 def prepare(settings: Settings) -> str:
@@ -81,10 +81,10 @@ def _source() -> dict[str, object]:
 
 def _source_of(folder: Path) -> dict[str, object] | None:
     try:
-        found: dict[str, object] = json.loads((folder / "source.json").read_text())
+        source: dict[str, object] = json.loads((folder / "source.json").read_text())
     except (OSError, ValueError):
         return None
-    return found
+    return source
 
 
 def _convert(gguf: Path, target: Path) -> None:
@@ -109,7 +109,7 @@ def _write(gguf: Path, folder: Path) -> None:
 
     transformers.utils.logging.disable_progress_bar()
     tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # Dequantised in float32 and rounded once. A load in bfloat16 gives a model that talks nonsense.
+    # Dequantised in float32 and rounded once. A load in bfloat16 gives a model whose answers are nonsense.
     with redirect_stderr(io.StringIO()):  # a progress bar without a switch; what goes wrong is raised
         model = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     tied = bool(model.config.tie_word_embeddings)

@@ -1,7 +1,7 @@
 """Holds one process of `csqa up`, so that nothing it started outlives it, or outlives the supervisor, however either ends.
 
 Run as a script, with nothing imported that is not needed: `leash.py PARENT_PID PID_FD GRACE_SECONDS -- COMMAND...`. Linux gives the
-three promises it rests on: a signal when the parent dies (PR_SET_PDEATHSIG), orphans handed to us (PR_SET_CHILD_SUBREAPER), and so a full
+three kernel features it rests on: a signal when the parent dies (PR_SET_PDEATHSIG), orphans handed to us (PR_SET_CHILD_SUBREAPER), and so a full
 list of what the command started, also of what went into a session of its own.
 
 TERM or INT: passed on to the command; what is left after GRACE_SECONDS is killed. Exit status: the command's.
@@ -24,12 +24,12 @@ def main(arguments: list[str]) -> int:
     command = arguments[arguments.index("--") + 1 :]
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    asked: list[float] = []  # when somebody first wanted us to stop
+    stop_times: list[float] = []  # one entry: when the first signal to stop came
     child = 0
 
     def stop(_number: int, _frame: object) -> None:
-        if not asked:
-            asked.append(time.monotonic())
+        if not stop_times:
+            stop_times.append(time.monotonic())
             signal.setitimer(signal.ITIMER_REAL, grace)
             if child:
                 _send(child, signal.SIGTERM)
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGALRM, lambda *_: _kill_descendants())
     prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it died before we asked to be told
+    if os.getppid() != parent:  # it died before the signal was asked for
         return 1
     me = os.getpid()
     child = os.fork()
@@ -56,11 +56,11 @@ def main(arguments: list[str]) -> int:
         os._exit(127)
     os.write(pid_fd, f"{child}\n".encode())
     os.close(pid_fd)
-    if asked:
+    if stop_times:
         _send(child, signal.SIGTERM)
     status = _wait_for(child)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    _end_descendants(0.0 if not asked else min(2.0, grace))
+    _end_descendants(0.0 if not stop_times else min(2.0, grace))
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
@@ -112,12 +112,12 @@ def _descendants() -> list[int]:
             except (OSError, IndexError, ValueError):
                 continue
             children.setdefault(parent, []).append(int(entry))
-    found, todo = [], [os.getpid()]
+    pids, todo = [], [os.getpid()]
     while todo:
         below = children.get(todo.pop(), [])
-        found += below
+        pids += below
         todo += below
-    return found
+    return pids
 
 
 if __name__ == "__main__":

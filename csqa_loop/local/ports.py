@@ -1,4 +1,4 @@
-"""Are the ports free? Asked before anything starts, because a process that cannot bind dies in a log."""
+"""Are the ports free? Asked before anything starts, because a process that cannot bind says so only in its log."""
 
 import socket
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ def require_free(services: Sequence[Service]) -> None:
     Raises:
         ConfigurationError: names the port, who holds it and the variable that moves it; or two services were given one port.
     """
-    seen: dict[int, Service] = {}
+    by_port: dict[int, Service] = {}
     for service in services:
         if service.address is None:
             continue
         port = service.address[1]
-        if port and port in seen:
-            raise ConfigurationError(f"{seen[port].name} and {service.name} are both set to port {port}; change {service.port_setting}")
-        seen[port] = service
+        if port and port in by_port:
+            raise ConfigurationError(f"{by_port[port].name} and {service.name} are both set to port {port}; change {service.port_setting}")
+        by_port[port] = service
     for service in services:
         if service.address is not None and not _is_free(*service.address):
             port = service.address[1]

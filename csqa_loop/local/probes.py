@@ -38,7 +38,7 @@ def http_probe(url: str, timeout: float = 2.0) -> HealthProbe:
 
 
 def any_of(*probes: HealthProbe) -> HealthProbe:
-    """Healthy where one replica is: users are served."""
+    """Healthy where at least one replica is, as users are then served."""
 
     async def ask() -> bool:
         return any(await asyncio.gather(*(probe() for probe in probes)))
@@ -52,7 +52,7 @@ def kafka_probe(servers: str, timeout: float = 2.0) -> HealthProbe:
     Spelled out (Kafka protocol, ApiVersions v0) because a client library logs every refused connection as an error.
     """
 
-    async def ask_one(server: str) -> bool:
+    async def ask_server(server: str) -> bool:
         host, _, port = server.strip().rpartition(":")
         try:
             async with asyncio.timeout(timeout):
@@ -69,6 +69,6 @@ def kafka_probe(servers: str, timeout: float = 2.0) -> HealthProbe:
             return False
 
     async def ask() -> bool:
-        return any(await asyncio.gather(*(ask_one(server) for server in servers.split(",") if server.strip())))
+        return any(await asyncio.gather(*(ask_server(server) for server in servers.split(",") if server.strip())))
 
     return ask

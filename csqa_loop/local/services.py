@@ -21,7 +21,7 @@ class Service:
     url: str
     probe: HealthProbe
     command: tuple[str, ...] = ()
-    """Empty: somebody else runs it."""
+    """Empty: it is run elsewhere."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the supervisor's own."""
     address: tuple[str, int] | None = None
@@ -33,11 +33,11 @@ class Service:
     stop_last: int = 0
     """Higher ones stop later: what others use goes after them."""
     stop_seconds: float = 8.0
-    """What it gets to stop by itself."""
+    """Seconds that it has to stop by itself."""
 
     @property
     def external(self) -> bool:
-        """Whether somebody else runs it."""
+        """Whether it is run elsewhere."""
         return not self.command
 
 
@@ -51,7 +51,7 @@ def build_services(settings: Settings) -> tuple[Service, ...]:
 
 
 def watched_services(settings: Settings) -> tuple[Service, ...]:
-    """The same without looking for the embedded parts' programs: enough to ask how everything is."""
+    """The same without looking for the embedded parts' programs: for health checks."""
     return (
         Service(name="broker", url=settings.kafka_servers, probe=kafka_probe(settings.kafka_servers)),
         Service(
@@ -87,7 +87,7 @@ def _vllm(settings: Settings) -> Service:
     watched = watched_services(settings)[1]
     if settings.model_server.urls:
         return watched
-    vllm_python(settings)  # missing: said now, not in a log
+    vllm_python(settings)  # missing: reported now, not in a log
     port = settings.model_server.embedded_port
     return Service(
         name=watched.name,

@@ -27,7 +27,7 @@ _LEFTOVER_SECONDS = 12.0
 """Longer than any service gets to stop by itself."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
 _STEADY_SECONDS = 60.0
-"""A process that ran this long before it died is restarted at once: its trouble is new."""
+"""A process that ran this long before it died is restarted at once: its failure is a new one."""
 _KEPT_LOG_BYTES = 16 * 1024 * 1024
 
 
@@ -38,13 +38,13 @@ class Supervised:
     service: Service
     health: ProcessHealth = "stopped"
     pid: int | None = None
-    """Of the service itself, not of its leash."""
+    """The pid of the service itself, not of its leash."""
     started_at: float | None = None
     restarts: int = 0
     leash: asyncio.subprocess.Process | None = None
 
     def row(self) -> up_file.ProcessRow:
-        """What others may know."""
+        """The row for `up.json`."""
         return up_file.ProcessRow(self.service.name, self.pid, self.service.url, self.health, self.started_at, self.restarts)
 
 
@@ -68,7 +68,7 @@ class Supervisor:
     @property
     def all_healthy(self) -> bool:
         """Whether everything answers."""
-        return all(one.health == "healthy" for one in self.supervised.values())
+        return all(supervised.health == "healthy" for supervised in self.supervised.values())
 
     async def run(self) -> None:
         """Hold the machine's processes until `stop` is called.
@@ -77,13 +77,13 @@ class Supervisor:
             ConfigurationError: another one holds `var`, or a port is taken; nothing was started.
         """
         with up_file.hold(self._var) as took_over:
-            own = [one for one in self.supervised.values() if not one.service.external]
+            own = [supervised for supervised in self.supervised.values() if not supervised.service.external]
             if took_over:
                 await self._end_leftovers()
-            require_free([one.service for one in own])
+            require_free([supervised.service for supervised in own])
             (self._var / "logs").mkdir(parents=True, exist_ok=True)
-            keepers = [asyncio.create_task(self._keep(one), name=one.service.name) for one in own]
-            watchers = [asyncio.create_task(self._watch(one)) for one in self.supervised.values()]
+            keepers = [asyncio.create_task(self._keep(supervised), name=supervised.service.name) for supervised in own]
+            watchers = [asyncio.create_task(self._watch(supervised)) for supervised in self.supervised.values()]
             try:
                 self._publish()
                 await self._until_stopped(keepers + watchers)
@@ -96,16 +96,16 @@ class Supervisor:
                 await asyncio.gather(*keepers, *watchers, return_exceptions=True)
 
     async def _end_leftovers(self) -> None:
-        """A supervisor that was killed: its processes are on their way out. We hold the lock, so whatever carries our mark is theirs."""
+        """End what a killed supervisor left. We hold the lock, so every process with our mark was started by it."""
         mark = f"{self._var.resolve()}:"
-        for seconds in (_LEFTOVER_SECONDS, 2.0):  # to stop by themselves, then to die
+        for seconds in (_LEFTOVER_SECONDS, 2.0):  # to stop by themselves, then killed
             deadline = time.monotonic() + seconds
             while _marked(mark) and time.monotonic() < deadline:  # noqa: ASYNC110 - other processes set no events
                 await asyncio.sleep(0.1)
             _kill(_marked(mark))
 
     async def _until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> None:
-        """Also ends where one of our own tasks has a bug: loudly, and with everything stopped."""
+        """Also end where one of our own tasks fails by a bug: with its error, and with everything stopped."""
         stopped = asyncio.create_task(self._stopping.wait())
         done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         self._stopping.set()
@@ -113,39 +113,39 @@ class Supervisor:
             task.result()
         await stopped
 
-    async def _keep(self, one: Supervised) -> None:
-        """Start it when what it needs is healthy, and again whenever it ends."""
-        name, backoffs = one.service.name, growing(_FIRST_BACKOFF, _LONGEST_BACKOFF)
-        for needed in one.service.needs:
+    async def _keep(self, supervised: Supervised) -> None:
+        """Start it when the services that it needs are healthy, and again whenever it ends."""
+        name, backoffs = supervised.service.name, growing(_FIRST_BACKOFF, _LONGEST_BACKOFF)
+        for needed in supervised.service.needs:
             if needed in self._healthy:
                 await self._healthy[needed].wait()
         while not self._stopping.is_set():
             began = time.monotonic()
-            status = await self._run_once(one)
+            status = await self._run_once(supervised)
             if self._stopping.is_set():
                 break
             lasted = time.monotonic() - began
             if lasted >= _STEADY_SECONDS:
                 backoffs = growing(_FIRST_BACKOFF, _LONGEST_BACKOFF)
             backoff = next(backoffs)
-            one.restarts += 1
+            supervised.restarts += 1
             self._say(
-                f"{name} ended with {_named(status)} after {lasted:.0f} s; restart {one.restarts} in {backoff:g} s ({self._log(one)}: {self._last_line(one)})"
+                f"{name} ended with {_named(status)} after {lasted:.0f} s; restart {supervised.restarts} in {backoff:g} s ({self._log(supervised)}: {self._last_line(supervised)})"
             )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), backoff)
         await asyncio.Event().wait()  # until cancelled: a keeper that returned would count as a bug
 
-    async def _run_once(self, one: Supervised) -> int:
-        service = one.service
-        log = self._log(one)
+    async def _run_once(self, supervised: Supervised) -> int:
+        service = supervised.service
+        log = self._log(supervised)
         if log.exists() and log.stat().st_size > _KEPT_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         mark = f"{self._var.resolve()}:{service.name}:{time.monotonic_ns()}"
         reader, writer = os.pipe()
         with log.open("ab") as output:
             try:
-                one.leash = await asyncio.create_subprocess_exec(
+                supervised.leash = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-I", "-S", _LEASH, str(os.getpid()), str(writer), str(service.stop_seconds), "--", *service.command),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -157,70 +157,72 @@ class Supervisor:
             finally:
                 os.close(writer)
         try:
-            one.pid = await _read_pid(reader)
-            one.started_at = time.time()
-            self._set(one, "starting")
-            return await one.leash.wait()
+            supervised.pid = await _read_pid(reader)
+            supervised.started_at = time.time()
+            self._set(supervised, "starting")
+            return await supervised.leash.wait()
         finally:
-            if one.leash.returncode is None:
-                await self._kill_leash(one)
-            if (one.leash.returncode or 0) < 0:  # the leash itself was killed: what it held is ours to end
+            if supervised.leash.returncode is None:
+                await self._kill_leash(supervised)
+            if (supervised.leash.returncode or 0) < 0:  # the leash itself was killed: end the processes that it held
                 _kill(_marked(mark))
-            one.pid, one.leash = None, None
-            self._set(one, "stopped")
+            supervised.pid, supervised.leash = None, None
+            self._set(supervised, "stopped")
 
-    async def _watch(self, one: Supervised) -> None:
+    async def _watch(self, supervised: Supervised) -> None:
         while True:
-            if one.service.external or one.pid is not None:
-                pid = one.pid
-                well = await one.service.probe()
-                if one.pid == pid:  # else the answer is about one that is gone
-                    self._set(one, "healthy" if well else "starting" if one.health in ("starting", "stopped") else "unhealthy")
-            # Quick while something comes up, so that nobody waits for our beat.
-            await asyncio.sleep(_PROBE_SECONDS if one.health == "healthy" else _PROBE_SECONDS / 4)
+            if supervised.service.external or supervised.pid is not None:
+                pid = supervised.pid
+                well = await supervised.service.probe()
+                if supervised.pid == pid:  # else the answer is about one that is gone
+                    self._set(
+                        supervised, "healthy" if well else "starting" if supervised.health in ("starting", "stopped") else "unhealthy"
+                    )
+            # More often while it starts, so that dependants start without delay.
+            await asyncio.sleep(_PROBE_SECONDS if supervised.health == "healthy" else _PROBE_SECONDS / 4)
 
-    def _set(self, one: Supervised, health: ProcessHealth) -> None:
-        if one.health == health:
+    def _set(self, supervised: Supervised, health: ProcessHealth) -> None:
+        if supervised.health == health:
             return
-        one.health = health
-        (self._healthy[one.service.name].set if health == "healthy" else self._healthy[one.service.name].clear)()
+        supervised.health = health
+        (self._healthy[supervised.service.name].set if health == "healthy" else self._healthy[supervised.service.name].clear)()
         self._publish()
 
     def _publish(self) -> None:
-        up_file.write(self._var, [one.row() for one in self.supervised.values()])
+        up_file.write(self._var, [supervised.row() for supervised in self.supervised.values()])
         self._changed()
 
     async def _stop_all(self, own: Sequence[Supervised]) -> None:
-        """Users before what they use. Each wave is bounded, so all are gone within 20 s."""
+        """Stop services before those that they need. Each wave is bounded, so all are gone within 20 s."""
         self._stopping.set()
-        for wave in sorted({one.service.stop_last for one in own}):
-            await asyncio.gather(*(self._stop_one(one) for one in own if one.service.stop_last == wave))
+        for wave in sorted({supervised.service.stop_last for supervised in own}):
+            await asyncio.gather(*(self._stop(supervised) for supervised in own if supervised.service.stop_last == wave))
 
-    async def _stop_one(self, one: Supervised) -> None:
-        leash = one.leash
+    async def _stop(self, supervised: Supervised) -> None:
+        leash = supervised.leash
         if leash is None or leash.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
             leash.terminate()
         try:
-            # The leash kills what is left after `stop_seconds`; half a second more is for itself.
-            await asyncio.wait_for(leash.wait(), one.service.stop_seconds + 0.5)
+            # The leash kills the rest after `stop_seconds`; it has half a second more to end.
+            await asyncio.wait_for(leash.wait(), supervised.service.stop_seconds + 0.5)
         except TimeoutError:
-            self._say(f"{one.service.name} did not stop within {one.service.stop_seconds:g} s and was killed")
-            await self._kill_leash(one)
+            self._say(f"{supervised.service.name} did not stop within {supervised.service.stop_seconds:g} s and was killed")
+            await self._kill_leash(supervised)
 
-    async def _kill_leash(self, one: Supervised) -> None:
-        if one.leash is not None:
+    async def _kill_leash(self, supervised: Supervised) -> None:
+        if supervised.leash is not None:
             with contextlib.suppress(ProcessLookupError):
-                one.leash.kill()
-            await one.leash.wait()
+                supervised.leash.kill()
+            await supervised.leash.wait()
 
-    def _log(self, one: Supervised) -> Path:
-        return self._var / "logs" / f"{one.service.name}.log"
+    def _log(self, supervised: Supervised) -> Path:
+        return self._var / "logs" / f"{supervised.service.name}.log"
 
-    def _last_line(self, one: Supervised) -> str:
+    def _last_line(self, supervised: Supervised) -> str:
         try:
-            with self._log(one).open("rb") as handle:
+            with self._log(supervised).open("rb") as handle:
                 handle.seek(max(0, handle.seek(0, os.SEEK_END) - 4096))
                 lines = handle.read().decode(errors="replace").strip().splitlines()
         except OSError:
@@ -242,13 +244,13 @@ async def _read_pid(descriptor: int) -> int | None:
 
 def _marked(mark: str) -> list[int]:
     """Every process that inherited a mark that starts so in its environment, whatever session or parent it has by now."""
-    wanted = f"{_MARK}={mark}".encode()
-    found = []
+    marked = f"{_MARK}={mark}".encode()
+    pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-            if any(variable.startswith(wanted) for variable in (entry / "environ").read_bytes().split(b"\0")):
-                found.append(int(entry.name))
-    return found
+            if any(variable.startswith(marked) for variable in (entry / "environ").read_bytes().split(b"\0")):
+                pids.append(int(entry.name))
+    return pids
 
 
 def _kill(pids: Sequence[int]) -> None:

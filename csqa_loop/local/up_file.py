@@ -1,4 +1,4 @@
-"""`var/up.json`, what runs here, and `var/up.lock`, who runs it. The lock is the truth; the file is for readers."""
+"""`var/up.json`, the processes that run here, and `var/up.lock`, held by their supervisor. Only the lock is authoritative; the file is for readers."""
 
 import fcntl
 import json

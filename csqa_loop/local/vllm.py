@@ -59,7 +59,7 @@ def vllm_command(settings: Settings, python: str) -> Sequence[str]:
 def vllm_environment(settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a replica. What the operator set for vLLM stays."""
     # Another interpreter must not see this one's modules, and vLLM warns of variables it does not know.
-    kept = {name: value for name, value in inherited.items() if not name.startswith(("CSQA_", "PYTHON")) and name != "VIRTUAL_ENV"}
+    passed_on = {name: value for name, value in inherited.items() if not name.startswith(("CSQA_", "PYTHON")) and name != "VIRTUAL_ENV"}
     defaults = {
         "VLLM_CPU_KVCACHE_SPACE": str(settings.model_server.cpu_kv_cache_gib),
         "VLLM_CPU_OMP_THREADS_BIND": _threads(len(os.sched_getaffinity(0))),
@@ -70,7 +70,7 @@ def vllm_environment(settings: Settings, inherited: Mapping[str, str]) -> dict[s
     packaged = Path(base_model_path(settings)).is_absolute()
     if packaged:
         defaults["HF_HUB_OFFLINE"] = "1"  # a folder needs no hub, and asking one costs a time-out where there is none
-    return defaults | kept | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
+    return defaults | passed_on | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
 
 
 def _threads(cores: int) -> str:

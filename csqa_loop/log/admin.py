@@ -20,7 +20,7 @@ _CHECKED = ("cleanup.policy", "max.message.bytes")
 """A wrong one of these loses data: deleted policies, refused records."""
 
 
-async def ensure_topics(servers: str, settings: KafkaSettings, wanted: Sequence[Topic] = tuple(TOPICS.values())) -> None:
+async def ensure_topics(servers: str, settings: KafkaSettings, topics: Sequence[Topic] = tuple(TOPICS.values())) -> None:
     """Create what is missing and return once the broker's metadata shows it; what exists is compared and warned about by name.
 
     Raises:
@@ -29,7 +29,7 @@ async def ensure_topics(servers: str, settings: KafkaSettings, wanted: Sequence[
     bound = 3 * settings.request_timeout_seconds
     try:
         async with asyncio.timeout(bound), _admin(servers, settings) as admin:
-            await _ensure(admin, settings, wanted)
+            await _ensure(admin, settings, topics)
     except (TimeoutError, KafkaError, OSError) as error:
         raise TransientError(f"Kafka at {servers}: topics could not be ensured within {bound:g} s ({error!r})") from error
 
@@ -44,15 +44,15 @@ async def _admin(servers: str, settings: KafkaSettings) -> AsyncIterator[Any]:
         await admin.close()
 
 
-async def _ensure(admin: Any, settings: KafkaSettings, wanted: Sequence[Topic]) -> None:
-    found = await _partitions(admin)
-    await _compare(admin, found, [topic for topic in wanted if topic.name in found])
-    while missing := [topic for topic in wanted if topic.name not in found]:
+async def _ensure(admin: Any, settings: KafkaSettings, topics: Sequence[Topic]) -> None:
+    partitions = await _partitions(admin)
+    await _compare(admin, partitions, [topic for topic in topics if topic.name in partitions])
+    while missing := [topic for topic in topics if topic.name not in partitions]:
         refused = await _create(admin, settings, missing, with_config=True)
         if refused:
             # An embedded broker need not know every property. The topics matter more than how they are cleaned.
             await _create(admin, settings, refused, with_config=False)
-        found = await _partitions(admin)
+        partitions = await _partitions(admin)
         await asyncio.sleep(0 if missing == [] else 0.05)
 
 
@@ -62,7 +62,7 @@ async def _partitions(admin: Any) -> dict[str, int]:
 
 
 async def _create(admin: Any, settings: KafkaSettings, topics: Sequence[Topic], *, with_config: bool) -> list[Topic]:
-    """Those that were refused."""
+    """Create the topics; those that were refused."""
     new = [
         NewTopic(topic.name, topic.partitions, settings.replication_factor, topic_configs=topic.config if with_config else {})
         for topic in topics
@@ -80,10 +80,10 @@ async def _create(admin: Any, settings: KafkaSettings, topics: Sequence[Topic], 
     return refused
 
 
-async def _compare(admin: Any, found: dict[str, int], topics: Sequence[Topic]) -> None:
+async def _compare(admin: Any, partitions: dict[str, int], topics: Sequence[Topic]) -> None:
     for topic in topics:
-        if found[topic.name] != topic.partitions:
-            log.warning("topic %s has %d partitions; %d are expected", topic.name, found[topic.name], topic.partitions)
+        if partitions[topic.name] != topic.partitions:
+            log.warning("topic %s has %d partitions; %d are expected", topic.name, partitions[topic.name], topic.partitions)
     if not topics:
         return
     try:

@@ -24,7 +24,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Applied:
-    """The last record taken from a partition: enough to recognise it after the connection was lost."""
+    """The last record taken from a partition, by which it is recognised after the connection was lost."""
 
     offset: int
     print_: bytes
@@ -60,7 +60,7 @@ class Follower:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Idempotent."""
+        """Stop following. Idempotent."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -90,7 +90,7 @@ class Follower:
             await asyncio.sleep(next(pauses))
 
     async def _follow(self) -> None:
-        """One connection's life; ends with the error that ended it."""
+        """Follow over one connection until it fails; raises its error."""
         async with open_consumer(self._servers, self._settings) as consumer:
             lost = _watch_connections(consumer)
             partitions = await self._existing(consumer)
@@ -104,7 +104,7 @@ class Follower:
                 batches = await consumer.getmany(timeout_ms=int(_POLL_SECONDS * 1000))
                 if lost.is_set():
                     self._healthy = False  # at once: closing the connection takes a while
-                    # What has just come may be from another log than what came before: dropped, and read again after comparing.
+                    # These records may be from another log than those before: dropped, and read again after comparing.
                     raise TransientError("the connection was lost")
                 for partition, batch in batches.items():
                     if partition in unverified:
@@ -158,7 +158,7 @@ class Follower:
         for raw in batch:
             try:
                 self._apply(to_record(raw))
-            except Exception:  # `apply` is the caller's: one record that it cannot take must not keep those after it from it
+            except Exception:  # `apply` is the caller's: one record that it cannot take must not stop those after it
                 log.exception("%s[%d] offset %d cannot be applied and is skipped", raw.topic, raw.partition, raw.offset)
         if batch:
             self._applied[partition] = _Applied(batch[-1].offset, _print(batch[-1]))

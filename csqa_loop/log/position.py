@@ -17,18 +17,18 @@ _FETCH_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Bearings:
-    """What one look at the log found."""
+    """The result of comparing the log with the ledger."""
 
     ends: Mapping[TopicPartition, int]
     starts: Mapping[TopicPartition, int]
     replaced: Mapping[TopicPartition, str]
-    """Partitions that hold another log than the one the ledger read, with how it shows."""
+    """Partitions that hold another log than the one the ledger read, with the difference."""
 
 
 async def take_bearings(
-    servers: str, settings: KafkaSettings, partitions: Sequence[TopicPartition], known: Mapping[tuple[str, int], tuple[int, str]]
+    servers: str, settings: KafkaSettings, partitions: Sequence[TopicPartition], remembered: Mapping[tuple[str, int], tuple[int, str]]
 ) -> Bearings:
-    """Compare every partition with what the ledger remembers of it (`known`: next offset and hash of the last record taken).
+    """Compare every partition with what the ledger remembers of it (`remembered`: next offset and hash of the last record taken).
 
     A record that retention or compaction has removed cannot be compared; the log then counts as the same while it is not shorter.
 
@@ -41,40 +41,40 @@ async def take_bearings(
         replaced: dict[TopicPartition, str] = {}
         comparable: dict[TopicPartition, tuple[int, str]] = {}
         for partition in partitions:
-            taken, sha = known.get((partition.topic, partition.partition), (0, ""))
-            if taken > ends[partition]:
+            next_offset, sha = remembered.get((partition.topic, partition.partition), (0, ""))
+            if next_offset > ends[partition]:
                 replaced[partition] = (
-                    f"{partition.topic}[{partition.partition}] ends at {ends[partition]}, the ledger has read up to {taken}"
+                    f"{partition.topic}[{partition.partition}] ends at {ends[partition]}, the ledger has read up to {next_offset}"
                 )
-            elif taken > starts[partition]:
-                comparable[partition] = (taken - 1, sha)
-        found = await _records_at(consumer, comparable)
+            elif next_offset > starts[partition]:
+                comparable[partition] = (next_offset - 1, sha)
+        hashes = await _records_at(consumer, comparable)
         for partition, (offset, sha) in comparable.items():
-            if partition in found and found[partition] != sha:
+            if partition in hashes and hashes[partition] != sha:
                 replaced[partition] = (
                     f"{partition.topic}[{partition.partition}] holds another record at offset {offset} than the ledger read"
                 )
     return Bearings(ends=ends, starts=starts, replaced=replaced)
 
 
-async def _records_at(consumer: object, wanted: Mapping[TopicPartition, tuple[int, str]]) -> dict[TopicPartition, str]:
+async def _records_at(consumer: object, offsets: Mapping[TopicPartition, tuple[int, str]]) -> dict[TopicPartition, str]:
     """Hash of the record at each wanted offset, where it still exists."""
-    found: dict[TopicPartition, str] = {}
-    waiting = set(wanted)
+    hashes: dict[TopicPartition, str] = {}
+    waiting = set(offsets)
     if not waiting:
-        return found
+        return hashes
     consumer.assign(list(waiting))  # type: ignore[attr-defined]
     for partition in waiting:
-        consumer.seek(partition, wanted[partition][0])  # type: ignore[attr-defined]
+        consumer.seek(partition, offsets[partition][0])  # type: ignore[attr-defined]
     try:
-        async with asyncio.timeout(_FETCH_SECONDS + len(wanted) * 0.1):
+        async with asyncio.timeout(_FETCH_SECONDS + len(offsets) * 0.1):
             while waiting:
                 batches = await consumer.getmany(*waiting, timeout_ms=500, max_records=500)  # type: ignore[attr-defined]
                 for partition, records in batches.items():
                     first = records[0]
-                    if first.offset == wanted[partition][0]:
-                        found[partition] = record_sha(first.key, first.value)
+                    if first.offset == offsets[partition][0]:
+                        hashes[partition] = record_sha(first.key, first.value)
                     waiting.discard(partition)
     except TimeoutError:
         _log.warning("the last records of %d partition(s) could not be read to compare; taken as the same log", len(waiting))
-    return found
+    return hashes

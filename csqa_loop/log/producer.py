@@ -49,7 +49,7 @@ class KafkaBus:
         self._connecting = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
         self._ensuring = False
-        self._said_plain = False
+        self._warned_not_idempotent = False
         self._stopped = False
 
     async def start(self) -> None:
@@ -65,7 +65,7 @@ class KafkaBus:
             raise TransientError(f"Kafka at {self._servers} does not answer within {self._bound:g} s; is it running?") from error
 
     async def stop(self) -> None:
-        """Deliver what is on its way, within the bound, and close for good."""
+        """Deliver pending records, within the bound, and close for good."""
         self._stopped = True
         producer, self._producer = self._producer, None
         if producer is not None:
@@ -106,7 +106,7 @@ class KafkaBus:
         await ensure_topics(self._servers, self._settings)
 
     async def _delivered(self, records: Sequence[_Encoded]) -> bool:
-        """False where the producer cannot go on and a new one has to send the same records (readers drop what comes twice)."""
+        """False where the producer cannot go on and a new one has to send the same records (readers drop duplicates)."""
         producer = await self._connected()
         try:
             waiting = [await producer.send(record.topic, record.value, record.key, headers=record.headers) for record in records]
@@ -134,7 +134,9 @@ class KafkaBus:
         if self._producer is None:
             async with self._connecting:
                 if self._producer is None:  # else another one that waited has connected
-                    self._producer = await retried(self._connect, repeat(_RETRY_SECONDS), on=(KafkaError, OSError), told=self._unreachable)
+                    self._producer = await retried(
+                        self._connect, repeat(_RETRY_SECONDS), on=(KafkaError, OSError), on_failure=self._unreachable
+                    )
         return self._producer
 
     def _unreachable(self, failed: FailedTry) -> None:
@@ -142,8 +144,8 @@ class KafkaBus:
 
     async def _connect(self) -> Any:
         idempotent = await _gives_producer_ids(self._servers, self._bound)
-        if not idempotent and not self._said_plain:
-            self._said_plain = True
+        if not idempotent and not self._warned_not_idempotent:
+            self._warned_not_idempotent = True
             log.warning("Kafka at %s gives no producer ids: a record may be written twice after a lost acknowledgement", self._servers)
         producer = AIOKafkaProducer(
             bootstrap_servers=self._servers,
@@ -174,7 +176,7 @@ class KafkaBus:
         return sorted({record.topic for record in records if not cluster.partitions_for_topic(record.topic)})
 
     def _ensure_in_background(self) -> None:
-        """A broker that lost its disk has no topics; whoever meets that first restores them."""
+        """A broker that lost its disk has no topics; the first process that notices creates them again."""
 
         async def ensure() -> None:
             try:

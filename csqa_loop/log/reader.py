@@ -59,7 +59,7 @@ async def open_consumer(servers: str, settings: KafkaSettings) -> AsyncIterator[
 
 
 async def _stop(consumer: Any, bound: float) -> None:
-    # In tasks of their own: with the broker gone, aiokafka's stop ends in a CancelledError that is nobody's cancellation,
+    # In tasks of their own: with the broker gone, aiokafka's stop ends in a CancelledError although nothing was cancelled,
     # and leaves its client trying to connect.
     for closing in (consumer.stop, consumer._client.close):  # noqa: SLF001
         task = asyncio.create_task(closing())
@@ -128,7 +128,7 @@ async def read_to_end(servers: str, settings: KafkaSettings, topics: Sequence[st
         for partition in partitions:
             consumer.seek(partition, starts[partition])
         open_partitions = {partition for partition in partitions if starts[partition] < ends[partition]}
-        heard = loop.time()
+        last_batch_at = loop.time()
         while open_partitions:
             batches = await consumer.getmany(*open_partitions, timeout_ms=_POLL_MS)
             for partition, batch in batches.items():
@@ -139,7 +139,7 @@ async def read_to_end(servers: str, settings: KafkaSettings, topics: Sequence[st
             async with asyncio.timeout(bound):
                 open_partitions = {partition for partition in open_partitions if await consumer.position(partition) < ends[partition]}
             if batches:
-                heard = loop.time()
-            elif loop.time() - heard > _STALLED_AFTER * bound:
+                last_batch_at = loop.time()
+            elif loop.time() - last_batch_at > _STALLED_AFTER * bound:
                 waiting = ", ".join(f"{partition.topic}[{partition.partition}]" for partition in sorted(open_partitions))
                 raise TransientError(f"Kafka at {servers} stopped delivering {waiting} before the end")

@@ -1,4 +1,4 @@
-"""When the loop decides: after what came from the log or a replica, and never while the ledger is behind the log."""
+"""When the loop decides: after new records or a newly served adapter, and never while the ledger is behind the log."""
 
 import asyncio
 import logging
@@ -31,15 +31,15 @@ class Beats:
         self.deciding = False
         """Whether decisions are being taken."""
         self.trouble: str | None = None
-        """Why the last beat did not come to its end."""
+        """Why the last beat did not complete."""
 
     async def run(self) -> None:
-        """Until cancelled."""
-        seen = 0
+        """Beat until cancelled."""
+        batches = 0
         while True:
-            # What came while the last beat was at work, or slept, is no reason to wait.
-            await first_of(self._ledger.next_batch(seen, _BEAT_SECONDS), self._reconciler.gained())
-            seen = self._ledger.batches
+            # Batches taken while the last beat was at work, or slept, end the wait at once.
+            await first_of(self._ledger.next_batch(batches, _BEAT_SECONDS), self._reconciler.gained())
+            batches = self._ledger.batches
             if not self._up_to_date():
                 self.deciding = False
                 continue
@@ -56,7 +56,7 @@ class Beats:
 
 
 async def first_of(*waits: Coroutine[Any, Any, None]) -> None:
-    """Return as soon as one of them has; the others end."""
+    """Return as soon as one of them has returned; cancel the others."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

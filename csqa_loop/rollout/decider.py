@@ -1,4 +1,4 @@
-"""The beat of the loop: look at the ledger, take the one next step, see it recorded, look again."""
+"""The beat of the loop: read the ledger, take the one next step, wait until it is recorded, read again."""
 
 import asyncio
 import logging
@@ -113,9 +113,9 @@ class Decider:
 
     async def _decide(self, step: Step, state: LoopState) -> Event | None:
         if not isinstance(step, LookForWork):
-            self._planned_for = None  # what is being planned rests on what may be different when it is asked for again
-        if isinstance(step, Deploy | OpenExperiment) and (found := await self._obstacle(step, state.deployment)):
-            step = instead(step, state, found, self._resident_within)
+            self._planned_for = None  # the plan under way rests on a state that may differ when it is asked for again
+        if isinstance(step, Deploy | OpenExperiment) and (obstacle := await self._obstacle(step, state.deployment)):
+            step = instead(step, state, obstacle, self._resident_within)
         return await self._carried_out(step, state)
 
     async def _obstacle(self, step: Deploy | OpenExperiment, deployment: DeploymentChanged | None) -> Obstacle | None:
@@ -124,10 +124,10 @@ class Decider:
         retreat = isinstance(step, Deploy) and step.retreat
         if gains and retreat and self._reconciler.holds_somewhere(gains):
             return None
-        asked = [gains]
+        adapters = [gains]
         if isinstance(step, Deploy) and step.order is None and deployment and step.candidate != deployment.candidate:
-            asked.append(step.candidate)
-        for adapter in filter(None, asked):
+            adapters.append(step.candidate)
+        for adapter in filter(None, adapters):
             try:
                 fault = await asyncio.to_thread(self._folders.fault, adapter)
             except TransientError as error:
@@ -160,8 +160,8 @@ class Decider:
                     reason=step.reason,
                 )
             case JudgeExperiment():
-                seen = await self._examiner.look(step.experiment, as_of=state.as_of, now=now)
-                return seen if step.may_advance or not _advances(seen) else None
+                outcome = await self._examiner.look(step.experiment, as_of=state.as_of, now=now)
+                return outcome if step.may_advance or not _advances(outcome) else None
             case EndExperiment():
                 return await self._ended(step, state.as_of, now)
             case RetryRun():
@@ -193,15 +193,15 @@ class Decider:
         if not self._planning.done():
             return None
         planning, self._planning = self._planning, None
-        found = planning.result()
-        return found if self._planned_for == (champion, last) else None
+        request = planning.result()
+        return request if self._planned_for == (champion, last) else None
 
     async def _ended(self, step: EndExperiment, as_of: datetime, now: datetime) -> VerdictReached:
-        # Whatever this look would have decided: a person has decided, and the record shows the numbers of that moment.
+        # Its verdict does not count: a person has decided, and the record shows the numbers of that moment.
         try:
             await self._examiner.look(step.experiment, as_of=as_of, now=now)
         except PermanentError as error:
-            # Numbers that cannot be had hold up nobody who wants the experiment to end.
+            # An experiment ends on order even where its numbers cannot be computed.
             _log.warning("experiment %s ends without the numbers of this moment: %s", step.experiment.opened.experiment_id, error)
         *_, estimates = self._examiner.seen(step.experiment)
         name = step.experiment.opened.experiment_id
@@ -226,6 +226,6 @@ class Decider:
         return True
 
 
-def _advances(seen: VerdictReached | ShareRaised | None) -> bool:
+def _advances(outcome: VerdictReached | ShareRaised | None) -> bool:
     """Whether the challenger would get more traffic."""
-    return isinstance(seen, ShareRaised) or (seen is not None and seen.verdict == "PROMOTE")
+    return isinstance(outcome, ShareRaised) or (outcome is not None and outcome.verdict == "PROMOTE")

@@ -1,4 +1,4 @@
-"""What a new log must hold before anybody can go on: the current policies, the deployment, the open run."""
+"""What a new log must hold before other processes can go on: the current policies, the deployment, the open run."""
 
 from csqa_loop import events as e
 from csqa_loop.events.wire import decode

@@ -1,4 +1,4 @@
-"""What the loop still has to publish: dead letters, and after a change of log the facts that everybody starts from."""
+"""What the loop still has to publish: dead letters, and after a change of log the facts that every process starts from."""
 
 import logging
 

@@ -48,11 +48,11 @@ class Reconciler:
     def __init__(self, server: ModelServer) -> None:
         self._server = server
         self._revision = 0
-        self._wanted: frozenset[str] = frozenset()
+        self._needed: frozenset[str] = frozenset()
         self._now = datetime.min.replace(tzinfo=UTC)
         self._passes: dict[str, tuple[asyncio.Task[None], float]] = {}
         """Replica -> its pass under way, and when that began."""
-        self._seen: dict[str, frozenset[str] | None] = {}
+        self._served: dict[str, frozenset[str] | None] = {}
         """Replica -> names it serves, as last seen; None where it did not answer."""
         self._answering: set[tuple[str, str]] = set()
         """(replica, adapter) that answered a probe since the adapter was loaded there."""
@@ -62,7 +62,7 @@ class Reconciler:
     @property
     def resident(self) -> dict[str, frozenset[str]]:
         """Replica -> names it serves, of those that answer."""
-        return {replica: names for replica, names in self._seen.items() if names is not None}
+        return {replica: names for replica, names in self._served.items() if names is not None}
 
     @property
     def troubles(self) -> list[Trouble]:
@@ -70,7 +70,7 @@ class Reconciler:
         return [self._troubles[key] for key in sorted(self._troubles)]
 
     async def gained(self) -> None:
-        """Return once a replica has come to serve an adapter since the last `begin`: what waits for it may be decided."""
+        """Return once a replica has come to serve an adapter since the last `begin`: steps that wait for it may be decided."""
         await self._gained.wait()
 
     async def reconcile(self, deployment: DeploymentChanged, now: datetime, *, patience: float = _PATIENCE_SECONDS) -> None:
@@ -79,20 +79,20 @@ class Reconciler:
         await self.settle(patience)
 
     def begin(self, deployment: DeploymentChanged, now: datetime) -> None:
-        """Start a pass on every replica that has none under way; nobody waits for it here.
+        """Start a pass on every replica that has none under way; this does not wait for it.
 
         Raises:
-            Exception: what nobody foresaw in an earlier pass.
+            Exception: an unforeseen error of an earlier pass.
         """
         self._collect()
         self._gained.clear()
         if deployment.revision >= self._revision:  # the console may ask with what was in force a moment ago
-            self._revision, self._wanted = deployment.revision, resident_adapters(deployment, now)
+            self._revision, self._needed = deployment.revision, resident_adapters(deployment, now)
         self._now = now
-        for key in [key for key in self._troubles if key[1] not in self._wanted]:
+        for key in [key for key in self._troubles if key[1] not in self._needed]:
             del self._troubles[key]
         live = self._server.live
-        for replica in [replica for replica in self._seen if replica not in live]:
+        for replica in [replica for replica in self._served if replica not in live]:
             self._lost(replica)
         for replica in live:
             if replica not in self._passes:
@@ -127,20 +127,20 @@ class Reconciler:
 
     async def _pass(self, replica: str) -> None:
         while True:
-            wanted = self._wanted
+            needed = self._needed
             if not await self._look(replica):
                 return
-            held = self._seen[replica] or frozenset()
-            surplus, missing = sorted(name for name in held - wanted if name.startswith("a-")), sorted(wanted - held)
+            served = self._served[replica] or frozenset()
+            surplus, missing = sorted(name for name in served - needed if name.startswith("a-")), sorted(needed - served)
             for adapter in surplus:
                 await self._unload(replica, adapter)
             for adapter in missing:
                 await self._load(replica, adapter)
             if (surplus or missing) and not await self._look(replica):
                 return
-            present = (self._seen[replica] or frozenset()) & wanted
+            present = (self._served[replica] or frozenset()) & needed
             await asyncio.gather(*(self._probe(replica, name) for name in sorted(present) if (replica, name) not in self._answering))
-            if self._wanted == wanted:
+            if self._needed == needed:
                 return
 
     async def _look(self, replica: str) -> bool:
@@ -149,23 +149,23 @@ class Reconciler:
         if names is None:
             self._lost(replica)
             return False
-        self._seen[replica] = names
-        # A replica that restarted, or was given the adapter again, has to show once more that it can speak.
+        self._served[replica] = names
+        # A replica that restarted, or was given the adapter again, has to answer a probe once more.
         self._answering -= {(where, name) for where, name in self._answering if where == replica and name not in names}
         return True
 
     def _lost(self, replica: str) -> None:
-        """It does not answer: an outage, and nothing against an adapter."""
-        self._seen[replica] = None
+        """Note that the replica does not answer: an outage, which speaks against no adapter."""
+        self._served[replica] = None
         self._answering -= {key for key in self._answering if key[0] == replica}
         for key in [key for key in self._troubles if key[0] == replica]:
             del self._troubles[key]
 
     async def _unload(self, replica: str, adapter: str) -> None:
-        if adapter in self._wanted:
+        if adapter in self._needed:
             return  # wanted again since this pass began
-        # Before it is gone: nobody may promise traffic to it from now on.
-        self._seen[replica] = (self._seen[replica] or frozenset()) - {adapter}
+        # Before it is gone: from now on no traffic may be routed to it.
+        self._served[replica] = (self._served[replica] or frozenset()) - {adapter}
         self._answering.discard((replica, adapter))
         try:
             await self._server.unload(replica, adapter)
@@ -182,16 +182,16 @@ class Reconciler:
 
     async def _probe(self, replica: str, adapter: str) -> None:
         try:
-            said = await self._server.probe(replica, adapter, _PROBE, _PROBE_SAMPLING)
+            generation = await self._server.probe(replica, adapter, _PROBE, _PROBE_SAMPLING)
         except CsqaError as error:
             self._note(replica, adapter, f"did not answer a probe: {error}")
             return
-        if said.text.strip() and all(map(math.isfinite, said.logprobs)):
+        if generation.text.strip() and all(map(math.isfinite, generation.logprobs)):
             self._answering.add((replica, adapter))
             self._gained.set()
             self._troubles.pop((replica, adapter), None)
         else:
-            self._note(replica, adapter, f"answered a probe with {said.text!r}")
+            self._note(replica, adapter, f"answered a probe with {generation.text!r}")
 
     def _note(self, replica: str, adapter: str, reason: str) -> None:
         before = self._troubles.get((replica, adapter))
@@ -200,8 +200,8 @@ class Reconciler:
 
     def holds_everywhere(self, adapter: str) -> bool:
         """Whether every replica that answers serves the adapter and answered a probe with it, and at least one answers."""
-        asked = all(replica in self._seen for replica in self._server.live)
-        return asked and bool(self.resident) and all(self._holds(replica, adapter) for replica in self.resident)
+        all_known = all(replica in self._served for replica in self._server.live)
+        return all_known and bool(self.resident) and all(self._holds(replica, adapter) for replica in self.resident)
 
     def holds_somewhere(self, adapter: str) -> bool:
         """Whether one replica serves the adapter and answered a probe with it."""
@@ -212,21 +212,21 @@ class Reconciler:
 
     def obstacle(self, adapter: str) -> Obstacle:
         """Why the adapter gets no traffic yet."""
-        found = [trouble for trouble in self.troubles if trouble.adapter == adapter]
-        if not found:
+        troubles = [trouble for trouble in self.troubles if trouble.adapter == adapter]
+        if not troubles:
             return Obstacle(adapter, "it is being loaded" if self.resident else "no model server answers")
-        reason = "; ".join(f"{trouble.replica} {trouble.reason}" for trouble in found)
-        return Obstacle(adapter, reason, since=min(trouble.since for trouble in found))
+        reason = "; ".join(f"{trouble.replica} {trouble.reason}" for trouble in troubles)
+        return Obstacle(adapter, reason, since=min(trouble.since for trouble in troubles))
 
     def disagreements(self, deployment: DeploymentChanged, now: datetime) -> list[tuple[str, str]]:
         """(replica, what it lacks or holds too much)."""
-        wanted = resident_adapters(deployment, now)
-        found = [] if self.resident else [("model servers", "none answers")]
+        needed = resident_adapters(deployment, now)
+        disagreements = [] if self.resident else [("model servers", "none answers")]
         for replica, names in sorted(self.resident.items()):
             ours = {name for name in names if name.startswith("a-")}
-            if ours != wanted:
-                found.append((replica, f"holds {sorted(ours)}, wanted {sorted(wanted)}"))
-            mute = sorted(name for name in ours & wanted if (replica, name) not in self._answering)
+            if ours != needed:
+                disagreements.append((replica, f"holds {sorted(ours)}, wanted {sorted(needed)}"))
+            mute = sorted(name for name in ours & needed if (replica, name) not in self._answering)
             if mute:
-                found.append((replica, f"did not answer a probe with {', '.join(mute)}"))
-        return found
+                disagreements.append((replica, f"did not answer a probe with {', '.join(mute)}"))
+        return disagreements

@@ -20,9 +20,9 @@ def adapter_name(folder: Path) -> str:
     Raises:
         PermanentError: a file is missing, or one too many is there (only these two are named by the content).
     """
-    found = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
-    if found != [CONFIG_FILE, TENSORS_FILE]:
-        msg = f"{folder} holds {', '.join(found) or 'nothing'}; an adapter is exactly {CONFIG_FILE} and {TENSORS_FILE}"
+    names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+    if names != [CONFIG_FILE, TENSORS_FILE]:
+        msg = f"{folder} holds {', '.join(names) or 'nothing'}; an adapter is exactly {CONFIG_FILE} and {TENSORS_FILE}"
         raise PermanentError(msg)
     digest = hashlib.sha256()
     for name in (CONFIG_FILE, TENSORS_FILE):
@@ -105,8 +105,8 @@ class AdapterFolders:
 
     def _marks(self, name: str) -> tuple[tuple[int, int, int], ...]:
         folder = self._adapters / name
-        found = [file.stat() for file in sorted(folder.iterdir())] if folder.is_dir() else []
-        return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
+        stats = [file.stat() for file in sorted(folder.iterdir())] if folder.is_dir() else []
+        return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats)
 
 
 def _is_sound(folder: Path) -> bool:

@@ -9,7 +9,7 @@ _SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Whatever of a model's folder changes what it says, in order of name."""
+    """The files of a model's folder that change its output, in order of name."""
     return sorted(file for file in folder.iterdir() if file.suffix in _SUFFIXES)
 
 

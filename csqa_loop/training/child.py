@@ -1,4 +1,4 @@
-"""Jobs as child processes: a process group each, gone with its parent, the last words kept."""
+"""Jobs as child processes: a process group each, killed with its parent, the last line of its stderr kept."""
 
 import asyncio
 import contextlib
@@ -60,7 +60,7 @@ class JobProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process, and of its group."""
+        """The pid of the process, and of its group."""
         return self._process.pid
 
     @property
@@ -72,7 +72,7 @@ class JobProcess:
     async def wait(self) -> int:
         """See `jobs.Child.wait`."""
         code = await self._process.wait()
-        # A grandchild may hold the pipe open; the job's own words are in it by now.
+        # A grandchild may hold the pipe open; the job's own output is in it by now.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._reader), 1.0)
         return code
@@ -80,9 +80,9 @@ class JobProcess:
     async def kill(self) -> None:
         """See `jobs.Child.kill`."""
         # The group outlives its leader where the job started something: signal it also when the leader is gone.
-        for sent in (signal.SIGTERM, signal.SIGKILL):
+        for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, sent)
+                os.killpg(self._process.pid, number)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), _TERM_SECONDS)
         self._reader.cancel()
@@ -94,7 +94,7 @@ class JobProcess:
             try:
                 log = stack.enter_context(self._log.open("ab", buffering=0))
             except OSError:
-                log = None  # a full or missing disk: the words are still kept below
+                log = None  # a full or missing disk: the last line is still kept below
             while block := await self._process.stderr.read(4096):
                 self._tail = (self._tail + block.decode(errors="replace"))[-_KEPT_CHARACTERS:]
                 if log is not None:

@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Export:
-    """What `csqa adapters export` wrote."""
+    """An export that `csqa adapters export` wrote."""
 
     manifest: Manifest
     whole_model: bool
@@ -34,13 +34,13 @@ def export_to(target: Path) -> Iterator[Path]:
     """
     target = target.resolve()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise _taken(target)
+        raise _not_empty(target)
     try:
         with whole_folder(target) as draft:
             yield draft
     except OSError as error:
         if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR} and target.exists():
-            raise _taken(target) from error
+            raise _not_empty(target) from error
         msg = f"{target} cannot be written: {error}"
         raise PermanentError(msg) from error
 
@@ -52,12 +52,12 @@ def copy_adapter(adapter: Path, draft: Path) -> None:
 
 
 def copy_manifest(run: RunDirectory, draft: Path) -> None:
-    """The run's manifest: what `read_export` finds the run by."""
+    """The run's manifest, by which `read_export` recognises the run."""
     shutil.copyfile(run.path / MANIFEST, draft / MANIFEST)
 
 
 def read_export(folder: Path) -> Export:
-    """What lies in `folder`.
+    """The export in `folder`.
 
     Raises:
         PermanentError: it is no export.
@@ -68,11 +68,11 @@ def read_export(folder: Path) -> Export:
         raise PermanentError(msg)
     whole, alone = (folder / "config.json").is_file(), (folder / CONFIG_FILE).is_file()
     if whole == alone:
-        what = "both a model's config.json and" if whole else "neither a model's config.json nor"
-        msg = f"{folder} has {what} an adapter's {CONFIG_FILE}; export {manifest.adapter} again"
+        files = "both a model's config.json and" if whole else "neither a model's config.json nor"
+        msg = f"{folder} has {files} an adapter's {CONFIG_FILE}; export {manifest.adapter} again"
         raise PermanentError(msg)
     return Export(manifest, whole)
 
 
-def _taken(target: Path) -> PermanentError:
+def _not_empty(target: Path) -> PermanentError:
     return PermanentError(f"{target} is there already and is not an empty folder; name another one, or remove it")

@@ -18,7 +18,7 @@ from csqa_loop.training.run.rows import data_hash_of
 
 @dataclass(frozen=True)
 class Ancestor:
-    """A finished run and what it made."""
+    """A finished run and its manifest."""
 
     run: RunDirectory
     manifest: Manifest
@@ -40,15 +40,15 @@ def lineage(runs: Path, adapter: str) -> list[Ancestor]:
     Raises:
         PermanentError: it is `base`, or no run under `runs` made one of them.
     """
-    known = manifests(runs)
-    found = [_origin(runs, known, adapter)]
-    while (adapter := found[-1].manifest.parent) != BASE:
-        ancestor = _maker(runs, known, adapter)
-        if any(other.manifest.adapter == adapter for other in found):
+    makers = manifests(runs)
+    ancestors = [_origin(runs, makers, adapter)]
+    while (adapter := ancestors[-1].manifest.parent) != BASE:
+        ancestor = _maker(runs, makers, adapter)
+        if any(earlier.manifest.adapter == adapter for earlier in ancestors):
             msg = f"{ancestor.run.path / 'manifest.json'} makes {adapter} its own ancestor; restore it"
             raise PermanentError(msg)
-        found.append(ancestor)
-    return found
+        ancestors.append(ancestor)
+    return ancestors
 
 
 def origin(runs: Path, adapter: str) -> Ancestor:
@@ -60,11 +60,11 @@ def origin(runs: Path, adapter: str) -> Ancestor:
     return _origin(runs, manifests(runs), adapter)
 
 
-def _origin(runs: Path, known: Mapping[str, Path], adapter: str) -> Ancestor:
+def _origin(runs: Path, makers: Mapping[str, Path], adapter: str) -> Ancestor:
     if adapter == BASE:
-        msg = f"{BASE} is the bare model and no adapter; adapters made in {runs}: {_listed(known)}"
+        msg = f"{BASE} is the bare model and no adapter; adapters made in {runs}: {_listed(makers)}"
         raise PermanentError(msg)
-    return _maker(runs, known, adapter)
+    return _maker(runs, makers, adapter)
 
 
 def copy_for_rebuild(run: RunDirectory, folder: Path) -> RunDirectory:
@@ -84,15 +84,15 @@ def copy_for_rebuild(run: RunDirectory, folder: Path) -> RunDirectory:
     if config.parent != BASE:
         shutil.copytree(verify(Path(config.adapters), config.parent), adapters / config.parent)
     copy.write(CONFIG, json.dumps(config.model_copy(update={"adapters": str(adapters.resolve())}).model_dump(mode="json")).encode())
-    asked = request.model_copy(update={"files": dict(request.files) | {CONFIG: sha256_of(copy.path / CONFIG)}})
-    copy.write("request.json", asked.model_dump_json().encode())
+    copied_request = request.model_copy(update={"files": dict(request.files) | {CONFIG: sha256_of(copy.path / CONFIG)}})
+    copy.write("request.json", copied_request.model_dump_json().encode())
     return copy
 
 
 def compare(first: RunDirectory, rebuilt: RunDirectory, tolerance: float) -> list[RecipeComparison]:
     """Recipe and data recomputed from the rebuilt run, the base's files, and every metric; a metric may differ by `tolerance` of its value.
 
-    Other bytes are no fault: another machine rounds otherwise, so the adapter's name is told and not judged.
+    Other bytes are no fault: another machine rounds otherwise, so the adapter's name is reported and not judged.
 
     Raises:
         PermanentError: one of the runs is not finished.
@@ -104,7 +104,7 @@ def compare(first: RunDirectory, rebuilt: RunDirectory, tolerance: float) -> lis
     config = rebuilt.config()
     data = data_hash_of(*(rebuilt.path / name for name in (PAIRS, REPLAY, UNPAIRED, DEMONSTRATIONS) if (rebuilt.path / name).exists()))
     recipe = recipe_hash(config.base_model, config.parent, data, config.training.model_dump_json())
-    found = [
+    comparisons = [
         RecipeComparison("recipe hash", before.recipe_hash, recipe, before.recipe_hash == recipe),
         RecipeComparison("data hash", before.data_hash, data, before.data_hash == data),
         RecipeComparison(
@@ -116,15 +116,15 @@ def compare(first: RunDirectory, rebuilt: RunDirectory, tolerance: float) -> lis
         old, new = before.metrics.get(name), after.metrics.get(name)
         # A margin of 0 before training has no size of its own to differ by.
         same = old is not None and new is not None and abs(new - old) <= max(tolerance * abs(old), tolerance / 100)
-        found.append(RecipeComparison(name, _shown(old), _shown(new), same))
-    return found
+        comparisons.append(RecipeComparison(name, _in_words(old), _in_words(new), same))
+    return comparisons
 
 
-def _maker(runs: Path, known: Mapping[str, Path], adapter: str) -> Ancestor:
-    if adapter not in known:
-        msg = f"no run in {runs} made {adapter}; adapters made there: {_listed(known)}. Copy its run directory there"
+def _maker(runs: Path, makers: Mapping[str, Path], adapter: str) -> Ancestor:
+    if adapter not in makers:
+        msg = f"no run in {runs} made {adapter}; adapters made there: {_listed(makers)}. Copy its run directory there"
         raise PermanentError(msg)
-    run = RunDirectory(known[adapter])
+    run = RunDirectory(makers[adapter])
     manifest = run.manifest()
     if manifest is None:
         msg = f"{run.path / 'manifest.json'} was removed while it was read; restore it"
@@ -132,9 +132,9 @@ def _maker(runs: Path, known: Mapping[str, Path], adapter: str) -> Ancestor:
     return Ancestor(run, manifest)
 
 
-def _listed(known: Mapping[str, Path]) -> str:
-    return ", ".join(sorted(known)) or "none"
+def _listed(makers: Mapping[str, Path]) -> str:
+    return ", ".join(sorted(makers)) or "none"
 
 
-def _shown(value: float | None) -> str:
+def _in_words(value: float | None) -> str:
     return "missing" if value is None else f"{value:.6g}"

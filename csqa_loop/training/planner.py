@@ -14,7 +14,7 @@ from csqa_loop.ledger.service import LedgerService
 from csqa_loop.text.similarity import Protected
 from csqa_loop.training.policy import RunPolicy
 from csqa_loop.training.rules.attempts import Run
-from csqa_loop.training.rules.plan import Asked, Plan, PlanPolicy, RunMethod, Supply, mixed, plan, unmet
+from csqa_loop.training.rules.plan import MethodSetting, Plan, PlanPolicy, RunMethod, Supply, mixed, plan, unmet
 from csqa_loop.training.rules.replay import Earlier, repeated
 from csqa_loop.training.rules.selection import Selection, select, select_examples
 from csqa_loop.training.rules.trigger import Backlog, TrainingReason, due, run_id
@@ -53,7 +53,7 @@ class _Draft:
 
 
 class RunPlanner:
-    """Turns what is fresh into one run, once there is enough that may be trained on together."""
+    """Turns fresh pairs and examples into one run, once enough of them may be trained on together."""
 
     def __init__(self, ledger: LedgerService, runs: RunWriter, policy: RunPolicy) -> None:
         self._ledger = ledger
@@ -69,10 +69,10 @@ class RunPlanner:
         examined: _Examined | None = None
         selection, reason = None, None
         # A selection is never more than what is fresh, and this is asked every second.
-        if self._due(fresh, now, last_run) is not None:
+        if self._reason_to_run(fresh, now, last_run) is not None:
             examined = await self._examined()
             selection = await self._select(fresh, examined)
-            reason = self._due(selection.taken, now, last_run)
+            reason = self._reason_to_run(selection.taken, now, last_run)
             examined = examined.and_also(selection.held_back) if reason else examined
         draft = None
         if method == "dpo" or method == "placebo":  # noqa: PLR1714 - the type checker narrows by this alone
@@ -124,7 +124,7 @@ class RunPlanner:
         sound = await self._ledger.ask(pair_queries.examples_by_id, request.example_ids) if request.example_ids else ()
         return spoilt + [(name, "gone or held") for name in sorted(set(request.example_ids) - {example.example_id for example in sound})]
 
-    def _due(self, pairs: Sequence[Pair], now: datetime, last_run: datetime | None) -> TrainingReason | None:
+    def _reason_to_run(self, pairs: Sequence[Pair], now: datetime, last_run: datetime | None) -> TrainingReason | None:
         users = {pair.user for pair in pairs} - {""}
         oldest = min((pair.occurred_at for pair in pairs), default=None)
         return due(Backlog(len(pairs), len(users), oldest, last_run), self._policy.trigger, now)
@@ -141,25 +141,28 @@ class RunPlanner:
             _log.info("of %d fresh pairs a training set may hold %s", len(fresh), selection)
         return self._selected[1]
 
-    async def _planned(self, asked: Asked, champion: str, examined: _Examined, pairs: Selection | None) -> _Draft | None:
+    async def _planned(self, setting: MethodSetting, champion: str, examined: _Examined, pairs: Selection | None) -> _Draft | None:
         """What to run where rated answers and demonstrations count too; `pairs` are due, or None.
 
         Thumbs need as many customers as pairs do; demonstrations have none.
         """
         policy = self._policy
         fresh, protected = await self._ledger.ask(pair_queries.fresh_examples), examined.questions
-        rated, shown = [
+        rated, demonstrations = [
             await asyncio.to_thread(
-                select_examples, (one for one in fresh if (one.liked is None) == demonstrated), protected, policy.selection
+                select_examples, (example for example in fresh if (example.liked is None) == demonstrated), protected, policy.selection
             )
             for demonstrated in (False, True)
         ]
-        categories, mix = [example.category for example in shown], policy.sft_mix
+        categories, mix = [example.category for example in demonstrations], policy.sft_mix
         # Only what the mix keeps is claimed: the rest waits for a later run.
-        shown = tuple(mixed(shown, categories, mix, policy.replay.seed))
-        if len(categories) >= policy.min_demonstrations > len(shown):
+        demonstrations = tuple(mixed(demonstrations, categories, mix, policy.replay.seed))
+        if len(categories) >= policy.min_demonstrations > len(demonstrations):
             _log.info(
-                "training.sft_mix keeps %d of %d demonstrations, and a run needs %d", len(shown), len(categories), policy.min_demonstrations
+                "training.sft_mix keeps %d of %d demonstrations, and a run needs %d",
+                len(demonstrations),
+                len(categories),
+                policy.min_demonstrations,
             )
         liked, users = sum(bool(example.liked) for example in rated), len({example.user for example in rated} - {""})
         enough = min(liked, len(rated) - liked) >= policy.min_rated and users >= min(policy.trigger.min_users, policy.min_rated)
@@ -167,11 +170,11 @@ class RunPlanner:
             pairs=len(pairs.taken) if pairs else 0,
             liked=liked if enough else 0,
             disliked=len(rated) - liked if enough else 0,
-            demonstrations=len(shown) if len(shown) >= policy.min_demonstrations else 0,
+            demonstrations=len(demonstrations) if len(demonstrations) >= policy.min_demonstrations else 0,
             champion_is_base=champion == BASE,
         )
-        found = plan(asked, supply, PlanPolicy(policy.trigger.fewest, policy.min_rated, policy.min_demonstrations))
-        draft = _draft(found, rated if enough else (), shown, pairs) if found else None
+        method_plan = plan(setting, supply, PlanPolicy(policy.trigger.fewest, policy.min_rated, policy.min_demonstrations))
+        draft = _draft(method_plan, rated if enough else (), demonstrations, pairs) if method_plan else None
         missing = unmet(categories, mix)
         if draft and draft.method == "sft" and missing:
             draft = replace(draft, reason=f"{draft.reason}; none of {', '.join(missing)}, whose share of sft_mix went to the others")
@@ -183,10 +186,10 @@ class RunPlanner:
         holdout = examined.pairs
         replay = await self._replay(draft, champion, examined)
         unpaired, demonstrations = _rows(draft.examples)
-        found_hash = examples_hash([*draft.pairs, *replay], unpaired, demonstrations)
-        if failed and failed.data_hash == found_hash:
+        data_hash = examples_hash([*draft.pairs, *replay], unpaired, demonstrations)
+        if failed and failed.data_hash == data_hash:
             return None  # what has just failed would fail again; anything that is added or taken away makes it another set
-        run = run_id(champion, found_hash, after=failed.run_id if failed else "")
+        run = run_id(champion, data_hash, after=failed.run_id if failed else "")
         request = TrainingRequested(
             event_id=derived_id(run, "TrainingRequested", 1),
             occurred_at=now,
@@ -200,8 +203,8 @@ class RunPlanner:
             replay_pair_ids=tuple(pair.pair_id for pair in replay),
             example_ids=tuple(example.example_id for example in draft.examples),
             method=draft.method,
-            data_hash=found_hash,
-            recipe_hash=self._runs.recipe_hash(champion, found_hash, draft.method),
+            data_hash=data_hash,
+            recipe_hash=self._runs.recipe_hash(champion, data_hash, draft.method),
         )
         await self._runs.prepare(request, draft.pairs, holdout, replay=replay, unpaired=unpaired, demonstrations=demonstrations)
         _log.info("run %s claimed: %s by %s, from %s", run, request.reason, draft.method, champion)
@@ -215,18 +218,20 @@ class RunPlanner:
         repeats = Protected(examined.questions).repeated_by(pair.question for pair in taught)
         earlier = [Earlier(pair.pair_id, pair.category, usable=pair.question not in repeats) for pair in taught]
         # A thumb is half a pair.
-        wanted = set(repeated(earlier, fresh=len(draft.pairs) or len(draft.examples) // 2, policy=self._policy.replay))
-        return [pair for pair in taught if pair.pair_id in wanted]
+        repeated_ids = set(repeated(earlier, fresh=len(draft.pairs) or len(draft.examples) // 2, policy=self._policy.replay))
+        return [pair for pair in taught if pair.pair_id in repeated_ids]
 
 
-def _draft(found: Plan, rated: tuple[UnpairedExample, ...], shown: tuple[UnpairedExample, ...], pairs: Selection | None) -> _Draft:
-    match found.method:
+def _draft(
+    method_plan: Plan, rated: tuple[UnpairedExample, ...], demonstrations: tuple[UnpairedExample, ...], pairs: Selection | None
+) -> _Draft:
+    match method_plan.method:
         case "sft":
-            return _Draft("sft", found.reason, examples=shown)
+            return _Draft("sft", method_plan.reason, examples=demonstrations)
         case "kto":
-            return _Draft("kto", f"{found.reason}: {len(rated)} rated answers", pairs.taken if pairs else (), rated)
+            return _Draft("kto", f"{method_plan.reason}: {len(rated)} rated answers", pairs.taken if pairs else (), rated)
         case "dpo":
-            return _Draft("dpo", f"{found.reason}: {pairs}", pairs.taken if pairs else ())
+            return _Draft("dpo", f"{method_plan.reason}: {pairs}", pairs.taken if pairs else ())
 
 
 def _rows(examples: Sequence[UnpairedExample]) -> tuple[list[Unpaired], list[Demonstration]]:

@@ -28,7 +28,7 @@ class RunPolicy:
 
     @classmethod
     def of(cls, settings: Settings) -> "RunPolicy":
-        """As settings want it."""
+        """The policy of these settings."""
         trigger, training = settings.trigger, settings.training
         return cls(
             TriggerPolicy(

@@ -43,18 +43,18 @@ def read_file(file: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def questions_in(file: Path, content: Mapping[str, Any]) -> list[Probe]:
-    """What the file's list `regression` asks.
+    """The questions in the file's list `regression`.
 
     Raises:
         PermanentError: a key is missing or wrong, or two questions have one id.
     """
     questions = [_question(file, number, item) for number, item in enumerate(content.get("regression") or [])]
-    known: set[str] = set()
+    ids: set[str] = set()
     for number, question in enumerate(questions):
-        if question.id in known:
+        if question.id in ids:
             msg = f"{file}: regression[{number}].id is {question.id!r}, which another question has; ids must be unique"
             raise PermanentError(msg)
-        known.add(question.id)
+        ids.add(question.id)
     return questions
 
 

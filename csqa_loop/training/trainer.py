@@ -20,7 +20,7 @@ from csqa_loop.log.bus import Bus
 from csqa_loop.retry import FailedTry, retried
 from csqa_loop.training.rules.shortage import shortage
 from csqa_loop.training.run.directory import RunDirectory
-from csqa_loop.training.run.results import Stage, evaluated, failed, keep, kept, trained
+from csqa_loop.training.run.results import Stage, evaluated, failed, keep, kept_result, trained
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 2.0
@@ -58,7 +58,7 @@ class Launcher(Protocol):
 
 @dataclass(frozen=True)
 class CurrentRun:
-    """What the trainer works on, for people."""
+    """The run that the trainer works on, for people."""
 
     run_id: str
     attempt: int
@@ -90,7 +90,7 @@ class Trainer:
 
     @property
     def current(self) -> CurrentRun | None:
-        """The run in hand; None while there is nothing to do."""
+        """The run under way; None while there is none."""
         if self._request is None or self._work is None or self._work.done():
             return None
         step = RunDirectory.of(self._runs, self._request.run_id).last_step()
@@ -142,7 +142,7 @@ class Trainer:
             await self._until_published(keep(run, failed(request, self._stage, f"{type(error).__name__}: {error}", self._clock())))
 
     async def _job(self, job: Job, request: TrainingRequested, run: RunDirectory, started: asyncio.Event) -> None:
-        """Run one child to its end, telling the log that it lives.
+        """Run one child to its end, publishing its progress.
 
         Raises:
             PermanentError: it ended with an error, or made no progress for too long.
@@ -158,12 +158,12 @@ class Trainer:
         finally:
             await asyncio.shield(child.kill())
         if code:
-            raise _JobFailedError(_told(job, code, child.last_words))
+            raise _JobFailedError(_ending(job, code, child.last_words))
 
     async def _watch(self, child: Child, request: TrainingRequested, run: RunDirectory) -> int:
         loop = asyncio.get_running_loop()
         exit_code = asyncio.ensure_future(child.wait())
-        seen, moved = run.last_step(), loop.time()
+        last_step, moved_at = run.last_step(), loop.time()
         try:
             while True:
                 await self._publish_or_log(self._progress(request, run))
@@ -171,9 +171,9 @@ class Trainer:
                 if done:
                     return exit_code.result()
                 step = run.last_step()
-                if step != seen:
-                    seen, moved = step, loop.time()
-                elif loop.time() - moved > self._stall_seconds:
+                if step != last_step:
+                    last_step, moved_at = step, loop.time()
+                elif loop.time() - moved_at > self._stall_seconds:
                     msg = f"no step was made for {self._stall_seconds:g} s (at step {step.step} of {step.steps}); the job was killed"
                     raise _JobFailedError(msg)
         finally:
@@ -196,17 +196,17 @@ class Trainer:
         """Send the results of this very attempt once more; whether they end it."""
         ended = False
         for kind in (AdapterTrained, AdapterEvaluated, TrainingFailed):
-            event = kept(run, kind, request.attempt)
+            event = kept_result(run, kind, request.attempt)
             if event is not None:
                 await self._until_published(event)
                 ended = ended or kind is not AdapterTrained
         return ended
 
     async def _until_published(self, event: Event) -> None:
-        def told(failed: FailedTry) -> None:
+        def report_failure(failed: FailedTry) -> None:
             _log.warning("%s is not published yet: %s", event.type, failed.error)
 
-        await retried(lambda: self._bus.publish(event), repeat(_RETRY_SECONDS), told=told)
+        await retried(lambda: self._bus.publish(event), repeat(_RETRY_SECONDS), on_failure=report_failure)
 
     async def _publish_or_log(self, event: Event) -> None:
         try:
@@ -215,14 +215,14 @@ class Trainer:
             _log.warning("%s was not published: %s", event.type, error)
 
 
-def _told(job: Job, code: int, words: str) -> str:
-    """Why a child ended. What a job foresaw it says itself; a library that ends the process has words of its own."""
+def _ending(job: Job, code: int, words: str) -> str:
+    """Why a child ended. What a job foresaw it says itself; a library that ends the process leaves its own message."""
     if words.startswith(f"{job}: ") and code > 0:
         return words
     lacking = "memory" if code == -signal.SIGKILL else shortage(words)
     hint = {"memory": "; the machine may be out of memory", "disk": "; the disk may be full", None: ""}[lacking]
     if code > 0:
         return f"{words}{hint}" if words else f"{job} ended with exit code {code} without a word"
-    # Its last line was written before anybody knew: name the signal first.
+    # Its last line was written before the signal came: name the signal first.
     killer = ", whose killer uses signal 9" if code == -signal.SIGKILL else ""
     return f"{job} was killed by signal {-code}{hint}{killer}{f'; its last words: {words}' if words else ''}"

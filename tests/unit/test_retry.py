@@ -38,7 +38,7 @@ def test_pauses_double_up_to_the_longest():
 async def test_what_fails_for_a_while_is_tried_until_it_works(slept, sleep):
     first, second = TransientError("down"), TransientError("still down")
     heard = []
-    assert await retried(Flaky(first, second, "up"), growing(0.5, 8), told=heard.append, sleep=sleep) == "up"
+    assert await retried(Flaky(first, second, "up"), growing(0.5, 8), on_failure=heard.append, sleep=sleep) == "up"
     assert heard == [FailedTry(first, 1, 0.5), FailedTry(second, 2, 1.0)]
     assert slept == [0.5, 1.0]
 
@@ -46,14 +46,14 @@ async def test_what_fails_for_a_while_is_tried_until_it_works(slept, sleep):
 async def test_the_last_error_is_raised_where_no_pause_is_left(slept, sleep):
     action, heard = Flaky(*map(TransientError, "abc")), []
     with pytest.raises(TransientError, match="c"):
-        await retried(action, (1, 2), told=heard.append, sleep=sleep)
+        await retried(action, (1, 2), on_failure=heard.append, sleep=sleep)
     assert (action.tries, slept, [failed.number for failed in heard]) == (3, [1, 2], [1, 2])
 
 
 async def test_no_try_begins_after_the_time_is_up(slept, sleep):
     action, heard = Flaky(TransientError("down")), []
     with pytest.raises(TransientError, match="down"):
-        await retried(action, itertools.repeat(60.0), within=59.0, told=heard.append, sleep=sleep)
+        await retried(action, itertools.repeat(60.0), within=59.0, on_failure=heard.append, sleep=sleep)
     assert (action.tries, slept, heard) == (1, [], [])
 
 

@@ -19,7 +19,7 @@ _KEEPALIVE_SECONDS = 4.0
 
 
 class ConnectError(Exception):
-    """Nobody listens there, or not in time."""
+    """No connection, or not in time."""
 
 
 class BrokenError(Exception):
@@ -49,7 +49,7 @@ class _Connection(asyncio.Protocol):
         self.transport.write(request)
 
     async def progress(self) -> None:
-        """Until more of the response is here.
+        """Wait until more of the response is here.
 
         Raises:
             BrokenError: no more will come.
@@ -69,7 +69,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Asyncio."""
         if self._parser is None or self.complete:
-            self.abort()  # nobody asked: what follows cannot be told from the next response
+            self.abort()  # no request is open: these bytes could not be told from the next response
             return
         try:
             self._parser.feed_data(data)
@@ -186,12 +186,14 @@ class HttpPool:
         await self._free.acquire()
         connection: _Connection | None = None
         try:
-            connection = self._kept() or await self._connect()
+            connection = self._reusable() or await self._connect()
             head = f"POST {self._prefix}{path} HTTP/1.1\r\nHost: {self._authority}\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
             connection.begin(head.encode() + content)
             while connection.status < 200:
                 await connection.progress()
-        except BaseException:  # also a cancelled request: its slot is freed, and nobody may reuse a connection with half an exchange on it
+        except (
+            BaseException
+        ):  # also a cancelled request: its slot is freed, and a connection in the middle of an exchange must not be reused
             self._free.release()
             if connection is not None:
                 connection.abort()
@@ -199,7 +201,7 @@ class HttpPool:
         return Reply(self, connection)
 
     def take_back(self, connection: _Connection) -> None:
-        """After one exchange."""
+        """Keep or close the connection after one exchange."""
         self._free.release()
         if connection.complete and connection.keep and not connection.closed:
             self._idle.append((connection, time.monotonic()))
@@ -211,8 +213,8 @@ class HttpPool:
         while self._idle:
             self._idle.pop()[0].abort()
 
-    def _kept(self) -> _Connection | None:
-        """The connection used last: the others may grow old and go."""
+    def _reusable(self) -> _Connection | None:
+        """The connection used last, so that the others grow old and are closed; None where there is none."""
         oldest = time.monotonic() - _KEEPALIVE_SECONDS
         while self._idle:
             connection, since = self._idle.pop()

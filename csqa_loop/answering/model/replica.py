@@ -15,7 +15,7 @@ _PROBE_EVERY = 0.8
 _PROBE_SECONDS = 1.6
 _AGAIN_AFTER = 0.2
 _STRIKES = 2
-"""0.8 + 1.6 + 0.2 + 1.6 s: a request to a replica that hangs is given up within 5 s, and one slow probe on a busy machine harms nobody."""
+"""0.8 + 1.6 + 0.2 + 1.6 s: a request to a replica that hangs is given up within 5 s, and one slow probe on a busy machine has no effect."""
 _MISSING_SECONDS = 1.0
 """How long a 404 is remembered. Short: the loop loads a missing adapter within its beat."""
 _LIST_SECONDS = 3.0
@@ -55,11 +55,11 @@ class Replica:
         return until is not None and time.monotonic() < until
 
     def note_missing(self, name: str) -> None:
-        """It answered 404 for `name`."""
+        """Remember that it answered 404 for `name`."""
         self._missing[name] = time.monotonic() + _MISSING_SECONDS
 
     def forget_missing(self, name: str) -> None:
-        """It was given `name`."""
+        """Forget that it lacked `name`: it was loaded there."""
         self._missing.pop(name, None)
 
     async def models(self) -> frozenset[str] | None:
@@ -83,7 +83,7 @@ class Replica:
             elif strikes >= _STRIKES and self.up:
                 _log.warning("model server %s does not answer; it gets no requests until it does", self.url)
                 self.up = False
-                for limit in tuple(self._bounds):  # what waits for it now would wait for nothing
+                for limit in tuple(self._bounds):  # requests that wait for it now would wait in vain
                     if not limit.expired():
                         limit.reschedule(asyncio.get_running_loop().time())
             await asyncio.sleep(_AGAIN_AFTER if strikes == 1 else _PROBE_EVERY)

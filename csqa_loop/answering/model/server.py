@@ -1,4 +1,4 @@
-"""What is asked of a model server."""
+"""The protocols of a model server."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Generation:
 
     text: str
     adapter: str
-    """What generated it: an adapter name, or `base`."""
+    """The adapter that generated it, or `base`."""
     prompt_tokens: int
     completion_tokens: int
     finish_reason: str
@@ -30,7 +30,7 @@ class Delta:
 
 
 class Speaker(Protocol):
-    """What answers and scores: all that an evaluation asks of a model server."""
+    """Answers and scores: all that an evaluation needs of a model server."""
 
     async def generate(
         self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
@@ -89,5 +89,5 @@ class ModelServer(Speaker, Protocol):
         ...
 
     async def unload(self, replica: str, adapter: str) -> None:
-        """Idempotent."""
+        """Remove `adapter` from one replica. Idempotent."""
         ...

@@ -37,7 +37,7 @@ class VllmServer:
     def __init__(self, urls: Sequence[str], settings: ModelServerSettings, adapters: Path) -> None:
         self._adapters = adapters
         self._timeout = settings.timeout_seconds
-        # Probes and loading have connections of their own: when answers take all of the others, that is load and no outage.
+        # Probes and loading have connections of their own: when requests for answers use up all others, that is load and no outage.
         # Environment proxies are for the internet, never for a model server.
         self._client = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(_ADMIN_SECONDS, connect=_CONNECT_SECONDS))
         self._replicas = [Replica(url.rstrip("/"), self._client, settings.connections) for url in urls]
@@ -78,7 +78,7 @@ class VllmServer:
         """See `ModelServer.stream`.
 
         Raises:
-            TransientError: as `generate`; also when the replica broke off after the first piece, for then nobody else can go on.
+            TransientError: as `generate`; also when the replica broke off after the first piece: no other can continue it.
         """
         name, replica, response = await self._first_that_takes(
             _CHAT, chat_body(messages, sampling, stop, stream=True), dict.fromkeys((adapter, fallback, BASE))

@@ -30,16 +30,16 @@ async def read_json(replica: Replica, response: Reply, seconds: float) -> dict[s
 
 
 async def read_refusal(response: Reply) -> str:
-    """Why the server said no; leaves the connection free for others."""
+    """Why the server refused; leaves the connection free for others."""
     content = b""
-    with contextlib.suppress(BrokenError):  # the status alone tells enough
+    with contextlib.suppress(BrokenError):  # the status alone says why
         content = await response.read()
     response.close()
     return detail_of(content)
 
 
 def detail_of(reply: bytes | dict[str, Any]) -> str:
-    """What a vLLM error says, in one line."""
+    """The message of a vLLM error, in one line."""
     try:
         body = orjson.loads(reply) if isinstance(reply, bytes) else reply
         error = body.get("error", body)

@@ -1,4 +1,4 @@
-"""Who sees which arm: a keyed stable hash of (salt, user), the same in every process and for ever."""
+"""Which user gets which arm: a keyed stable hash of (salt, user), the same in every process and for ever."""
 
 import hashlib
 

@@ -18,7 +18,7 @@ def fitting(history: Sequence[ChatMessage], excerpts: Sequence[str], *, answer_t
             break
         start = place
     while start < len(history) - 1 and history[start].role != "user":
-        start += 1  # templates of many models want the customer to speak first
+        start += 1  # templates of many models need a first message of the customer
     return tuple(history[start:])
 
 

@@ -1,4 +1,4 @@
-"""The messages a model gets. One builder, so that what is trained is what is served."""
+"""The messages a model gets. One builder, so that training and serving use the same messages."""
 
 from collections.abc import Sequence
 

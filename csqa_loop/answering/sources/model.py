@@ -16,7 +16,7 @@ class Model:
         self._server = server
 
     def covers(self, prepared: Prepared) -> bool:
-        """Always: it stands last."""
+        """Always true: it is the last source."""
         del prepared
         return True
 

@@ -1,4 +1,4 @@
-"""Where no policy is known at all, whatever a model said would be made up: a fixed sentence instead."""
+"""Where no policy is known at all, any model's answer would be made up: a fixed sentence instead."""
 
 from collections.abc import AsyncIterator
 from typing import Literal
@@ -15,7 +15,7 @@ _REFUSAL = {
 
 
 class Refusal:
-    """Answers what nothing was retrieved for."""
+    """Answers questions for which nothing was retrieved."""
 
     name: Literal["refusal"] = "refusal"
 
@@ -23,7 +23,7 @@ class Refusal:
         self._default_language = default_language
 
     def covers(self, prepared: Prepared) -> bool:
-        """Nothing was retrieved."""
+        """Whether nothing was retrieved."""
         return not prepared.citations
 
     async def answer(self, prepared: Prepared) -> Generation:
@@ -31,7 +31,7 @@ class Refusal:
         return words_alone(prepared, _REFUSAL[language_of(prepared.question, self._default_language)])
 
     async def stream(self, prepared: Prepared) -> AsyncIterator[Delta]:
-        """In one piece."""
+        """As `answer`, in one piece."""
         whole = await self.answer(prepared)
         yield Delta(whole.text)
         yield Delta("", whole)

@@ -1,4 +1,4 @@
-"""What every answer source offers."""
+"""The protocol of every answer source."""
 
 from collections.abc import AsyncIterator
 from typing import Literal, Protocol
@@ -12,7 +12,7 @@ class AnswerSource(Protocol):
 
     @property
     def name(self) -> Literal["model", "cache", "tool", "refusal"]:
-        """As the answer's event calls it."""
+        """The source's name in the answer's event."""
         ...
 
     def covers(self, prepared: Prepared) -> bool:

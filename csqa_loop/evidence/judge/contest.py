@@ -1,4 +1,4 @@
-"""One bad answer against what might have been said instead, before a judge.
+"""One bad answer against possible better ones, before a judge.
 
 The champion is asked again first. Only where nothing that it says is better, the judge writes an answer itself, which must win like any other.
 """
@@ -39,11 +39,11 @@ class Contender:
     method: Literal["resample", "judge"]
     text: str
     adapter: str
-    """What said it; where the judge wrote it, what said the bad one."""
+    """The adapter that generated it; where the judge wrote it, the one that generated the bad answer."""
 
 
 class Contest:
-    """Holds contests, and keeps an eye on the judge."""
+    """Holds contests, and measures the judge's position bias."""
 
     def __init__(
         self,
@@ -65,16 +65,16 @@ class Contest:
 
     @property
     def judge_model(self) -> str:
-        """Who judges."""
+        """The judge model's name."""
         return self._judge.model
 
     @property
     def prompt_version(self) -> str:
-        """How the judge is asked."""
+        """The version of the judge prompt."""
         return self._prompt.version
 
     async def winner(self, case: Candidate, champion: str) -> Contender | None:
-        """The best of what beats the bad answer; None where nothing does.
+        """The best answer that beats the bad one; None where none does.
 
         Raises:
             TransientError: model server or judge does not answer.
@@ -90,8 +90,8 @@ class Contest:
         return written if written and await self._wins(case, written.text, case.answer) else None
 
     async def _samples(self, case: Candidate, champion: str) -> list[Contender]:
-        """What the champion says when it is asked again: whole answers, unlike the bad one and each other."""
-        kept: dict[str, Contender] = {}
+        """New answers of the champion to the same question: whole answers, unlike the bad one and each other."""
+        contenders: dict[str, Contender] = {}
         for number in range(self._judging.samples):
             sampling = Sampling(
                 temperature=self._judging.temperature,
@@ -99,12 +99,12 @@ class Contest:
                 max_tokens=self._answering.max_tokens,
                 seed=_seed(case.message_id, number),
             )
-            said = await self._server.generate(champion, case.messages, sampling, fallback=champion)
-            text = _as_on_record(said.text)
+            generation = await self._server.generate(champion, case.messages, sampling, fallback=champion)
+            text = _as_on_record(generation.text)
             # Cut off in the middle: it would teach to stop there.
-            if said.finish_reason != "length" and _worth_judging(text, case):
-                kept.setdefault(normalised(text), Contender("resample", text, said.adapter))
-        return list(kept.values())
+            if generation.finish_reason != "length" and _worth_judging(text, case):
+                contenders.setdefault(normalised(text), Contender("resample", text, generation.adapter))
+        return list(contenders.values())
 
     async def _written(self, case: Candidate) -> Contender | None:
         """The judge's own answer; None where the policy does not say, or the judge states more than the policy."""
@@ -115,10 +115,10 @@ class Contest:
         text = _as_on_record(answer)
         return Contender("judge", text, case.adapter) if _worth_judging(text, case) else None
 
-    async def _wins(self, case: Candidate, answer: str, other: str) -> bool:
-        """Whether the judge prefers `answer` to `other` in both orders."""
-        first, second = await self._verdict(case, answer, other), await self._verdict(case, other, answer)
-        self.bias = self.bias.after(first, second, of=sha256(f"{case.message_id}\n{answer}\n{other}".encode()).hexdigest())
+    async def _wins(self, case: Candidate, answer: str, rival: str) -> bool:
+        """Whether the judge prefers `answer` to `rival` in both orders."""
+        first, second = await self._verdict(case, answer, rival), await self._verdict(case, rival, answer)
+        self.bias = self.bias.after(first, second, of=sha256(f"{case.message_id}\n{answer}\n{rival}".encode()).hexdigest())
         return agreed(first, second) == "A"
 
     async def _verdict(self, case: Candidate, a: str, b: str) -> Preferred:
@@ -135,20 +135,20 @@ class Contest:
             self.counts["judge_errors"] += 1
             raise
 
-    def _unreadable(self, reply: str, wanted: str) -> PermanentError:
+    def _unreadable(self, reply: str, expected: str) -> PermanentError:
         self.counts["unreadable"] += 1
-        return PermanentError(f"the judge {self._judge.model} replied {reply[:80]!r}; {wanted} was asked for")
+        return PermanentError(f"the judge {self._judge.model} replied {reply[:80]!r}; {expected} was asked for")
 
 
 def _as_on_record(text: str) -> str:
-    """As the bad answer lies in the ledger: what is masked in one only would decide the comparison."""
+    """The answer masked like the bad one in the ledger: text that is masked in one only would decide the comparison."""
     return mask(text).strip()
 
 
 def _worth_judging(answer: str, case: Candidate) -> bool:
-    """Whether it says something, something else than the bad answer, and no number that the policy does not state."""
-    said = normalised(answer)
-    return bool(said) and said != normalised(case.answer) and stands_on_policy(answer, case.messages)
+    """Whether it is not empty, differs from the bad answer, and has no number that the policy does not state."""
+    letters = normalised(answer)
+    return bool(letters) and letters != normalised(case.answer) and stands_on_policy(answer, case.messages)
 
 
 def _seed(message_id: str, number: int) -> int:

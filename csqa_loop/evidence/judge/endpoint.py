@@ -30,7 +30,7 @@ class EndpointJudge:
 
     @property
     def model(self) -> str:
-        """What judges."""
+        """The judge model's name."""
         return self._model
 
     async def complete(self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float) -> str:

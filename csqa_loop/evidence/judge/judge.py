@@ -1,4 +1,4 @@
-"""What is asked of a judge model."""
+"""The protocol of a judge model."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,11 +11,11 @@ class Judge(Protocol):
 
     @property
     def model(self) -> str:
-        """Its name, for the record."""
+        """The model's name, for the record."""
         ...
 
     async def complete(self, messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float) -> str:
-        """What it replies; empty where it has nothing to say.
+        """Its reply; may be empty.
 
         Raises:
             TransientError: it is down, slow or busy; says where.

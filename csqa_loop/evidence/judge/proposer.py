@@ -1,4 +1,4 @@
-"""Better answers that models find: which bad ones are looked at, how fast, and what becomes of a winner.
+"""Better answers that models find: which bad ones are looked at, how fast, and when a winner is published.
 
 Whatever goes wrong, nothing is proposed, and the case stays where people see it.
 """
@@ -32,7 +32,7 @@ _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, slots=True)
 class BiasStatus:
-    """Whether the judge goes by place: `changed` is the share of its verdicts that another order turned."""
+    """The judge's position bias: `changed` is the share of its verdicts that another order turned."""
 
     comparisons: int
     changed: float | None
@@ -43,7 +43,7 @@ class BiasStatus:
 
 @dataclass(frozen=True, slots=True)
 class LastError:
-    """What went wrong last."""
+    """The last failure."""
 
     at: str
     message: str
@@ -82,7 +82,7 @@ class AnswerProposer:
         clock: Callable[[], datetime],
         champion: Callable[[], Awaitable[str]],
     ) -> None:
-        """`champion` tells who serves now."""
+        """`champion` returns the adapter that serves now."""
         self._ledger = ledger
         self._contest = contest
         self._bus = bus
@@ -91,13 +91,13 @@ class AnswerProposer:
         self._serving = champion
         self._champion = BASE
         self._settled: set[str] = set()
-        """Messages that are done with as long as this champion serves: a better answer is on record, or it has none."""
+        """Messages that need no further try while this champion serves: a better answer is on record, or it has none."""
         self._postponed: set[str] = set()
-        """Messages that come again when all others have been tried."""
+        """Messages that are tried again after all others."""
         self._strikes: Counter[str] = Counter()
-        """Tries of a message that failed in a way that trying again seldom helps."""
+        """Failed tries of a message, of failures that another try seldom mends."""
         self._withheld: dict[str, AnswerProposed] = {}
-        """Message -> what a judge prefers that has not shown yet that it does not choose at random."""
+        """Message -> the preferred answer of a judge that is not trusted yet, as it may choose at random."""
         self._unrecorded: dict[str, AnswerProposed] = {}
         """Message -> a proposal that the ledger does not hold yet."""
         self._tries: deque[datetime] = deque()
@@ -107,7 +107,7 @@ class AnswerProposer:
         self._last_error: LastError | None = None
 
     async def run(self, ready: Callable[[], bool]) -> None:
-        """Beat for ever, whenever the loop is `ready`. No failure ends it; `status` tells the last one."""
+        """Beat until cancelled, whenever the loop is `ready`. No failure ends it; `status` has the last one."""
         while True:
             if ready() and self._clock() >= self._pause_until:
                 try:
@@ -144,7 +144,7 @@ class AnswerProposer:
         self._pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
 
     def status(self) -> ProposalStatus:
-        """Where it stands."""
+        """Counts, the last failure and the judge's bias."""
         contest, bias = self._contest, self._contest.bias
         return ProposalStatus(
             judge=contest.judge_model,
@@ -178,7 +178,7 @@ class AnswerProposer:
         return cases
 
     async def _try(self, case: Candidate) -> str | None:
-        """Look for a better answer; the trouble that other cases would meet too, if any."""
+        """Look for a better answer; returns an error that other cases would meet too, if any."""
         self._counts["tried"] += 1
         try:
             winner = await self._contest.winner(case, self._champion)
@@ -203,7 +203,7 @@ class AnswerProposer:
         return None
 
     def _judge_the_judge(self) -> None:
-        """Publish what it prefers once it is trusted; forget that where it goes by place."""
+        """Publish the preferred answers once the judge is trusted; forget them where it has a position bias."""
         if self._contest.bias.named:
             self._postponed |= self._withheld.keys()
             self._withheld.clear()

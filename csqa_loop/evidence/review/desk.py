@@ -1,4 +1,4 @@
-"""The desk where agents decide: an item belongs to one of them at a time, and a decision is a fact before anybody hears that it was taken."""
+"""The desk where agents decide: an item belongs to one of them at a time, and a decision is published to the log before anyone is shown it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class NoItemError(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class RowOutcome:
-    """What became of one row of an import."""
+    """The outcome of one row of an import."""
 
     review_id: str
     outcome: Literal["accepted", "known", "left alone", "refused"]
@@ -68,14 +68,14 @@ class Desk:
         self._token_limit = token_limit
         self._tokens_in = tokens_in
         self._leases = Leases(lease_seconds)
-        # Until the ledger has a decision, sending it again sends the same event: whoever tries again after an error decides once.
+        # Until the ledger has a decision, sending it again sends the same event: a retry after an error decides once.
         self._on_their_way: dict[str, ReviewDecided] = {}
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
-    async def page(self, asked: reviews.QueueFilter, *, after: str, limit: int, whole: bool, agent: str) -> QueuePage | WholePage:
+    async def page(self, queue_filter: reviews.QueueFilter, *, after: str, limit: int, whole: bool, agent: str) -> QueuePage | WholePage:
         """A page of the queue for an agent, each item with its lease; with `whole`, each with all that is known about it."""
-        page = await self._ledger.ask(reviews.queue_page, asked, after=after, limit=limit)
+        page = await self._ledger.ask(reviews.queue_page, queue_filter, after=after, limit=limit)
         if whole:
             items = await self._ledger.ask(reviews.whole_items, [item.review_id for item in page.items])
             return WholePage([self._with_lease(item) for item in items], page.next, page.counts, agent)
@@ -87,10 +87,10 @@ class Desk:
         Raises:
             NoItemError: there is none.
         """
-        found = await self._ledger.ask(reviews.whole_items, [review_id])
-        if not found:
+        items = await self._ledger.ask(reviews.whole_items, [review_id])
+        if not items:
             raise NoItemError(f"no item {review_id!r}: it never was one, or a better answer has come from elsewhere")
-        return self._with_lease(found[0])
+        return self._with_lease(items[0])
 
     def _with_lease(self, item: _Item) -> _Item:
         lease = self._leases.of(item.review_id, self._clock())
@@ -124,14 +124,14 @@ class Desk:
             NoItemError, TakenError, DecisionRefusedError, DecidedMeanwhileError: nothing was published.
             TransientError: the log did not acknowledge; sending the same again is safe.
         """
-        found = await self.item(review_id)
+        item = await self.item(review_id)
         lease = self._leases.of(review_id, self._clock())
         if lease is None or lease.agent != agent:
             holder = f"{lease.agent} has it until {lease.until:%H:%M:%S} UTC" if lease else "nobody has it now"
             raise TakenError(f"{agent} does not have this item ({holder}); take it with POST /v1/reviews/{review_id}/lease")
-        event = self._fact(_item(found), _masked(decision), agent)
+        event = self._fact(_item(item), _masked(decision), agent)
         await self._bus.publish(event)
-        return event, await self._seen(event, agent, IN_LEDGER_SECONDS)
+        return event, await self._in_ledger(event, agent, IN_LEDGER_SECONDS)
 
     async def import_rows(self, rows: Sequence[Mapping[str, Any]], agent: str) -> list[RowOutcome]:
         """Decide many items at once. A row without action and correction is left alone.
@@ -140,8 +140,8 @@ class Desk:
             TransientError: the log did not acknowledge; importing the same file again is safe.
         """
         names = [_named(row) for row in rows]
-        found = await self._ledger.ask(reviews.whole_items, names)
-        items = {item.review_id: _item(item) for item in found}
+        whole_items = await self._ledger.ask(reviews.whole_items, names)
+        items = {item.review_id: _item(item) for item in whole_items}
         outcomes: list[RowOutcome] = []
         events: list[ReviewDecided] = []
         for row, name in zip(rows, names, strict=True):
@@ -164,12 +164,12 @@ class Desk:
                 outcomes.append(RowOutcome(name, "accepted", event_id=str(event.event_id)))
         await self._bus.publish(*events)
         for event in events:
-            if not await self._seen(event, agent, _IMPORTED_SECONDS):
+            if not await self._in_ledger(event, agent, _IMPORTED_SECONDS):
                 break  # the ledger lags behind the log; the others would only wait as long again
         return outcomes
 
     def _of_row(self, item: Item | None, name: str, decision: Decision, agent: str) -> ReviewDecided | None:
-        """The fact; None where it is one already."""
+        """The event of the decision; None where the item is decided this way already."""
         if item is None:
             raise NoItemError(f"no item {name!r}: it never was one, or a better answer has come from elsewhere")
         if says_the_same(item, decision):
@@ -191,8 +191,8 @@ class Desk:
         self._on_their_way[item.review_id] = event
         return event
 
-    async def _seen(self, event: ReviewDecided, agent: str, seconds: float) -> bool:
-        """Whether the ledger has it. Until then the agent keeps the item: to everybody else it would still look open."""
+    async def _in_ledger(self, event: ReviewDecided, agent: str, seconds: float) -> bool:
+        """Whether the ledger has it. Until then the agent keeps the item: to all others it would still look open."""
         if not await self._ledger.wait_for(event.event_id, seconds):
             return False
         self._on_their_way.pop(event.review_id, None)
@@ -201,7 +201,7 @@ class Desk:
 
 
 def shown_lease(lease: Lease) -> ShownLease:
-    """As the API shows it."""
+    """The lease as the API shows it."""
     return ShownLease(lease.agent, lease.until.isoformat())
 
 
@@ -224,7 +224,7 @@ def _item(whole: WholeItem) -> Item:
 
 
 def _named(row: Mapping[str, Any]) -> str:
-    """The item that a row is about; empty where its name is no text."""
+    """The review id in a row; empty where it is no text."""
     try:
         return text_in(row, "review_id")
     except DecisionRefusedError:
@@ -232,10 +232,10 @@ def _named(row: Mapping[str, Any]) -> str:
 
 
 def _masked(decision: Decision) -> Decision:
-    """Without personal data, as everything that enters the log."""
+    """The decision without personal data, as everything that enters the log."""
     return Decision(decision.action, decision.corrected_answer and mask(decision.corrected_answer), mask(decision.note))
 
 
 def _repeats(event: ReviewDecided, decision: Decision, agent: str) -> bool:
-    said = (event.action, event.corrected_answer or "", event.note, event.reviewer)
-    return said == (decision.action, (decision.corrected_answer or "").strip(), decision.note, agent)
+    decided = (event.action, event.corrected_answer or "", event.note, event.reviewer)
+    return decided == (decision.action, (decision.corrected_answer or "").strip(), decision.note, agent)

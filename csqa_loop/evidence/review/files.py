@@ -17,7 +17,7 @@ _WIDTHS = {"review_id": 21, "comment": 30, "reason": 13, "blame": 40, "action": 
 _LONGEST_CELL = 32_767
 _ACTIONS = ("correct", "approve", "reject")
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold (section 2.2). Customers write it, and it must not keep everybody else's items out of a file."""
+"""What XML 1.0 cannot hold (section 2.2). Customers write it, and it must not keep all other items out of a file."""
 _NOT_JSONL = "it is no JSON object with `id` and `responses` as export writes them"
 
 SheetRow = dict[str, Any]
@@ -29,7 +29,7 @@ def row_of(item: WholeItem) -> SheetRow:
     if any(hit.text is None for hit in item.retrieved) or not passages:
         passages.append(item.prompt)
     blame = item.blame
-    comments = [given.comment for given in item.feedback if given.comment]
+    comments = [thumb.comment for thumb in item.feedback if thumb.comment]
     return {
         "review_id": item.review_id, "question": item.question, "retrieved": "\n\n".join(passages),
         "answer": item.pair.chosen if item.pair else item.answer, "comment": "\n".join(comments),
@@ -67,10 +67,10 @@ def read_file(file: Path) -> list[SheetRow]:
     return rows
 
 
-def _format(file: Path, known: Mapping[str, Any]) -> Any:
-    if file.suffix.lower() not in known:
-        raise PermanentError(f"{file} must end in {' or '.join(known)}")
-    return known[file.suffix.lower()]
+def _format(file: Path, formats: Mapping[str, Any]) -> Any:
+    if file.suffix.lower() not in formats:
+        raise PermanentError(f"{file} must end in {' or '.join(formats)}")
+    return formats[file.suffix.lower()]
 
 
 # --- spreadsheets -----------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def _write_xlsx(file: Path, rows: Sequence[SheetRow]) -> None:
             cell = sheet.cell(number, place)
             if row[name]:
                 cell.value = _fitting(_NOT_XML.sub("", row[name]))
-            # A customer's question may begin with =, + or @: text it is, and text it stays when somebody edits the cell.
+            # A customer's question may begin with =, + or @: it is marked as text, so that it stays text when the cell is edited.
             cell.data_type = "s"
             cell.number_format = "@"
             cell.quotePrefix = True
@@ -118,7 +118,7 @@ def _read_xlsx(file: Path) -> list[SheetRow]:
         return list(_xlsx_rows(file))
     except (PermanentError, OSError):
         raise
-    except Exception as error:  # openpyxl lets through whatever its parsers raise: of ZIP, of XML, of numbers and dates
+    except Exception as error:  # openpyxl passes on whatever its parsers raise: of ZIP, of XML, of numbers and dates
         raise PermanentError(
             f"{file} is no spreadsheet (.xlsx), or a damaged one: {type(error).__name__}: {error}; save it anew, or import the export itself"
         ) from error
@@ -157,7 +157,7 @@ def _value(cells: Mapping[str, Any], name: str) -> Any:
 
 
 def _no_plain_text(cell: Any) -> str:
-    """Why a cell cannot be taken as what somebody wrote; empty where it can. A number is what a cell makes of a text of digits."""
+    """Why a cell cannot be taken as typed text; empty where it can. A number is what a cell makes of a text of digits."""
     if cell is None or cell.value is None:
         return ""
     if cell.data_type == "f":
@@ -210,16 +210,16 @@ def _row(line: bytes) -> SheetRow:
         return row | {"broken": str(error)}
 
 
-def _responses(given: Any) -> SheetRow:
+def _responses(responses: Any) -> SheetRow:
     """The last response: a mapping of names to lists of values, or a list of responses with `values`; drafts and discarded ones do not count."""
-    if isinstance(given, list):
-        submitted = [response for response in given if response.get("status", "submitted") == "submitted"]
+    if isinstance(responses, list):
+        submitted = [response for response in responses if response.get("status", "submitted") == "submitted"]
         values = submitted[-1]["values"] if submitted else {}
         if values is None:
             raise PermanentError("its submitted response has no values; fill one in, or discard the response")
-        given = {name: [value] for name, value in values.items()}
-    said = {}
+        responses = {name: [value] for name, value in values.items()}
+    row = {}
     for name in FILLED_IN:
-        answers = [value for value in given.get(name) or [] if value.get("status", "submitted") == "submitted"]
-        said[name] = text_in({name: answers[-1]["value"]}, name) if answers else ""
-    return said
+        answers = [value for value in responses.get(name) or [] if value.get("status", "submitted") == "submitted"]
+        row[name] = text_in({name: answers[-1]["value"]}, name) if answers else ""
+    return row

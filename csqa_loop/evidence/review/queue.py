@@ -45,7 +45,7 @@ class QueueFilter:
     """In the question, the answer, a customer's comment or a pair, in any case."""
 
 
-_ASKED = """
+_FILTER = """
 ($state = 'all' OR state = $state) AND ($reason = '' OR reason = $reason) AND ($fault = '' OR fault = $fault)
 AND ($policy = '' OR policy_id = $policy) AND ($text = '' OR contains(lower(question), $text)
     OR message_id IN (SELECT message_id FROM answers WHERE contains(lower(answer), $text))
@@ -54,10 +54,10 @@ AND ($policy = '' OR policy_id = $policy) AND ($text = '' OR contains(lower(ques
 """
 _PAGE = f"""
 SELECT review_id, kind, state, reason, fault, detail, policy_id, question, opened_at, rank FROM review_queue
-WHERE {_ASKED} AND ($kind = '' OR kind = $kind) AND row(rank, opened_at, review_id) > row($rank, $opened_at::TIMESTAMPTZ, $review_id)
+WHERE {_FILTER} AND ($kind = '' OR kind = $kind) AND row(rank, opened_at, review_id) > row($rank, $opened_at::TIMESTAMPTZ, $review_id)
 ORDER BY rank, opened_at, review_id LIMIT $limit
 """  # noqa: S608 - our own condition
-_COUNTS = f"SELECT kind, count(*) FROM review_queue WHERE {_ASKED} GROUP BY kind"  # noqa: S608 - our own condition
+_COUNTS = f"SELECT kind, count(*) FROM review_queue WHERE {_FILTER} GROUP BY kind"  # noqa: S608 - our own condition
 _ITEMS = "SELECT * EXCLUDE (rank) FROM review_queue WHERE review_id IN (SELECT unnest($1)) ORDER BY rank, opened_at, review_id"
 _ANSWERS = """
 SELECT message_id, conversation_id, occurred_at, question, messages, answer, source, adapter, citations FROM first_answers_of($1)
@@ -83,25 +83,25 @@ WHERE review_id IN (SELECT unnest($1)) ORDER BY occurred_at, event_id
 """
 
 
-def queue_page(connection: Connection, asked: QueueFilter, *, after: str = "", limit: int = 50) -> QueuePage:
+def queue_page(connection: Connection, queue_filter: QueueFilter, *, after: str = "", limit: int = 50) -> QueuePage:
     """A page of the queue.
 
     Raises:
         PermanentError: `after` is no cursor.
     """
     condition = {
-        "state": asked.state, "reason": asked.reason, "fault": asked.fault, "policy": asked.policy, "text": asked.text.strip().lower(),
+        "state": queue_filter.state, "reason": queue_filter.reason, "fault": queue_filter.fault, "policy": queue_filter.policy, "text": queue_filter.text.strip().lower(),
     }  # fmt: skip
     rank, opened_at, review_id = _position(after)
-    place = {"kind": asked.kind, "rank": rank, "opened_at": opened_at, "review_id": review_id, "limit": limit + 1}
-    found = _rows(connection, _PAGE, condition | place)
+    place = {"kind": queue_filter.kind, "rank": rank, "opened_at": opened_at, "review_id": review_id, "limit": limit + 1}
+    rows = _rows(connection, _PAGE, condition | place)
     counts: dict[Kind, int] = {"answer": 0, "pair": 0}
     counts |= dict(connection.execute(_COUNTS, condition).fetchall())
-    shown = found[:limit]
-    cursor = _cursor(shown[-1]) if len(found) > limit else None
-    for row in shown:
+    page = rows[:limit]
+    cursor = _cursor(page[-1]) if len(rows) > limit else None
+    for row in page:
         del row["rank"]
-    return QueuePage([QueueItem(**row) for row in shown], cursor, counts)
+    return QueuePage([QueueItem(**row) for row in page], cursor, counts)
 
 
 def whole_items(connection: Connection, review_ids: Sequence[str]) -> list[WholeItem]:
@@ -117,12 +117,12 @@ def whole_items(connection: Connection, review_ids: Sequence[str]) -> list[Whole
         name = item["message_id"]
         own_pair = next((pair for pair in pairs.get(name, []) if pair["pair_id"] == item["pair_id"]), None)
         decided = history.get(item["review_id"], [])
-        made = {row["event_id"] for row in decided}
+        decision_ids = {row["event_id"] for row in decided}
         blame = next(iter(sorted(blames.get(name, []), key=lambda blame: blame["event_id"] != item["event_id"])), None)
         whole.append(
             WholeItem(
                 **item,
-                **_said(answers.get(name), own_pair, current),
+                **_answer_fields(answers.get(name), own_pair, current),
                 feedback=[Thumb(**row) for row in comments.get(name, [])],
                 bad_cases=[ReportedCase(**row) for row in bad_cases.get(name, [])],
                 blame=ItemBlame(**blame) if blame else None,
@@ -131,7 +131,7 @@ def whole_items(connection: Connection, review_ids: Sequence[str]) -> list[Whole
                 made=[
                     MadePair(pair["pair_id"], pair["state"], pair["held"], pair["evidence"])
                     for pair in pairs.get(name, [])
-                    if pair["evidence"] in made
+                    if pair["evidence"] in decision_ids
                 ],
             )
         )
@@ -140,11 +140,11 @@ def whole_items(connection: Connection, review_ids: Sequence[str]) -> list[Whole
 
 def _pair(row: Row) -> ItemPair:
     rival = Rival(row["rival"], row["rival_chosen"]) if row["rival"] else None
-    shown = ("pair_id", "state", "source", "contributor", "chosen", "rejected", "held", "too_long")
-    return ItemPair(**{name: row[name] for name in shown}, rival=rival)
+    names = ("pair_id", "state", "source", "contributor", "chosen", "rejected", "held", "too_long")
+    return ItemPair(**{name: row[name] for name in names}, rival=rival)
 
 
-def _said(answer: Row | None, pair: Row | None, current: dict[str, str]) -> Row:
+def _answer_fields(answer: Row | None, pair: Row | None, current: dict[str, str]) -> Row:
     """Conversation, passages and answer: of the chat, or of the imported pair that has none."""
     prompt: list[dict[str, str]] = json.loads(answer["messages"] if answer else pair["prompt"] if pair else "[]")
     system = "\n\n".join(message["content"] for message in prompt if message["role"] == "system")
@@ -177,9 +177,9 @@ def _grouped(connection: Connection, query: str, values: list[list[str]], *, by:
 
 
 def _rows(connection: Connection, query: str, values: object) -> list[Row]:
-    found = connection.execute(query, values)
-    names = [column[0] for column in found.description]
-    return [dict(zip(names, map(_plain, row), strict=True)) for row in found.fetchall()]
+    result = connection.execute(query, values)
+    names = [column[0] for column in result.description]
+    return [dict(zip(names, map(_plain, row), strict=True)) for row in result.fetchall()]
 
 
 def _plain(value: object) -> object:

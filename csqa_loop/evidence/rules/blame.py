@@ -28,13 +28,13 @@ class Fault(StrEnum):
     """Where a bad answer came from."""
 
     GENERATION = "generation"
-    """It was in the prompt, and the answer is still wrong."""
+    """The right answer was in the prompt, and the answer is still wrong."""
     RETRIEVAL_MISS = "retrieval_miss"
-    """A policy that was current says it, and the prompt did not hold it."""
+    """A current policy states the right answer, and the prompt did not hold it."""
     STALE_POLICY = "stale_policy"
     """A policy on the matter says something else: the prompt quoted an old version, or the policy itself is out of date."""
     MISSING_POLICY = "missing_policy"
-    """No policy says it."""
+    """No policy states the right answer."""
     NOT_THE_MODEL = "not_the_model"
     """A cache, a tool or a refusal answered, not the model."""
 
@@ -46,7 +46,7 @@ class Case:
     question: str
     answer: str
     better: str
-    """What should have been said; empty where nobody knows."""
+    """What should have been said; empty where it is not known."""
     reason: str
     """The bad case's reason, or `thumb`."""
     source: str
@@ -91,37 +91,39 @@ def _by_correction(case: Case, corpus: Corpus) -> Blame:
     terms = terms_in(case.better) or terms_in(case.question)
     numbers = stated_in(case.better) - stated_in(case.question)
     missing = tuple(sorted(numbers - stated_in(case.prompt)))
-    said = corpus.overlap(terms, terms_in(case.prompt))
+    prompt_support = corpus.overlap(terms, terms_in(case.prompt))
     overall, outside, source = _search(corpus, terms, numbers, case.prompt)
-    told = _Told(case, "correction", said, outside.overlap if outside else 0.0, missing)
-    if not missing and said >= _SUPPORTED:
-        return told.generation(overall, "the prompt says it, the answer does not")
-    if source and source.overlap >= said + (0.0 if missing else _CLEARLY_BETTER):
-        return told.knowledge(source)
-    if not missing and said >= told.best_support:
-        return told.generation(overall, "nothing in the policies says more about it than the prompt did")
+    evidence = _Evidence(case, "correction", prompt_support, outside.overlap if outside else 0.0, missing)
+    if not missing and prompt_support >= _SUPPORTED:
+        return evidence.generation(overall, "the prompt says it, the answer does not")
+    if source and source.overlap >= prompt_support + (0.0 if missing else _CLEARLY_BETTER):
+        return evidence.knowledge(source)
+    if not missing and prompt_support >= evidence.best_support:
+        return evidence.generation(overall, "nothing in the policies says more about it than the prompt did")
     if case.reason in {"tone", "unsafe"} and stated_in(case.answer).issuperset(missing):
-        return told.generation(overall, f"the fault is in how it was said ({case.reason})")
+        return evidence.generation(overall, f"the fault is in how it was said ({case.reason})")
     if overall and overall.overlap >= _SAME_MATTER:
         where = f"{overall.passage.policy_id}, {overall.passage.section!r}"
-        return told.of(Fault.STALE_POLICY, overall, f"{where}, is about it and does not state {', '.join(missing) or 'this'}")
-    wanted = f"no current policy states {', '.join(missing)} on this matter" if missing else "no current policy says this"
-    return told.of(Fault.MISSING_POLICY, overall, wanted)
+        return evidence.of(Fault.STALE_POLICY, overall, f"{where}, is about it and does not state {', '.join(missing) or 'this'}")
+    detail = f"no current policy states {', '.join(missing)} on this matter" if missing else "no current policy says this"
+    return evidence.of(Fault.MISSING_POLICY, overall, detail)
 
 
 def _by_question(case: Case, corpus: Corpus) -> Blame:
     terms = terms_in(case.question)
-    said = corpus.overlap(terms, terms_in(case.prompt))
+    prompt_support = corpus.overlap(terms, terms_in(case.prompt))
     overall, outside, _ = _search(corpus, terms, frozenset(), case.prompt)
-    told = _Told(case, "question", said, outside.overlap if outside else 0.0, ())
-    if case.reason == "thumb" and (same := _said_by_prompt(case, corpus)):
+    evidence = _Evidence(case, "question", prompt_support, outside.overlap if outside else 0.0, ())
+    if case.reason == "thumb" and (same := _answer_in_prompt(case, corpus)):
         where = f"{same.passage.policy_id}, {same.passage.section!r}"
-        return replace(told, basis="answer").generation(same, f"{where}, says what the answer says: a person decides whether it is wrong")
-    if max(said, told.best_support) < _ON_SUBJECT:
-        return told.of(Fault.MISSING_POLICY, overall, "no current policy is about this question")
-    if outside and outside.overlap > said + _CLEARLY_BETTER:
-        return told.knowledge(outside)
-    return told.generation(overall, "no passage is nearer to the question than what the prompt held")
+        return replace(evidence, basis="answer").generation(
+            same, f"{where}, says what the answer says: a person decides whether it is wrong"
+        )
+    if max(prompt_support, evidence.best_support) < _ON_SUBJECT:
+        return evidence.of(Fault.MISSING_POLICY, overall, "no current policy is about this question")
+    if outside and outside.overlap > prompt_support + _CLEARLY_BETTER:
+        return evidence.knowledge(outside)
+    return evidence.generation(overall, "no passage is nearer to the question than what the prompt held")
 
 
 def _search(
@@ -138,15 +140,15 @@ def _search(
 
 def _first(ranked: Iterator[Nearest], prompt: str, *, inside: bool, least: float = 0.0) -> Nearest | None:
     """The nearest passage that the prompt held, or did not hold; None where none has this much overlap."""
-    for found in ranked:
-        if found.overlap < least:
+    for nearest in ranked:
+        if nearest.overlap < least:
             return None
-        if (body_of(found.passage.text) in prompt) is inside:
-            return found
+        if (body_of(nearest.passage.text) in prompt) is inside:
+            return nearest
     return None
 
 
-def _said_by_prompt(case: Case, corpus: Corpus) -> Nearest | None:
+def _answer_in_prompt(case: Case, corpus: Corpus) -> Nearest | None:
     """A passage that the prompt held and that says the whole answer."""
     numbers = stated_in(case.answer) - stated_in(case.question)
     return _first(corpus.nearest(terms_in(case.answer), stating=numbers), case.prompt, inside=True, least=_SAYS_THE_SAME)
@@ -155,8 +157,8 @@ def _said_by_prompt(case: Case, corpus: Corpus) -> Nearest | None:
 def supporting(question: str, answer: str, corpus: Corpus) -> PolicyPassage | None:
     """The passage that can be an answer's source: it says enough of it, and states all of its numbers but those of the question."""
     numbers = stated_in(answer) - stated_in(question)
-    found = next(corpus.nearest(terms_in(answer) or terms_in(question), stating=numbers), None)
-    return found.passage if found and found.overlap >= _SUPPORTED else None
+    nearest = next(corpus.nearest(terms_in(answer) or terms_in(question), stating=numbers), None)
+    return nearest.passage if nearest and nearest.overlap >= _SUPPORTED else None
 
 
 def outvoted(question: str, chosen: str, rejected: str, prompt: str, corpus: Corpus) -> str | None:
@@ -165,11 +167,11 @@ def outvoted(question: str, chosen: str, rejected: str, prompt: str, corpus: Cor
     A passage of the prompt must say at least as much of what was chosen. Where what was rejected has numbers of its own which a passage states,
     it must be another passage, and say more: words alone cannot tell which of a passage's numbers answers the question.
     """
-    known = corpus if corpus.passages else Corpus([PolicyPassage("", "", "", prompt)])
-    worse = _backing(rejected, question, prompt, known)
+    texts = corpus if corpus.passages else Corpus([PolicyPassage("", "", "", prompt)])
+    worse = _backing(rejected, question, prompt, texts)
     if worse is None:
         return None
-    better = _backing(chosen, question, prompt, known)
+    better = _backing(chosen, question, prompt, texts)
     where = f"{worse.passage.policy_id}, {worse.passage.section!r}," if worse.passage.policy_id else "the prompt"
     disputed = sorted(stated_in(rejected) - stated_in(question) - stated_in(chosen))
     if disputed and (better is None or better.passage == worse.passage or better.overlap <= worse.overlap):
@@ -186,8 +188,8 @@ def _backing(answer: str, question: str, prompt: str, corpus: Corpus) -> Nearest
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """Verdicts of one case share their evidence."""
+class _Evidence:
+    """The evidence that all possible verdicts on one case share."""
 
     case: Case
     basis: Literal["correction", "question", "answer"]
@@ -211,8 +213,8 @@ class _Told:
 
     def knowledge(self, source: Nearest) -> Blame:
         """A current passage says it and the prompt did not hold it: another version of a quoted policy is stale, anything else was missed."""
-        found = source.passage
-        old = [version for policy_id, version in self.case.quoted if policy_id == found.policy_id and version != found.version]
+        passage = source.passage
+        old = [version for policy_id, version in self.case.quoted if policy_id == passage.policy_id and version != passage.version]
         if old:
-            return self.of(Fault.STALE_POLICY, source, f"answered from {found.policy_id} {old[0]}; {found.version} was current")
-        return self.of(Fault.RETRIEVAL_MISS, source, f"{found.policy_id}, {found.section!r}, says it and was not retrieved")
+            return self.of(Fault.STALE_POLICY, source, f"answered from {passage.policy_id} {old[0]}; {passage.version} was current")
+        return self.of(Fault.RETRIEVAL_MISS, source, f"{passage.policy_id}, {passage.section!r}, says it and was not retrieved")

@@ -1,6 +1,6 @@
 """What bad answers have in common: counts, groups of similar questions, and what the policies' owners have to write.
 
-One case is one answer, however often somebody complained about it.
+One case is one answer, however many complaints there are about it.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ _KNOWLEDGE = frozenset({Fault.RETRIEVAL_MISS, Fault.STALE_POLICY, Fault.MISSING_
 
 @dataclass(frozen=True, slots=True)
 class BadCase:
-    """One answer that somebody complained about, with the blame that rests on the best evidence."""
+    """One answer with complaints, with the blame that rests on the best evidence."""
 
     event_id: str
     """Of the complaint that the blame rests on."""
@@ -43,7 +43,7 @@ class BadCase:
 
 @dataclass(frozen=True, slots=True)
 class QuestionAsked:
-    """A question and what customers and agents said about its answers."""
+    """A question and how customers and agents judged its answers."""
 
     question: str
     answers: int
@@ -145,18 +145,18 @@ def report_of(
     )
 
 
-def merged(asked: Iterable[QuestionAsked]) -> tuple[QuestionAsked, ...]:
-    """Wordings that differ in case, width, spaces and punctuation alone as one question, under its most frequent wording; most asked first."""
+def merged(questions_asked: Iterable[QuestionAsked]) -> tuple[QuestionAsked, ...]:
+    """Wordings that differ in case, width, spaces and punctuation alone as one question, under its most frequent wording; the most frequent first."""
     wordings: dict[str, list[QuestionAsked]] = {}
-    for question in asked:
+    for question in questions_asked:
         wordings.setdefault(normalised(question.question), []).append(question)
     questions = [
         QuestionAsked(
-            min(group, key=lambda one: (-one.answers, one.question)).question,
-            sum(one.answers for one in group),
-            sum(one.thumbs_up for one in group),
-            sum(one.thumbs_down for one in group),
-            sum(one.bad_cases for one in group),
+            min(group, key=lambda wording: (-wording.answers, wording.question)).question,
+            sum(wording.answers for wording in group),
+            sum(wording.thumbs_up for wording in group),
+            sum(wording.thumbs_down for wording in group),
+            sum(wording.bad_cases for wording in group),
         )
         for group in wordings.values()
     ]
@@ -218,8 +218,8 @@ def _knowledge_faults(groups: Iterable[Sequence[BadCase]]) -> tuple[KnowledgeFau
             if case.fault in _KNOWLEDGE:
                 apart = place if case.fault is Fault.MISSING_POLICY and not case.missing_numbers else None
                 gaps.setdefault((case.fault, case.policy_id, case.section, case.detail, apart), []).append(case)
-    found = (_knowledge_fault(gap) for gap in gaps.values())
-    return tuple(sorted(found, key=lambda fault: (-fault.cases, fault.policy_id, fault.section, fault.missing, fault.question)))
+    faults = (_knowledge_fault(gap) for gap in gaps.values())
+    return tuple(sorted(faults, key=lambda fault: (-fault.cases, fault.policy_id, fault.section, fault.missing, fault.question)))
 
 
 def _knowledge_fault(gap: Sequence[BadCase]) -> KnowledgeFault:

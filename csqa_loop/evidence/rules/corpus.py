@@ -42,10 +42,10 @@ class Corpus:
         self._stating = _places(stated_in(passage.text) for passage in self.passages)
         self._weights = {term: self._weight(len(places)) for term, places in self._having.items()}
 
-    def overlap(self, terms: frozenset[str], other: frozenset[str]) -> float:
-        """Share of the idf of `terms` that `other` holds."""
+    def overlap(self, terms: frozenset[str], text_terms: frozenset[str]) -> float:
+        """Share of the idf of `terms` that `text_terms` holds."""
         total = math.fsum(map(self._idf, terms))
-        return math.fsum(map(self._idf, terms & other)) / total if total else 0.0
+        return math.fsum(map(self._idf, terms & text_terms)) / total if total else 0.0
 
     def nearest(self, terms: frozenset[str], *, stating: frozenset[str] = frozenset()) -> Iterator[Nearest]:
         """Passages that share a term with the text and state all of these numbers, the nearest first; ties in the order of the corpus."""
@@ -73,11 +73,11 @@ class Corpus:
         return math.log(1 + (len(self.passages) + 1) / (passages + 1))
 
 
-def _places(found: Iterable[frozenset[str]]) -> dict[str, NDArray[np.intp]]:
-    """What passages hold -> where, in ascending order."""
+def _places(sets: Iterable[frozenset[str]]) -> dict[str, NDArray[np.intp]]:
+    """Each name in `sets` -> the places of the sets that hold it, ascending."""
     having: dict[str, list[int]] = {}
-    for place, each in enumerate(found):
-        for name in each:
+    for place, names in enumerate(sets):
+        for name in names:
             having.setdefault(name, []).append(place)
     return {name: np.array(places) for name, places in having.items()}
 
@@ -96,17 +96,17 @@ def terms_in(text: str) -> frozenset[str]:
 
 @lru_cache(maxsize=20_000)  # thousands of prompts hold the same passages
 def _terms_of(text: str) -> frozenset[str]:
-    found: set[str] = set()
+    terms: set[str] = set()
     for run in _WORD.findall(text.casefold()):
         if "\u4e00" <= run[0] <= "\u9fff":
-            found.update(run[start : start + 2] for start in range(max(1, len(run) - 1)))
+            terms.update(run[start : start + 2] for start in range(max(1, len(run) - 1)))
         elif run not in _STOP:
-            found.add(_stem(run))
-    return frozenset(found)
+            terms.add(_stem(run))
+    return frozenset(terms)
 
 
 def _stem(word: str) -> str:
-    """Crude, and enough to meet `returned` with `returns`."""
+    """A crude stem: `returned` and `returns` have the same."""
     for ending in ("'s", "ing", "ed", "es", "s"):
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return word[: -len(ending)]

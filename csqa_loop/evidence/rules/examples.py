@@ -1,9 +1,9 @@
-"""What can be trained on without a pair: answers that somebody liked or disliked, and answers as they should be."""
+"""What can be trained on without a pair: liked and disliked answers, and demonstrations (answers as they should be)."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from csqa_loop.evidence.rules.pairs import given_in, unsupported
+from csqa_loop.evidence.rules.pairs import system_text_in, unsupported
 from csqa_loop.evidence.rules.quality import QualityPolicy, findings, too_long
 
 
@@ -32,7 +32,7 @@ class UnpairedExample:
 
     @property
     def reviewer(self) -> str:
-        """No one agent's word decides about an example."""
+        """Empty: no single agent or judge model decides about an example."""
         return ""
 
 
@@ -42,5 +42,5 @@ def reservations(question: str, prompt: str, answer: str, policy: QualityPolicy,
     """
     if liked is False:
         return tuple(too_long(prompt, (answer,), policy))
-    found = findings(question, prompt, answer, "", policy)
-    return found if imported else (*found, *unsupported(question, given_in(prompt), answer))
+    reasons = findings(question, prompt, answer, "", policy)
+    return reasons if imported else (*reasons, *unsupported(question, system_text_in(prompt), answer))

@@ -35,7 +35,7 @@ def _heading_at(text: str, section: str, after: int) -> int | None:
     """Where a paragraph begins with the section's path, or with its inner part where the whole would have taken too much of the passage."""
     path = section.split(PATH_SEPARATOR)
     for start in range(len(path)):
-        found = text.find(f"{_BREAK}{PATH_SEPARATOR.join(path[start:])}\n", after)
-        if found >= 0:
-            return found
+        place = text.find(f"{_BREAK}{PATH_SEPARATOR.join(path[start:])}\n", after)
+        if place >= 0:
+            return place
     return None

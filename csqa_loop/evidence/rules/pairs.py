@@ -28,13 +28,13 @@ class PairPolicy:
     min_raters: int = 2
     """Distinct users who must agree on each side before two rated answers make a pair."""
     chunk_characters: int = 700
-    """As the indexer cuts policies."""
+    """Size of chunks, as the indexer cuts policies."""
     quality: QualityPolicy = field(default_factory=QualityPolicy)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was said, as far as a pair needs it."""
+    """An answer, as far as a pair needs it."""
 
     event_id: str
     message_id: str
@@ -52,14 +52,14 @@ class Answer:
     """(policy_id, version) of every passage in the prompt, best first."""
 
     @property
-    def given(self) -> str:
+    def system_text(self) -> str:
         """What the model was given to read: its system messages."""
-        return given_in(self.prompt)
+        return system_text_in(self.prompt)
 
 
 @dataclass(frozen=True)
 class Better:
-    """What should have been answered, and who says so."""
+    """A better answer, and who gave it."""
 
     event_id: str
     answer: str
@@ -142,10 +142,10 @@ def pair_from(answer: Answer, better: Better, policy: PairPolicy, *, category: s
         return None
     pair_id = pair_id_of(answer.event_id, better.event_id)
     numbers = numbers_in(chosen)
-    held = list(findings(answer.question, answer.prompt, chosen, rejected, policy.quality))
+    reasons = list(findings(answer.question, answer.prompt, chosen, rejected, policy.quality))
     if better.source in {"rated", "resample", "judge"}:
         # No person wrote these for this policy.
-        held += unsupported(answer.question, answer.given, chosen)
+        reasons += unsupported(answer.question, answer.system_text, chosen)
     return Pair(
         pair_id=pair_id,
         message_id=answer.message_id,
@@ -168,18 +168,18 @@ def pair_from(answer: Answer, better: Better, policy: PairPolicy, *, category: s
         quoted=answer.quoted,
         question_key=question_key(answer.question),
         numbers=numbers,
-        held=tuple(held),
+        held=tuple(reasons),
         review_id=review_id_of("pair", pair_id),
     )
 
 
-def unsupported(question: str, given: str, answer: str) -> list[str]:
+def unsupported(question: str, system_text: str, answer: str) -> list[str]:
     """Why an answer that no person wrote waits for a review: what it states must stand in what the model read. Empty: it does."""
-    known = {*numbers_in(given), *numbers_in(question)}
-    unknown = [number for number in numbers_in(answer) if number not in known]
+    stated = {*numbers_in(system_text), *numbers_in(question)}
+    unknown = [number for number in numbers_in(answer) if number not in stated]
     return [f"unsupported: states {', '.join(unknown)}, which the prompt does not"] if unknown else []
 
 
-def given_in(prompt: str) -> str:
+def system_text_in(prompt: str) -> str:
     """What a model was given to read: the system messages of a prompt, which is a JSON list of {role, content}."""
     return "\n\n".join(message["content"] for message in orjson.loads(prompt) if message["role"] == "system")

@@ -39,7 +39,7 @@ _LATIN = re.compile(r"[A-Za-z]")
 _LETTER = re.compile(r"[a-z0-9]")
 _CHARACTERS_A_TOKEN = 3
 _PLAIN = re.compile(r"[A-Za-z\s]+")
-_ONE_EACH = re.compile(r"[!-~\u0080-\u07ff\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]+")
+_ONE_TOKEN_EACH = re.compile(r"[!-~\u0080-\u07ff\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef]+")
 """Digits and signs, letters of two bytes, and what Chinese and Japanese are mostly written with."""
 
 
@@ -81,9 +81,11 @@ def tokens_in(text: str) -> int:
     letter of two bytes and common Chinese character, and for rarer characters one less than their bytes, as byte-level vocabularies join at
     least two. What it still takes for too short stops a run, which names it.
     """
-    others = _PLAIN.sub("", text)
-    rare = _ONE_EACH.sub("", others)
-    return math.ceil((len(text) - len(others)) / _CHARACTERS_A_TOKEN) + len(others) - 2 * len(rare) + len(rare.encode(errors="replace"))
+    not_plain = _PLAIN.sub("", text)
+    rare = _ONE_TOKEN_EACH.sub("", not_plain)
+    return (
+        math.ceil((len(text) - len(not_plain)) / _CHARACTERS_A_TOKEN) + len(not_plain) - 2 * len(rare) + len(rare.encode(errors="replace"))
+    )
 
 
 def too_long(prompt: str, answers: Sequence[str], policy: QualityPolicy) -> Iterator[str]:
@@ -98,9 +100,9 @@ def _reasons(question: str, prompt: str, chosen: str, rejected: str, policy: Qua
     if len(letters) < policy.min_characters:
         yield f"too_short: {len(letters)} letters and digits, at least {policy.min_characters} are wanted"
     yield from too_long(prompt, (chosen, rejected), policy)
-    asked, answered = _language(question), _language(chosen)
-    if asked and answered and asked != answered:
-        yield f"language: the question is {asked}, the answer {answered}"
+    question_language, answer_language = _language(question), _language(chosen)
+    if question_language and answer_language and question_language != answer_language:
+        yield f"language: the question is {question_language}, the answer {answer_language}"
     for phrase in policy.prohibited:
         if _holds(chosen, phrase):
             yield f'prohibited: holds "{phrase}"'
@@ -113,17 +115,17 @@ def _reasons(question: str, prompt: str, chosen: str, rejected: str, policy: Qua
 
 
 def _language(text: str) -> str:
-    """Empty where it cannot be told: digits alone, or a few Chinese characters among more letters ("Garmin GPSMAP 1223 保修")."""
+    """The text's language; empty where it cannot be told: digits alone, or a few Chinese characters among more letters ("Garmin GPSMAP 1223 保修")."""
     han, latin = len(_HAN.findall(text)), len(_LATIN.findall(text))
     return "" if 3 * han < latin and han else language_of(text, "")
 
 
 def _holds(text: str, phrase: str) -> bool:
     """Whole words where the phrase is written in letters ("sue" is not in "issue"); Chinese has no blanks between words."""
-    folded, wanted = (unicodedata.normalize("NFKC", each).casefold() for each in (text, phrase.strip()))
-    before = r"(?<![a-z0-9])" if _LETTER.match(wanted) else ""
-    after = r"(?![a-z0-9])" if _LETTER.match(wanted[-1:]) else ""
-    return bool(wanted) and re.search(before + re.escape(wanted) + after, folded) is not None
+    folded, folded_phrase = (unicodedata.normalize("NFKC", each).casefold() for each in (text, phrase.strip()))
+    before = r"(?<![a-z0-9])" if _LETTER.match(folded_phrase) else ""
+    after = r"(?![a-z0-9])" if _LETTER.match(folded_phrase[-1:]) else ""
+    return bool(folded_phrase) and re.search(before + re.escape(folded_phrase) + after, folded) is not None
 
 
 def _instruction(text: str) -> str | None:

@@ -11,7 +11,7 @@ from csqa_loop.text.numbers import disagree
 
 @dataclass(frozen=True)
 class Claim:
-    """What a pair's chosen answer states about a question, from the policy versions that it rests on, best first; none: nobody knows which."""
+    """What a pair's chosen answer states about a question, from the policy versions that it rests on, best first; none: they are not known."""
 
     pair_id: str
     question_key: str
@@ -24,18 +24,22 @@ def contradictions(claims: Sequence[Claim]) -> dict[str, str]:
     groups: dict[str, dict[tuple[tuple[tuple[str, str], ...], tuple[str, ...]], list[str]]] = {}
     for claim in claims:
         groups.setdefault(claim.question_key, {}).setdefault((claim.quoted, claim.numbers), []).append(claim.pair_id)
-    found: dict[str, str] = {}
+    rivals_of: dict[str, str] = {}
     for stated in groups.values():
         for (quoted, numbers), pair_ids in stated.items():
-            rivals = [min(others) for (rest, other), others in stated.items() if disagree(other, numbers) and _meet(quoted, rest)]
+            rivals = [
+                min(rival_ids)
+                for (rest, rival_numbers), rival_ids in stated.items()
+                if disagree(rival_numbers, numbers) and _meet(quoted, rest)
+            ]
             if rivals:
-                found |= dict.fromkeys(pair_ids, min(rivals))
-    return found
+                rivals_of |= dict.fromkeys(pair_ids, min(rivals))
+    return rivals_of
 
 
-def _meet(one: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], ...]) -> bool:
+def _meet(first: tuple[tuple[str, str], ...], second: tuple[tuple[str, str], ...]) -> bool:
     """Whether two answers may rest on the same text: the best source of one is among the other's, or is not known."""
-    return not one or not other or one[0] in other or other[0] in one
+    return not first or not second or first[0] in second or second[0] in first
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,10 @@ def pair_of_rated(ratings: Sequence[Rating], policy: PairPolicy) -> tuple[Answer
 
     An answer is liked (disliked) when at least `min_raters` distinct users say so, and more than say the opposite.
     """
-    said: dict[str, list[Rating]] = {}
+    by_text: dict[str, list[Rating]] = {}
     for rating in sorted(ratings, key=lambda rating: (rating.occurred_at, rating.event_id)):
-        said.setdefault(normalised(rating.answer.answer), []).append(rating)
-    scored = [(_net(group, policy.min_raters), group) for group in said.values()]
+        by_text.setdefault(normalised(rating.answer.answer), []).append(rating)
+    scored = [(_net(group, policy.min_raters), group) for group in by_text.values()]
     liked = max((entry for entry in scored if entry[0] > 0), key=lambda entry: entry[0], default=None)
     disliked = min((entry for entry in scored if entry[0] < 0), key=lambda entry: entry[0], default=None)
     if liked is None or disliked is None:

@@ -19,7 +19,7 @@ REFUSAL_MARGIN = 0.10
 LENGTH_FACTOR = 3.0
 """Answers may become this many times longer or shorter on average."""
 PERPLEXITY_FACTOR = 2.0
-"""Better answers may become this many times as surprising. Preference training moves all answers; this stops one that unlearns to speak."""
+"""Better answers may become this many times as surprising. Preference training moves all answers; this stops one that destroys the model's language."""
 DISASTROUS_NATS, DISASTROUS_FACTOR = 3.0, 8.0
 """With too few questions for a bound a mean says little: only what chance does not explain fails, a margin that lost three nats a token, or better
 answers that are eight times as surprising."""
@@ -45,11 +45,11 @@ class PairScore:
     chosen: float
     rejected: float
     tokens: int = 1
-    """Of the better answer."""
+    """Tokens of the better answer."""
 
     @property
     def correct(self) -> bool:
-        """The better answer is the more probable one, token for token."""
+        """Whether the better answer is the more probable one, token for token."""
         return self.chosen > self.rejected
 
     @property
@@ -59,7 +59,7 @@ class PairScore:
 
     @property
     def scored(self) -> bool:
-        """Both answers have tokens."""
+        """Whether both answers have tokens."""
         return math.isfinite(self.margin)
 
 
@@ -96,13 +96,13 @@ def margin_check(
     ]
     if not pairs:
         return GateCheck(name=name, passed=True, margin=margin, detail="no data")
-    before, after, asked = (list(column) for column in zip(*pairs, strict=True))
+    before, after, scored_questions = (list(column) for column in zip(*pairs, strict=True))
     means = sum(before) / len(pairs), sum(after) / len(pairs)
     detail = "nats a token, mean over pairs"
     check = GateCheck(name=name, passed=True, champion=means[0], candidate=means[1], margin=margin, n=len(pairs), detail=detail)
     if not newest:
-        check = bounded(check, before, after, asked)
-    return no_worse(check, before, after, asked, margin=margin, few=max(margin, DISASTROUS_NATS))
+        check = bounded(check, before, after, scored_questions)
+    return no_worse(check, before, after, scored_questions, margin=margin, few=max(margin, DISASTROUS_NATS))
 
 
 def perplexity_check(champion: Sequence[PairScore], candidate: Sequence[PairScore], questions: Sequence[str]) -> GateCheck:
@@ -119,8 +119,8 @@ def perplexity_check(champion: Sequence[PairScore], candidate: Sequence[PairScor
     if not scored:
         return GateCheck(name=name, passed=True, margin=PERPLEXITY_FACTOR, detail="no data")
     sides = [pair[0] for pair in scored], [pair[1] for pair in scored]
-    asked = [pair[2] for pair in scored]
-    factor = PERPLEXITY_FACTOR if enough(asked) else DISASTROUS_FACTOR
+    scored_questions = [pair[2] for pair in scored]
+    factor = PERPLEXITY_FACTOR if enough(scored_questions) else DISASTROUS_FACTOR
     check = GateCheck(
         name=name,
         passed=True,
@@ -128,22 +128,22 @@ def perplexity_check(champion: Sequence[PairScore], candidate: Sequence[PairScor
         candidate=math.exp(min(_surprise(sides[1]), _MOST_NATS)),
         margin=factor,
         n=len(scored),
-        detail=f"at most {factor:g} times the champion's passes" + ("" if enough(asked) else ", as the questions are few"),
+        detail=f"at most {factor:g} times the champion's passes" + ("" if enough(scored_questions) else ", as the questions are few"),
     )
-    found = no_worse(
+    bounded_check = no_worse(
         check,
         [score.chosen for score in sides[0]],
         [score.chosen for score in sides[1]],
-        asked,
+        scored_questions,
         margin=math.log(PERPLEXITY_FACTOR),
         few=math.log(DISASTROUS_FACTOR),
         weights=[float(score.tokens) for score in sides[0]],
     )
-    if found.floor is None:
-        return found
-    bound = f"at 95 % it is at most {math.exp(min(-found.floor, _MOST_NATS)):.3g} times the champion's"
+    if bounded_check.floor is None:
+        return bounded_check
+    bound = f"at 95 % it is at most {math.exp(min(-bounded_check.floor, _MOST_NATS)):.3g} times the champion's"
     # A bound in nats beside perplexities would be misread.
-    return found.model_copy(update={"floor": None, "detail": f"{check.detail}; {bound}"})
+    return bounded_check.model_copy(update={"floor": None, "detail": f"{check.detail}; {bound}"})
 
 
 def sanity_checks(champion: Sequence[str], candidate: Sequence[str], questions: Sequence[str]) -> tuple[GateCheck, ...]:
@@ -172,21 +172,21 @@ def win_check(name: str, winners: Sequence[Preferred], judge: str) -> GateCheck:
     check = GateCheck(
         name=name, passed=True, champion=sum(before) / len(winners), candidate=sum(after) / len(winners), n=len(winners), detail=detail
     )
-    found = bounded(check, before, after, [str(number) for number in range(len(winners))])
-    return found.model_copy(update={"passed": found.upper is None or found.upper >= 0})
+    bounded_check = bounded(check, before, after, [str(number) for number in range(len(winners))])
+    return bounded_check.model_copy(update={"passed": bounded_check.upper is None or bounded_check.upper >= 0})
 
 
 def superiority_check(checks: Sequence[GateCheck], *, required: bool) -> GateCheck:
     """Whether the candidate is better somewhere: some check's lower bound is above zero. Fails where that is required and not shown."""
     better = [check.name for check in checks if check.lower is not None and check.lower > 0]
     if better:
-        found = f"better beyond chance in {', '.join(better)}"
+        finding = f"better beyond chance in {', '.join(better)}"
     elif any(check.lower is not None for check in checks):
-        found = "nowhere better beyond chance"
+        finding = "nowhere better beyond chance"
     else:
-        found = "too few questions to decide anywhere"
+        finding = "too few questions to decide anywhere"
     rule = "required by gate.require_superiority" if required else "not required (gate.require_superiority is false)"
-    return GateCheck(name="superiority", passed=bool(better) or not required, detail=f"{found}; {rule}")
+    return GateCheck(name="superiority", passed=bool(better) or not required, detail=f"{finding}; {rule}")
 
 
 def gate_off() -> GateCheck:
@@ -211,8 +211,8 @@ def repeats(text: str) -> bool:
 
 def in_language_of(question: str, answer: str) -> bool:
     """Whether nothing speaks against it: digits alone are in any language."""
-    asked, answered = language_of(question, ""), language_of(answer, "")
-    return not asked or not answered or asked == answered
+    question_language, answer_language = language_of(question, ""), language_of(answer, "")
+    return not question_language or not answer_language or question_language == answer_language
 
 
 def refuses(text: str) -> bool:
@@ -223,9 +223,9 @@ def refuses(text: str) -> bool:
 def best_passages(question: str, passages: Sequence[str], count: int) -> tuple[str, ...]:
     """The `count` passages that share most words with the question, best first; rare words weigh more. Ties keep the document's order."""
     words = [set(_TOKEN.findall(passage.lower())) for passage in passages]
-    in_how_many = Counter(word for found in words for word in found)
-    asked = set(_TOKEN.findall(question.lower()))
-    scores = [sum(1.0 / in_how_many[word] for word in asked & found) for found in words]
+    in_how_many = Counter(word for passage_words in words for word in passage_words)
+    question_words = set(_TOKEN.findall(question.lower()))
+    scores = [sum(1.0 / in_how_many[word] for word in question_words & passage_words) for passage_words in words]
     order = sorted(range(len(passages)), key=lambda index: (-scores[index], index))
     return tuple(passages[index] for index in order[:count])
 

@@ -69,8 +69,8 @@ def bounded(check: GateCheck, champion: Sequence[float], candidate: Sequence[flo
     if not enough(questions):
         few = f"too few to decide whether it is better: {len(set(questions))} different questions of {ENOUGH_QUESTIONS}"
         return check.model_copy(update={"detail": f"{check.detail}; {few}"})
-    found = difference_interval(champion, candidate, questions, level=_BETTER_LEVEL)
-    return check.model_copy(update={"lower": found.lower, "upper": found.upper})
+    interval = difference_interval(champion, candidate, questions, level=_BETTER_LEVEL)
+    return check.model_copy(update={"lower": interval.lower, "upper": interval.upper})
 
 
 def no_worse(
@@ -87,7 +87,7 @@ def no_worse(
     """The check, failed where the candidate is not shown to be no worse than the champion by `margin`.
 
     With enough questions the one-sided lower bound of the mean difference must not lie below the margin. A candidate whose mean is not lower
-    at all passes as well: where answers change a lot, few questions show it of nobody, not even of an equal one.
+    at all passes as well: where answers change a lot, few questions cannot show it even for an equal one.
 
     Args:
         check: with everything but the verdict.
@@ -104,10 +104,10 @@ def no_worse(
     loss = _loss(champion, candidate, weights)
     if not enough(questions):
         return check.model_copy(update={"passed": loss <= max(few, harmless) + _SLACK})
-    found = difference_interval(champion, candidate, questions, level=_NO_WORSE_LEVEL, weights=weights)
-    passed, reason = _decided(found, loss, margin, harmless)
+    interval = difference_interval(champion, candidate, questions, level=_NO_WORSE_LEVEL, weights=weights)
+    passed, reason = _decided(interval, loss, margin, harmless)
     return check.model_copy(
-        update={"passed": passed, "floor": found.lower, "detail": f"{check.detail}; {reason}" if reason else check.detail}
+        update={"passed": passed, "floor": interval.lower, "detail": f"{check.detail}; {reason}" if reason else check.detail}
     )
 
 
@@ -116,10 +116,10 @@ def enough(questions: Sequence[str]) -> bool:
     return len(set(questions)) >= ENOUGH_QUESTIONS
 
 
-def _decided(found: BootstrapInterval, loss: float, margin: float, harmless: float) -> tuple[bool, str]:
-    if found.lower >= -margin - _SLACK:
+def _decided(interval: BootstrapInterval, loss: float, margin: float, harmless: float) -> tuple[bool, str]:
+    if interval.lower >= -margin - _SLACK:
         return True, ""
-    reaches = f"it may be {-found.lower:.3g} lower (95 %), and {margin:.3g} is allowed"
+    reaches = f"it may be {-interval.lower:.3g} lower (95 %), and {margin:.3g} is allowed"
     if loss <= harmless + _SLACK:
         return True, f"{reaches}: too few questions to show that it is not, but it is not lower by anything that counts"
     return False, f"not shown to be no worse: {reaches}"

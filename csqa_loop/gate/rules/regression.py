@@ -25,25 +25,25 @@ class Graded:
 
     @property
     def lost(self) -> bool:
-        """Right before, wrong now."""
+        """Whether the champion's answer is right and the candidate's wrong."""
         return self.champion.right and not self.candidate.right
 
 
 def categories(results: Sequence[Graded]) -> tuple[Category, ...]:
-    """Every category by name."""
+    """All categories, in order of name."""
     return tuple(
-        Category(name, len(group), Scores.of([one.champion for one in group]), Scores.of([one.candidate for one in group]))
+        Category(name, len(group), Scores.of([result.champion for result in group]), Scores.of([result.candidate for result in group]))
         for name, group in _by_category(results).items()
     )
 
 
-def over_all(found: Sequence[Category]) -> Category:
+def over_all(categories: Sequence[Category]) -> Category:
     """The macro mean over categories, at least one."""
     return Category(
         "mean over categories",
-        sum(category.answers for category in found),
-        Scores.mean([category.champion for category in found]),
-        Scores.mean([category.candidate for category in found]),
+        sum(category.answers for category in categories),
+        Scores.mean([category.champion for category in categories]),
+        Scores.mean([category.candidate for category in categories]),
     )
 
 
@@ -54,55 +54,59 @@ def regression_checks(results: Sequence[Graded], margin: float) -> tuple[GateChe
 
 def _all(results: Sequence[Graded], margin: float) -> GateCheck:
     before, after = [result.champion.right for result in results], [result.candidate.right for result in results]
-    asked = [result.question.id for result in results]
-    return share_check("regression questions", before, after, margin, "questions", asked, superiority=True)
+    ids = [result.question.id for result in results]
+    return share_check("regression questions", before, after, margin, "questions", ids, superiority=True)
 
 
 def _zero_tolerance(results: Sequence[Graded]) -> GateCheck:
     name = "zero-tolerance questions"
-    known = [result for result in results if result.question.zero_tolerance and result.champion.right]
-    if not known:
+    answered_right = [result for result in results if result.question.zero_tolerance and result.champion.right]
+    if not answered_right:
         return GateCheck(name=name, passed=True, detail="no data")
-    lost = [result.question.id for result in known if result.lost]
+    lost = [result.question.id for result in answered_right if result.lost]
     detail = f"lost: {_listed(dict.fromkeys(lost))}" if lost else "all that the champion answers right are still right"
-    kept = 1 - len(lost) / len(known)
-    return GateCheck(name=name, passed=not lost, champion=1.0, candidate=kept, n=len(known), detail=detail)
+    share_kept = 1 - len(lost) / len(answered_right)
+    return GateCheck(name=name, passed=not lost, champion=1.0, candidate=share_kept, n=len(answered_right), detail=detail)
 
 
 def _categories(results: Sequence[Graded], margin: float) -> GateCheck:
     name = "regression categories"
-    found = categories(results)
-    if not found:
+    all_categories = categories(results)
+    if not all_categories:
         return GateCheck(name=name, passed=True, margin=margin, detail="no data")
     fallen, failed = [], False
-    for category in found:
+    for category in all_categories:
         before, after = category.champion.accuracy, category.candidate.accuracy
         if before - after > at_least_one_item(margin, category.answers) + 1e-9:
             enough = category.answers >= ENOUGH_IN_CATEGORY
             failed = failed or enough
             few = "" if enough else ", too few to decide"
             fallen.append(f"{category.name} from {before:.2f} to {after:.2f} ({category.answers} answers{few})")
-    mean = over_all(found)
+    mean = over_all(all_categories)
     return GateCheck(
         name=name,
         passed=not failed,
         champion=mean.champion.accuracy,
         candidate=mean.candidate.accuracy,
         margin=margin,
-        n=len(found),
+        n=len(all_categories),
         detail=f"fallen: {_listed(fallen)}" if fallen else "mean over categories; none fell by more than the margin",
     )
 
 
 def _macro_f1(results: Sequence[Graded]) -> GateCheck:
     name = "regression macro F1"
-    found = categories(results)
-    if not found:
+    all_categories = categories(results)
+    if not all_categories:
         return GateCheck(name=name, passed=True, detail="no data")
-    mean = over_all(found)
-    changed = [f"{one.name} from {one.champion.f1:.2f} to {one.candidate.f1:.2f}" for one in found if one.champion.f1 != one.candidate.f1]
+    mean = over_all(all_categories)
+    changed = [
+        f"{category.name} from {category.champion.f1:.2f} to {category.candidate.f1:.2f}"
+        for category in all_categories
+        if category.champion.f1 != category.candidate.f1
+    ]
     detail = f"mean over categories, reported only; {f'changed: {_listed(changed)}' if changed else 'every category as before'}"
-    return GateCheck(name=name, passed=True, champion=mean.champion.f1, candidate=mean.candidate.f1, n=len(found), detail=detail)
+    return GateCheck(name=name, passed=True, champion=mean.champion.f1, candidate=mean.candidate.f1, n=len(all_categories), detail=detail)
 
 
 def _by_category(results: Sequence[Graded]) -> dict[str, list[Graded]]:
@@ -113,6 +117,6 @@ def _by_category(results: Sequence[Graded]) -> dict[str, list[Graded]]:
 
 
 def _listed(names: Sequence[str] | dict[str, None]) -> str:
-    shown = list(names)
-    more = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
-    return ", ".join(shown[:_NAMED]) + more
+    all_names = list(names)
+    more = f" and {len(all_names) - _NAMED} more" if len(all_names) > _NAMED else ""
+    return ", ".join(all_names[:_NAMED]) + more

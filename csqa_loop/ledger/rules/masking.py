@@ -61,8 +61,8 @@ def _needs_nothing(event: AnswerGiven | ArmExposed) -> bool:
         return False
     if isinstance(event, ArmExposed):
         return True
-    told = [message.content for message in event.messages if message.role != "system"]
-    return not may_tell(_APART.join((event.question, event.answer, *told)))
+    conversation = [message.content for message in event.messages if message.role != "system"]
+    return not may_tell(_APART.join((event.question, event.answer, *conversation)))
 
 
 def _masked(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:

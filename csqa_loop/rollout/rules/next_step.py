@@ -39,7 +39,7 @@ def in_flight(state: LoopState, *, max_attempts: int) -> bool:
 def _unsettled(experiment: Experiment, deployment: DeploymentChanged, run: Run | None) -> bool:
     if experiment.verdict is None or deployment.experiment == experiment.opened.experiment_id:
         return True
-    # A verdict is deployed when the deployment has let go of the experiment; a newer run makes the experiment history.
+    # A verdict is deployed when the deployment no longer names the experiment; a newer run supersedes the experiment.
     newest = run is None or run.request.run_id == experiment.opened.run_id
     return newest and deployment.candidate == experiment.opened.challenger
 

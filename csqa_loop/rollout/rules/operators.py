@@ -15,7 +15,7 @@ class Interventions:
     """The last action of each kind; all come from the log, so that a crash forgets none and a replay repeats none."""
 
     paused: OperatorActed | None = None
-    """The pause that nobody ended."""
+    """The pause in force: no resume has followed it."""
     stop: OperatorActed | None = None
     order: OperatorActed | None = None
     """The last promote or rollback, carried out or not."""

@@ -16,12 +16,12 @@ OrderAction = Literal["promote", "rollback", "pause", "resume", "stop"]
 
 
 class OrderRefusedError(PermanentError):
-    """As things stand this cannot be asked for; nothing was recorded."""
+    """The order cannot be carried out in the present state; nothing was recorded."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What somebody asks for."""
+    """What an operator asks for."""
 
     action: OrderAction
     operator: str
@@ -34,7 +34,7 @@ class Order:
 def acted(
     order: Order, state: LoopState, history: Sequence[AdapterRecord], past_champions: Sequence[str], *, event_id: UUID, now: datetime
 ) -> OperatorActed:
-    """The fact.
+    """The event of the action.
 
     Args:
         order: What is asked for.
@@ -75,14 +75,14 @@ def acted(
 def objection(record: AdapterRecord) -> str:
     """What speaks against an adapter that the gate has judged; empty where nothing does."""
     if record.gate and not record.gate.passed:
-        failed = "; ".join(_told(check.name, check.champion, check.candidate) for check in record.gate.checks if not check.passed)
+        failed = "; ".join(_check_in_words(check.name, check.champion, check.candidate) for check in record.gate.checks if not check.passed)
         return f"the gate refused {record.adapter}" + (f" ({failed})" if failed else "")
     if record.verdict and record.verdict.verdict == "ROLL_BACK":
         return f"experiment {record.verdict.experiment_id} rolled {record.adapter} back ({record.verdict.stopped_by})"
     return ""
 
 
-def _told(name: str, champion: float | None, candidate: float | None) -> str:
+def _check_in_words(name: str, champion: float | None, candidate: float | None) -> str:
     return name if champion is None or candidate is None else f"{name}: champion {champion:.4g}, candidate {candidate:.4g}"
 
 
@@ -94,7 +94,7 @@ def _named(history: Sequence[AdapterRecord], name: str) -> AdapterRecord:
 
 
 def _present(state: LoopState) -> str:
-    """The champion as soon as what was ordered is done."""
+    """The champion once the open order is carried out."""
     if state.deployment is None:
         raise OrderRefusedError("the loop has not deployed anything yet; ask again when it has")
     order = state.operators.open_order(state.deployment.order)

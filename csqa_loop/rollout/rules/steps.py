@@ -22,7 +22,7 @@ class Deploy:
     order: UUID | None = None
     """The operator's order that this carries out."""
     retreat: bool = False
-    """Away from a champion that a person has had enough of: one replica that holds `champion` is enough, the others are passed over."""
+    """Set where a person orders the present champion replaced: one replica that holds `champion` suffices, the others are passed over."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class EndExperiment:
 
 @dataclass(frozen=True)
 class RetryRun:
-    """The same run with the next attempt: what an older attempt still says no longer counts."""
+    """The same run with the next attempt: events of older attempts no longer count."""
 
     request: TrainingRequested
     cause: str
@@ -60,7 +60,7 @@ class RetryRun:
 
 @dataclass(frozen=True)
 class FailRun:
-    """Silent or failing too often: say so in the log."""
+    """The run was silent or failed too often: publish that it failed."""
 
     request: TrainingRequested
     cause: str
@@ -68,7 +68,7 @@ class FailRun:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """Say in the log that the adapter of this run cannot be served; nothing is tried with it any more."""
+    """Publish that the adapter of this run cannot be served; no further step uses it."""
 
     request: TrainingRequested
     adapter: str

@@ -29,7 +29,7 @@ class Obstacle:
     since: datetime | None = None
     """When a replica that answers was first seen to lack it. None: nothing speaks against the adapter itself, an outage say."""
     final: bool = False
-    """No waiting helps."""
+    """Whether waiting cannot help."""
 
 
 def newcomer(step: Deploy | OpenExperiment, deployment: DeploymentChanged | None) -> str | None:
@@ -40,41 +40,41 @@ def newcomer(step: Deploy | OpenExperiment, deployment: DeploymentChanged | None
     return step.challenger or (step.champion if step.champion not in {BASE, present} else None)
 
 
-def instead(step: Deploy | OpenExperiment, state: LoopState, found: Obstacle, within: timedelta) -> Step:
-    """The step to take where `found` is in the way of `step`.
+def instead(step: Deploy | OpenExperiment, state: LoopState, obstacle: Obstacle, within: timedelta) -> Step:
+    """The step to take where `obstacle` is in the way of `step`.
 
     Args:
         step: What would be next.
         state: What it follows from.
-        found: What is in its way.
+        obstacle: What is in its way.
         within: How long replicas that answer may be in trouble with an adapter before it is given up.
     """
-    hopeless = found.final or (found.since is not None and state.as_of - max(found.since, _last_decided(state)) >= within)
-    waiting = Wait(f"{found.adapter} on every replica: {found.reason}")
+    hopeless = obstacle.final or (obstacle.since is not None and state.as_of - max(obstacle.since, _last_decided(state)) >= within)
+    waiting = Wait(f"{obstacle.adapter} on every replica: {obstacle.reason}")
     run, deployment, experiment = state.run, state.deployment, state.experiment
     if deployment is None:
         return waiting
     if isinstance(step, Deploy) and (order := state.operators.open_order(deployment.order)):
-        cause = f"given up: {by_hand(order)}; {found.adapter} cannot be served: {found.reason}"
-        given_up = Deploy(champion=deployment.champion, candidate=at_the_gate(run), cause=cause, order=order.event_id)
-        return given_up if hopeless else waiting
+        cause = f"given up: {by_hand(order)}; {obstacle.adapter} cannot be served: {obstacle.reason}"
+        cancelled = Deploy(champion=deployment.champion, candidate=at_the_gate(run), cause=cause, order=order.event_id)
+        return cancelled if hopeless else waiting
     if isinstance(step, Deploy) and step.challenger and experiment:
         if hopeless and deployment.experiment != experiment.opened.experiment_id:
-            return EndExperiment(experiment, f"{found.adapter} cannot be served: {found.reason}")
+            return EndExperiment(experiment, f"{obstacle.adapter} cannot be served: {obstacle.reason}")
         # What the challenger already has may be doing harm while it waits for more.
         return JudgeExperiment(experiment, may_advance=False)
     if not hopeless:
         return waiting
-    if isinstance(step, Deploy) and step.champion == found.adapter:
-        return Deploy(champion=deployment.champion, cause=f"given up: {step.cause}; {found.adapter} cannot be served: {found.reason}")
+    if isinstance(step, Deploy) and step.champion == obstacle.adapter:
+        return Deploy(champion=deployment.champion, cause=f"given up: {step.cause}; {obstacle.adapter} cannot be served: {obstacle.reason}")
     if run is None:
         return waiting
     # Another attempt makes a lost adapter again; what the gate has passed is not trained a second time.
-    return GiveUp(run.request, found.adapter, found.reason) if run.evaluated else FailRun(run.request, found.reason)
+    return GiveUp(run.request, obstacle.adapter, obstacle.reason) if run.evaluated else FailRun(run.request, obstacle.reason)
 
 
 def _last_decided(state: LoopState) -> datetime:
-    """Nothing was asked of the replicas for longer than this."""
+    """When the latest decision was taken: replicas can have lacked an adapter that is needed now only since then."""
     verdict = state.experiment.verdict if state.experiment else None
     facts = (state.deployment, state.run and state.run.evaluated, verdict)
     moments = [*(fact.occurred_at for fact in facts if fact), *filter(None, [state.operators.last_at])]

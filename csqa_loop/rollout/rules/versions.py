@@ -26,13 +26,13 @@ class AdapterRecord:
     adapter: str
     state: AdapterState
     served: bool
-    """It was champion once."""
+    """Whether it ever was champion."""
     trained: AdapterTrained | None = None
     gate: AdapterEvaluated | None = None
     experiment: ExperimentOpened | None = None
     verdict: VerdictReached | None = None
     unservable: AdapterUnservable | None = None
-    """The loop gave it up after the gate had passed it last."""
+    """Set where the loop gave it up after the gate had last passed it."""
 
 
 def champions(deployments: Iterable[str]) -> tuple[str, ...]:
@@ -71,12 +71,12 @@ def adapter_history(events: Sequence[Event]) -> list[AdapterRecord]:
             return "champion"
         if adapter in way[-2:]:
             return "previous"
-        held = deployments and adapter in {BASE, deployments[-1].challenger, deployments[-1].candidate}
-        return "resident" if held else "retired"
+        resident = deployments and adapter in {BASE, deployments[-1].challenger, deployments[-1].candidate}
+        return "resident" if resident else "retired"
 
     def unservable(adapter: str) -> AdapterUnservable | None:
         last, gate = given_up.get(adapter), gates.get(adapter)
-        # Trained and judged again, it is as good as new.
+        # Trained and judged again since, it may be served.
         return last if last and gate and (last.run_id, last.attempt) == (gate.run_id, gate.attempt) else None
 
     records = [AdapterRecord("v0", BASE, state(BASE), BASE in served)]

@@ -23,7 +23,7 @@ class Run:
     unservable: AdapterUnservable | None = None
 
     def is_silent(self, as_of: datetime, timeout: timedelta) -> bool:
-        """Whether its trainer is taken for dead: nothing was heard of the attempt for longer than `timeout`."""
+        """Whether its trainer is taken for dead: no event of the attempt for longer than `timeout`."""
         return as_of - self.last_sign > timeout
 
     @property
@@ -39,7 +39,7 @@ class Run:
 
 
 def state_of(*, unservable: bool, passed: bool | None, failed: bool, trained: bool, stage: str | None) -> RunState:
-    """Where a run stands, from what was said about its last attempt.
+    """Where a run stands, from the events of its last attempt.
 
     Args:
         unservable: its adapter was given up.

@@ -6,8 +6,8 @@ from random import Random
 from typing import Literal, TypeVar
 
 Method = Literal["dpo", "kto", "sft"]
-Asked = Literal["auto", "dpo", "kto", "sft"]
-"""`auto`: whatever what there is is best for."""
+MethodSetting = Literal["auto", "dpo", "kto", "sft"]
+"""`auto`: the method that the examples at hand are best for."""
 RunMethod = Literal["dpo", "kto", "sft", "placebo"]
 """A run may also make an adapter that answers like the champion, to test gate and experiment."""
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ class Plan:
     reason: str
 
 
-def plan(asked: Asked, supply: Supply, policy: PlanPolicy) -> Plan | None:
+def plan(setting: MethodSetting, supply: Supply, policy: PlanPolicy) -> Plan | None:
     """What to run, or None where there is nothing to run it on. A method that was asked for needs at least one example, `auto` enough of them.
 
     A first SFT comes before preferences: they refine what a model can do already. Then pairs, which say more than a thumb; then KTO.
@@ -53,8 +53,8 @@ def plan(asked: Asked, supply: Supply, policy: PlanPolicy) -> Plan | None:
         "kto": min(supply.liked, supply.disliked) + supply.pairs,
         "sft": supply.demonstrations,
     }
-    if asked != "auto":
-        return Plan(asked, f"{asked} is set") if have[asked] else None
+    if setting != "auto":
+        return Plan(setting, f"{setting} is set") if have[setting] else None
     if supply.champion_is_base and supply.demonstrations >= policy.min_demonstrations:
         return Plan("sft", f"{supply.demonstrations} demonstrations and no adapter yet: a first SFT")
     if supply.pairs >= policy.min_pairs:
@@ -73,8 +73,8 @@ def mixed(rows: Sequence[_T], categories: Sequence[str], shares: Mapping[str, fl
     if not shares:
         return list(rows)
     there = set(categories)
-    given = sum(share for name, share in shares.items() if name in there)
-    shares = {name: share / given for name, share in shares.items() if name in there}
+    total_share = sum(share for name, share in shares.items() if name in there)
+    shares = {name: share / total_share for name, share in shares.items() if name in there}
     if not shares:
         return []
     places: dict[str, list[int]] = {name: [] for name in shares}
@@ -84,8 +84,8 @@ def mixed(rows: Sequence[_T], categories: Sequence[str], shares: Mapping[str, fl
     # A millionth lets 60 % of 10 rows be 6 rows.
     total = min(len(places[name]) / share for name, share in shares.items())
     random = Random(seed)
-    kept = [place for name, share in sorted(shares.items()) for place in random.sample(places[name], int(total * share + 1e-6))]
-    return [rows[place] for place in sorted(kept)]
+    chosen = [place for name, share in sorted(shares.items()) for place in random.sample(places[name], int(total * share + 1e-6))]
+    return [rows[place] for place in sorted(chosen)]
 
 
 def unmet(categories: Sequence[str], shares: Mapping[str, float]) -> tuple[str, ...]:

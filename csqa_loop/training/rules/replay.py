@@ -19,7 +19,7 @@ class Earlier:
 
 @dataclass(frozen=True)
 class ReplayPolicy:
-    """How a run treats what earlier ones were trained on."""
+    """How a run treats the pairs that earlier ones were trained on."""
 
     mode: Literal["incremental", "anchored"] = "incremental"
     """Continue the champion and repeat a part, or start afresh from the base on all."""
@@ -47,13 +47,13 @@ def replay(earlier: Sequence[Earlier], *, fresh: int, share: float, seed: int) -
     for pair_id, category in sorted({(pair.pair_id, pair.category) for pair in earlier if pair.usable}):
         categories.setdefault(category, []).append(pair_id)
     available = sum(len(ids) for ids in categories.values())
-    wanted = min(available, math.floor(fresh * share / (1 - share) + 0.5))
-    if not wanted:
+    size = min(available, math.floor(fresh * share / (1 - share) + 0.5))
+    if not size:
         return ()
-    exact = {name: wanted * len(ids) / available for name, ids in categories.items()}
+    exact = {name: size * len(ids) / available for name, ids in categories.items()}
     parts = {name: math.floor(part) for name, part in exact.items()}
     by_remainder = sorted(exact, key=lambda name: (parts[name] - exact[name], name))
-    for name in by_remainder[: wanted - sum(parts.values())]:
+    for name in by_remainder[: size - sum(parts.values())]:
         parts[name] += 1
     random = Random(seed)
     return tuple(sorted(pair_id for name in sorted(categories) for pair_id in random.sample(categories[name], parts[name])))

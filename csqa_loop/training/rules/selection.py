@@ -1,4 +1,4 @@
-"""What a training set holds: nothing twice, nothing held out, and nobody's word more than its share."""
+"""What a training set holds: nothing twice, nothing held out, and no more than its share from one person or category."""
 
 import math
 from collections import Counter
@@ -35,7 +35,7 @@ class SelectionPolicy:
     user_share: float = 0.02
     """Largest part of the set from one user, and never less than one pair."""
     contributor_share: float = 0.5
-    """The same for reviewers and judges. Where only one of them says what is better, that one is not capped by it: somebody must be."""
+    """The same for reviewers and judges. Where there is only one of them, that one is not capped: a set needs at least one."""
     category_share: float = 1.0
     """The same for categories of policies: 1 lets one topic of the week be the whole set."""
     user_per_day: int = 5
@@ -44,7 +44,7 @@ class SelectionPolicy:
     near_duplicate: float = 0.85
     """Estimated Jaccard similarity of the trigrams of question and chosen answer, from which two pairs are one."""
     newest_share: float = 0.0
-    """Newest part of the pairs, of as many as a set may hold, that are held back: they tell whether what a run learns holds later too."""
+    """Newest part of the pairs, of as many as a set may hold, that are held back: they measure whether what a run learns holds later too."""
 
 
 class _Offered(Protocol):
@@ -71,7 +71,7 @@ class LeftOut:
     pair_id: str
     reason: LeftOutReason
     detail: str
-    """What it repeats, or the cap that it is beyond."""
+    """The pair or question that it repeats, or the cap that it exceeds."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def select(pairs: Iterable[Pair], protected_questions: Iterable[str], policy: Se
 def select_examples(
     examples: Iterable[UnpairedExample], protected_questions: Iterable[str], policy: SelectionPolicy
 ) -> tuple[UnpairedExample, ...]:
-    """The oldest examples that may be trained on together, by the caps of pairs. Of one answer to one question one is enough, and none
-    where some liked it and others did not.
+    """The oldest examples that may be trained on together, by the caps of pairs. Equal answers to one question count once, and not at all
+    where some liked them and others did not.
     """
     offered = sorted(examples, key=lambda example: (example.occurred_at, example.example_id))
     repeats = Protected(protected_questions).repeated_by(example.question for example in offered)
@@ -123,18 +123,18 @@ def select_examples(
         matter = (question_key(example.question), normalised(example.answer))
         if first.setdefault(matter, example).liked != example.liked:
             disputed.add(matter)
-    taken = [example for matter, example in first.items() if matter not in disputed and example.question not in repeats]
+    selected = [example for matter, example in first.items() if matter not in disputed and example.question not in repeats]
     for cap in (_beyond_a_day, _beyond_shares):
-        left_out = cap(taken, policy)
-        taken = [example for example in taken if example.example_id not in left_out]
-    return tuple(taken)
+        left_out = cap(selected, policy)
+        selected = [example for example in selected if example.example_id not in left_out]
+    return tuple(selected)
 
 
 def _held_back(pairs: Sequence[Pair], policy: SelectionPolicy) -> tuple[list[Pair], list[Pair]]:
-    """The pairs without the newest, and those."""
+    """(pairs without the newest, the newest)."""
     first = len(pairs) - math.floor(policy.newest_share * min(len(pairs), policy.max_pairs) + 1e-9)
     older, newest = pairs[:first], pairs[first:]
-    # What was asked before says nothing about time; held back, it would keep the most frequent questions out of every set.
+    # A repeated question does not show whether training holds later; held back, the most frequent questions would be in no set.
     repeats = Protected(pair.question for pair in older).repeated_by(pair.question for pair in newest) if newest else {}
     sides = ([pair for pair in newest if (pair.question in repeats) == repeated] for repeated in (True, False))
     repeated, new = sides
@@ -156,8 +156,8 @@ def _near_duplicates(pairs: Sequence[Pair], threshold: float) -> dict[str, LeftO
     signatures = [pair.signature or signature(pair.matter) for pair in ranked]
     duplicates = near_duplicates(signatures, threshold)
     return {
-        ranked[index].pair_id: LeftOut(ranked[index].pair_id, LeftOutReason.NEAR_DUPLICATE, ranked[kept].pair_id)
-        for index, kept in duplicates.items()
+        ranked[index].pair_id: LeftOut(ranked[index].pair_id, LeftOutReason.NEAR_DUPLICATE, ranked[original].pair_id)
+        for index, original in duplicates.items()
     }
 
 
@@ -174,8 +174,8 @@ def _beyond_a_day(pairs: Sequence[_Offered], policy: SelectionPolicy) -> dict[st
         if full is None:
             counts.update(caps.keys())
         else:
-            reason, who, _ = full
-            left_out[pair.example_id] = LeftOut(pair.example_id, reason, f"{who} has {caps[full]} on {day}")
+            reason, name, _ = full
+            left_out[pair.example_id] = LeftOut(pair.example_id, reason, f"{name} has {caps[full]} on {day}")
     return left_out
 
 
@@ -201,7 +201,7 @@ def _beyond_size(pairs: Sequence[_Offered], size: int, policy: SelectionPolicy) 
     if len({pair.reviewer for pair in pairs} - {""}) == 1:
         caps.pop(LeftOutReason.CONTRIBUTOR_SHARE, None)
     counts: Counter[tuple[LeftOutReason, str]] = Counter()
-    taken = 0
+    selected = 0
     left_out = {}
     for pair in pairs:
         names = {
@@ -212,9 +212,9 @@ def _beyond_size(pairs: Sequence[_Offered], size: int, policy: SelectionPolicy) 
         full = next((reason for reason, cap in caps.items() if names[reason] and counts[reason, names[reason]] >= cap), None)
         if full is not None:
             left_out[pair.example_id] = LeftOut(pair.example_id, full, f"{names[full]} has {caps[full]} of {size}")
-        elif taken == size:
+        elif selected == size:
             left_out[pair.example_id] = LeftOut(pair.example_id, LeftOutReason.BEYOND_MAX, f"the set holds {size}")
         else:
-            taken += 1
+            selected += 1
             counts.update(names.items())
     return left_out

@@ -18,7 +18,7 @@ _MEMORY = (
 
 
 def shortage(words: str) -> Literal["disk", "memory"] | None:
-    """What there is too little of, where the words are known to say so."""
-    if any(known in words for known in _DISK):
+    """What there is too little of, where an error message is known to say so."""
+    if any(phrase in words for phrase in _DISK):
         return "disk"
-    return "memory" if any(known in words for known in _MEMORY) else None
+    return "memory" if any(phrase in words for phrase in _MEMORY) else None

@@ -12,8 +12,8 @@ _LARGE_SHARE = 0.5
 
 def rank(examples: int, limit: int) -> int:
     """8 below 1,000 examples, 16 below 10,000, 32 beyond: few examples are learned by heart with more. Never above `limit`."""
-    wanted = next((rank for below, rank in _RANKS if examples < below), _LARGEST_RANK)
-    return min(wanted, limit)
+    by_size = next((rank for below, rank in _RANKS if examples < below), _LARGEST_RANK)
+    return min(by_size, limit)
 
 
 def alpha(rank: int, *, rslora: bool) -> int:

@@ -39,7 +39,7 @@ class TriggerPolicy:
     min_pairs: int
     min_users: int = 0
     fewest_pairs: int = 1
-    """What age or a schedule needs, where that is less than `min_pairs`."""
+    """Pairs that start a run by age or schedule, where that is less than `min_pairs`."""
     max_age: timedelta | None = None
     """Age of the oldest pair from which `fewest_pairs` are enough."""
     schedule: Schedule = "when_due"

@@ -9,15 +9,15 @@ from csqa_loop.text.similarity import Protected
 from csqa_loop.training.run.rows import ParquetRow
 
 
-def require_same(file: Path, found: Sequence[str], asked: Iterable[str]) -> None:
+def require_same(file: Path, pair_ids: Sequence[str], requested: Iterable[str]) -> None:
     """Raises PermanentError unless the file holds exactly the pairs that were asked for, each once."""
-    twice = sorted(pair_id for pair_id, times in Counter(found).items() if times > 1)
+    twice = sorted(pair_id for pair_id, times in Counter(pair_ids).items() if times > 1)
     if twice:
         msg = f"{file}: pair {twice[0]!r} is there more than once"
         raise PermanentError(msg)
-    differing = sorted(set(found) ^ set(asked))
+    differing = sorted(set(pair_ids) ^ set(requested))
     if differing:
-        side = "is not in request.json" if differing[0] in found else "of request.json is missing"
+        side = "is not in request.json" if differing[0] in pair_ids else "of request.json is missing"
         msg = f"{file}: pair {differing[0]!r} {side} ({len(differing)} differ in all)"
         raise PermanentError(msg)
 
@@ -35,9 +35,9 @@ def require_unexamined(folder: Path, trained: Mapping[str, Sequence[ParquetRow]]
     protected = {where: Protected(questions) for where, questions in examined.items()}
     for name, rows in trained.items():
         for where, questions in protected.items():
-            for question, other in questions.repeated_by(row.question for row in rows).items():
+            for question, repeated in questions.repeated_by(row.question for row in rows).items():
                 msg = (
-                    f"{folder / name}: the question {question[:80]!r} nearly repeats {other[:80]!r} of {where}; "
+                    f"{folder / name}: the question {question[:80]!r} nearly repeats {repeated[:80]!r} of {where}; "
                     "what the gate asks must not be trained on: leave it out"
                 )
                 raise PermanentError(msg)

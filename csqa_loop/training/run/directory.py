@@ -67,7 +67,7 @@ class RunDirectory:
         return cls(runs / run_id)
 
     def request(self) -> RunRequest:
-        """What was asked for. Raises PermanentError naming the file and field that is wrong."""
+        """The run that was requested. Raises PermanentError naming the file and field that is wrong."""
         return self._load("request.json", RunRequest)
 
     def config(self) -> RunConfig:
@@ -75,11 +75,11 @@ class RunDirectory:
         return self._load(CONFIG, RunConfig)
 
     def manifest(self) -> Manifest | None:
-        """What was made; none before the run is trained."""
+        """The manifest; none before the run is trained."""
         return self._load("manifest.json", Manifest) if (self.path / "manifest.json").exists() else None
 
-    def made(self, request: RunRequest, config: RunConfig) -> Manifest | None:
-        """What was made of this very request, every byte of the adapter included; none before the run is trained.
+    def finished_manifest(self, request: RunRequest, config: RunConfig) -> Manifest | None:
+        """The manifest of the adapter that was trained for this very request, every byte of the adapter included; none before the run is trained.
 
         Raises:
             PermanentError: manifest.json is another run's or of other inputs, or its adapter is missing or damaged.
@@ -87,10 +87,10 @@ class RunDirectory:
         manifest = self.manifest()
         if manifest is None:
             return None
-        asked = {"run_id": request.run_id, "data_hash": request.data_hash, "recipe_hash": request.recipe_hash, "parent": config.parent}
-        for name, wanted in asked.items():
-            if (found := getattr(manifest, name)) != wanted:
-                msg = f"{self.path / 'manifest.json'}: {name} is {found!r}, and the run asks for {wanted!r}: it was made of something else"
+        requested = {"run_id": request.run_id, "data_hash": request.data_hash, "recipe_hash": request.recipe_hash, "parent": config.parent}
+        for name, value in requested.items():
+            if (actual := getattr(manifest, name)) != value:
+                msg = f"{self.path / 'manifest.json'}: {name} is {actual!r}, and the run asks for {value!r}: it was made of something else"
                 raise PermanentError(msg)
         verify(Path(config.adapters), manifest.adapter)
         return manifest
@@ -103,7 +103,7 @@ class RunDirectory:
             raise PermanentError(msg)
 
     def evaluation(self) -> Evaluation | None:
-        """The gate's verdict; none before it has spoken."""
+        """The gate's verdict; none before the run is evaluated."""
         return self._load("evaluation.json", Evaluation) if (self.path / "evaluation.json").exists() else None
 
     def pairs(self) -> tuple[PairRow, ...]:
@@ -158,8 +158,8 @@ class RunDirectory:
         run_checks.require_same(self.path / REPLAY, repeated, request.replay_pair_ids)
         run_checks.require_same(self.path / HOLDOUT, held_out, request.holdout_pair_ids)
         run_checks.require_apart(self.path, (PAIRS, trained), (REPLAY, repeated), "it would count twice")
-        for name, found in ((PAIRS, trained), (REPLAY, repeated)):
-            run_checks.require_apart(self.path, (name, found), (HOLDOUT, held_out), "what is held out must not be trained on")
+        for name, pair_ids in ((PAIRS, trained), (REPLAY, repeated)):
+            run_checks.require_apart(self.path, (name, pair_ids), (HOLDOUT, held_out), "what is held out must not be trained on")
         if config.training.method == "placebo":
             return
         unpaired, demonstrations = self.unpaired(), self.demonstrations()
@@ -176,13 +176,17 @@ class RunDirectory:
         """The first file that is not the one that was requested, and why; empty where all are."""
         present = [name for name in (PAIRS, HOLDOUT, REPLAY, UNPAIRED, DEMONSTRATIONS, CONFIG) if (self.path / name).exists()]
         for name in sorted({*present, *request.files}):
-            asked = request.files.get(name)
-            found = sha256_of(self.path / name) if name in present else None
-            if found != asked:
-                what = (
-                    "is missing" if found is None else "was not requested" if asked is None else "was changed after the run was requested"
+            requested = request.files.get(name)
+            actual = sha256_of(self.path / name) if name in present else None
+            if actual != requested:
+                fault = (
+                    "is missing"
+                    if actual is None
+                    else "was not requested"
+                    if requested is None
+                    else "was changed after the run was requested"
                 )
-                return f"{self.path / name} {what}"
+                return f"{self.path / name} {fault}"
         return ""
 
     def unfit(self) -> tuple[str, ...]:

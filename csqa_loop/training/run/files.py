@@ -22,11 +22,11 @@ class RunFile(BaseModel):
 
 
 class RunRequest(RunFile):
-    """`request.json`: what was asked for."""
+    """`request.json`: the run that was requested."""
 
     run_id: str = Field(min_length=1)
     attempt: int = Field(default=1, ge=1)
-    """Whose the folder is: an older attempt that still works records nothing more."""
+    """The attempt that owns the folder: an older one that still runs records nothing more."""
     champion: AdapterName
     reason: str = ""
     """Why there is such a run."""
@@ -56,7 +56,7 @@ class RunConfig(RunFile):
     answer: AnswerSettings = AnswerSettings()
     """These three as the gateway has them: the gate's prompts and answers are to be the customers'."""
     regression_hash: str = ""
-    """Of the regression questions and their policies when the run was claimed; empty where they were not at hand."""
+    """Hash of the regression questions and their policies when the run was claimed; empty where they could not be read."""
     model_server_urls: tuple[str, ...] = ()
 
     @property
@@ -72,7 +72,7 @@ def parent_of(champion: str, training: TrainingSettings) -> str:
 
 @dataclass(frozen=True)
 class Scores:
-    """What some answers are worth.
+    """Scores of some answers.
 
     A right answer is a true positive, one that holds a forbidden phrase a false positive and one that lacks an expected phrase a false
     negative; an answer that does both is both, as a wrong class is in classification. So precision falls by what is said wrongly, recall by
@@ -86,7 +86,7 @@ class Scores:
 
     @classmethod
     def of(cls, grades: Sequence[Grade]) -> "Scores":
-        """Of at least one answer."""
+        """The scores of at least one answer."""
         right = sum(grade.right for grade in grades)
         false, silent = sum(grade.forbidden for grade in grades), sum(not grade.expected for grade in grades)
         if not right:
@@ -121,7 +121,7 @@ class Evaluation(RunFile):
     categories: tuple[Category, ...] = ()
     """Accuracy, precision, recall and F1 of the regression questions, a category each."""
     regression_hash: str = ""
-    """Of the regression questions that were asked and their policies."""
+    """Hash of the regression questions that were asked and their policies."""
 
 
 class Unfit(RunFile):

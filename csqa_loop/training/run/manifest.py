@@ -26,7 +26,7 @@ class PairSource(BaseModel):
 
     @classmethod
     def of(cls, example_id: str, row: ParquetRow) -> "PairSource":
-        """Of one row of a run directory."""
+        """The source of one row of a run directory."""
         return cls(
             pair_id=example_id,
             message_id=row.message_id,
@@ -39,7 +39,7 @@ class PairSource(BaseModel):
 
 
 class Manifest(BaseModel):
-    """It exists only for a finished run."""
+    """`manifest.json`: exists only for a finished run."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     run_id: str
@@ -62,7 +62,7 @@ class Manifest(BaseModel):
     replay: tuple[PairSource, ...] = ()
     """Earlier pairs that were repeated."""
     config: dict[str, Any]
-    """As asked for; what `auto` came to is in `chosen`."""
+    """As requested; what `auto` was resolved to is in `chosen`."""
     chosen: dict[str, Any] = {}
     seed: int
     versions: dict[str, str]
@@ -86,11 +86,11 @@ def manifests(runs: Path) -> dict[str, Path]:
     Raises:
         PermanentError: a manifest cannot be read.
     """
-    found: dict[str, Path] = {}
+    makers: dict[str, Path] = {}
     for file in sorted(runs.glob("*/manifest.json")):
         try:
-            found.setdefault(Manifest.model_validate_json(file.read_bytes()).adapter, file.parent)
+            makers.setdefault(Manifest.model_validate_json(file.read_bytes()).adapter, file.parent)
         except ValidationError as error:
             msg = f"{file}: {first_problem(error)}"
             raise PermanentError(msg) from error
-    return found
+    return makers

@@ -27,12 +27,12 @@ class _Attempt(TypedDict):
 
 
 def trained(request: TrainingRequested, run: RunDirectory, now: datetime) -> AdapterTrained:
-    """What train_adapter left.
+    """The event of what train_adapter wrote.
 
     Raises:
         PermanentError: it left no manifest.
     """
-    manifest = _left(run.manifest(), "train_adapter", run.path / "manifest.json")
+    manifest = _required(run.manifest(), "train_adapter", run.path / "manifest.json")
     return AdapterTrained(
         **_attempt(request, AdapterTrained, now),
         adapter=manifest.adapter,
@@ -47,12 +47,12 @@ def trained(request: TrainingRequested, run: RunDirectory, now: datetime) -> Ada
 
 
 def evaluated(request: TrainingRequested, run: RunDirectory, now: datetime) -> AdapterEvaluated:
-    """What evaluate_adapter left.
+    """The event of what evaluate_adapter wrote.
 
     Raises:
         PermanentError: it left no evaluation.
     """
-    evaluation = _left(run.evaluation(), "evaluate_adapter", run.path / "evaluation.json")
+    evaluation = _required(run.evaluation(), "evaluate_adapter", run.path / "evaluation.json")
     return AdapterEvaluated(
         **_attempt(request, AdapterEvaluated, now),
         adapter=evaluation.adapter,
@@ -71,7 +71,7 @@ def failed(request: TrainingRequested, stage: Stage, reason: str, now: datetime,
 
 def keep(run: RunDirectory, event: _E) -> _E:
     """Keep a result; where the attempt has kept this one before, that one."""
-    before = kept(run, type(event), event.attempt)
+    before = kept_result(run, type(event), event.attempt)
     if before is not None:
         return before
     try:
@@ -83,7 +83,7 @@ def keep(run: RunDirectory, event: _E) -> _E:
     return event
 
 
-def kept(run: RunDirectory, kind: type[_E], attempt: int) -> _E | None:
+def kept_result(run: RunDirectory, kind: type[_E], attempt: int) -> _E | None:
     """The result of this kind that the attempt kept, if any.
 
     Raises:
@@ -99,7 +99,7 @@ def kept(run: RunDirectory, kind: type[_E], attempt: int) -> _E | None:
     return event
 
 
-def _left(result: _R | None, job: str, file: Path) -> _R:
+def _required(result: _R | None, job: str, file: Path) -> _R:
     if result is None:
         msg = f"{job} ended well but left no {file}"
         raise PermanentError(msg)

@@ -68,7 +68,7 @@ class SingleRow(ParquetRow):
 
 
 class Unpaired(SingleRow):
-    """One row of `unpaired.parquet`: an answer that somebody liked or disliked, without a better or worse one."""
+    """One row of `unpaired.parquet`: a liked or disliked answer, without a better or worse one."""
 
     liked: bool
 

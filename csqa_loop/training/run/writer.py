@@ -91,23 +91,23 @@ class RunWriter:
             raise TransientError(msg) from error
 
     async def _pinned(self, config: RunConfig) -> RunConfig:
-        """With what tells the base model and the regression questions of this moment from later ones of the same name."""
+        """The configuration with hashes of the base model and the regression questions, as files of the same name may change later."""
         try:
             base = await asyncio.to_thread(self._fingerprint, config.base_model)
         except OSError as error:
             msg = f"the base model {config.base_model} cannot be read: {error}"
             raise TransientError(msg) from error
-        asked = await asyncio.to_thread(self._regression_hash, config.gate.regression_file)
-        return config.model_copy(update={"base_fingerprint": base or config.base_fingerprint, "regression_hash": asked})
+        regression_hash = await asyncio.to_thread(self._regression_hash, config.gate.regression_file)
+        return config.model_copy(update={"base_fingerprint": base or config.base_fingerprint, "regression_hash": regression_hash})
 
     def _write(self, request: RunRequest, files: dict[str, bytes]) -> None:
         run = RunDirectory.of(self._runs, request.run_id)
-        known = _whole(run)
-        same = known is not None and _inputs(known) == _inputs(request)
-        if known is not None and known.attempt >= request.attempt and (same or (run.path / "progress.jsonl").exists()):
+        present = _whole(run)
+        same = present is not None and _inputs(present) == _inputs(request)
+        if present is not None and present.attempt >= request.attempt and (same or (run.path / "progress.jsonl").exists()):
             return  # a job of that attempt may be at work on it
-        if known is not None and same:
-            run.write("request.json", _pretty(known.model_copy(update={"attempt": request.attempt}).model_dump_json()))
+        if present is not None and same:
+            run.write("request.json", _pretty(present.model_copy(update={"attempt": request.attempt}).model_dump_json()))
             return
         if run.path.exists():
             _log.warning("%s does not hold what attempt %d is to be trained on; it is written again", run.path, request.attempt)

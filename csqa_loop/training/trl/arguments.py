@@ -1,4 +1,4 @@
-"""What every trl trainer is told, whatever the method."""
+"""The arguments of every trl trainer, whatever the method."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +51,7 @@ def common(settings: TrainingSettings, scratch: Path, *, ordered: bool) -> dict[
 
 
 def callbacks(settings: TrainingSettings, on_step: OnStep) -> list[TrainerCallback]:
-    """What looks on."""
+    """The callbacks of every trainer."""
     watching: list[TrainerCallback] = [Watch(settings, on_step)]
     return [*watching, Patience(settings.patience)] if settings.patience else watching
 

@@ -38,14 +38,14 @@ def identify(name: str, *, pinned: str = "") -> Base:
     if not any(file.suffix == ".safetensors" for file in base_files.files_of(folder)):
         msg = f"the base model {name} has no safetensors in {folder}; convert it: loading other formats can run code"
         raise PermanentError(msg)
-    found = Base(name, revision, base_files.fingerprint(folder))
-    if pinned and found.fingerprint != pinned:
+    base = Base(name, revision, base_files.fingerprint(folder))
+    if pinned and base.fingerprint != pinned:
         msg = (
-            f"the base model {name} has the fingerprint {found.fingerprint[:16]}, and the run was requested on {pinned[:16]}: it changed under the "
+            f"the base model {name} has the fingerprint {base.fingerprint[:16]}, and the run was requested on {pinned[:16]}: it changed under the "
             "same name; restore it, or let a new run be claimed"
         )
         raise PermanentError(msg)
-    return found
+    return base
 
 
 def folder_of(name: str) -> Path:
@@ -78,14 +78,14 @@ def load(name: str, settings: TrainingSettings) -> Any:
 
 
 def dtype(settings: TrainingSettings) -> torch.dtype:
-    """What the base is computed in. Its adapter stays float32: bfloat16 rounds by as much as an update."""
+    """The dtype in which the base is computed. Its adapter stays float32: bfloat16 rounds by as much as an update."""
     if settings.precision == "auto":
         return torch.bfloat16 if torch.cuda.is_available() else torch.float32
     return torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
 
 
 def target_modules(model: Any, settings: TrainingSettings) -> str | tuple[str, ...]:
-    """What the adapter goes on; `auto` is worked out from the model's size and the free memory."""
+    """The modules that the adapter goes on; `auto` is worked out from the model's size and the free memory."""
     if settings.target_modules != "auto":
         return settings.target_modules
     free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available
@@ -108,12 +108,12 @@ def _folder(name: str) -> tuple[Path, str]:
 def _four_bits() -> BitsAndBytesConfig:
     """QLoRA: Dettmers et al., arXiv:2305.14314, sections 2 and 3."""
     missing = [
-        what
-        for what, there in (
+        requirement
+        for requirement, present in (
             ("a CUDA GPU", torch.cuda.is_available()),
             ("bitsandbytes", importlib.util.find_spec("bitsandbytes") is not None),
         )
-        if not there
+        if not present
     ]
     if missing:
         msg = f"training.quantization is 4bit, which needs {' and '.join(missing)}, not found here; set it to none, or train on a GPU host"

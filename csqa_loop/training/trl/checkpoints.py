@@ -31,9 +31,9 @@ def newest(folder: Path, base: str) -> Path | None:
     Raises:
         PermanentError: that checkpoint was trained on a base with another fingerprint than `base`.
     """
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     sound = []
-    for checkpoint in found:
+    for checkpoint in checkpoints:
         reason = _fault(checkpoint)
         if reason:
             _log.warning("%s is not used: %s", checkpoint, reason)
@@ -54,12 +54,12 @@ def newest(folder: Path, base: str) -> Path | None:
 
 def _fault(checkpoint: Path) -> str:
     try:
-        told = json.loads((checkpoint / _SEAL).read_text())
-        if told["versions"] != library_versions():
+        seal = json.loads((checkpoint / _SEAL).read_text())
+        if seal["versions"] != library_versions():
             return "other versions of the libraries wrote it"
-        if "base" not in told:
+        if "base" not in seal:
             return "it does not say which base it is of"
-        wrong = [name for name, digest in told["files"].items() if _digest(checkpoint / name) != digest]
+        wrong = [name for name, digest in seal["files"].items() if _digest(checkpoint / name) != digest]
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing; its process died while it wrote"
     except (ValueError, KeyError) as error:

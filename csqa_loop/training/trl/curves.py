@@ -32,9 +32,9 @@ def draw(history: Sequence[Mapping[str, float]]) -> bytes:
 
 
 def _drawn(history: Sequence[Mapping[str, float]], names: Sequence[tuple[str, str]]) -> list[tuple[str, list[float], list[float]]]:
-    found = []
+    curves = []
     for name, label in names:
         points = [(entry["step"], entry[name]) for entry in history if name in entry]
         if points:
-            found.append((label, [step for step, _ in points], [value for _, value in points]))
-    return found
+            curves.append((label, [step for step, _ in points], [value for _, value in points]))
+    return curves

@@ -68,10 +68,10 @@ class WeightedDPOTrainer(DPOTrainer):
         margin, drift = self._against_reference(scores, inputs)
         weight, tokens = inputs["weight"], scores.chosen_tokens.sum()
         loss = -(weight * F.logsigmoid(margin)).mean() - self.sft_weight * (weight * scores.chosen).sum() / tokens
-        told = self._metrics["train" if self.model.training else "eval"]
-        told["dpo_term"].append(-F.logsigmoid(margin.detach()).mean().item())
-        told["margin"].append(margin.detach().mean().item())
-        told["drift"].append((drift.detach().sum() / tokens).item())
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        metrics["dpo_term"].append(-F.logsigmoid(margin.detach()).mean().item())
+        metrics["margin"].append(margin.detach().mean().item())
+        metrics["drift"].append((drift.detach().sum() / tokens).item())
         return loss
 
     def prepare_reference(self) -> None:

@@ -26,7 +26,7 @@ class Preference:
 
 @dataclass(frozen=True)
 class Rated:
-    """An answer that somebody liked or disliked."""
+    """A liked or disliked answer."""
 
     prompt: Messages
     answer: str
@@ -35,7 +35,7 @@ class Rated:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Demonstrated:
     """An answer as it should be."""
 
     prompt: Messages
@@ -49,16 +49,16 @@ class Examples:
 
     pairs: Sequence[Preference] = ()
     rated: Sequence[Rated] = ()
-    shown: Sequence[Shown] = ()
+    demonstrations: Sequence[Demonstrated] = ()
 
     def count(self, method: Method) -> int:
-        """How many of them that method sees."""
-        return {"dpo": len(self.pairs), "kto": len(self.rated) + 2 * len(self.pairs), "sft": len(self.shown)}[method]
+        """How many of them `method` trains on."""
+        return {"dpo": len(self.pairs), "kto": len(self.rated) + 2 * len(self.pairs), "sft": len(self.demonstrations)}[method]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What there is to say about a finished training."""
+    """The figures of a finished training."""
 
     first_loss: float | None
     """The DPO term alone before step 1, in eval mode: ln 2 when policy and reference agree. None for other methods."""
@@ -67,6 +67,6 @@ class Trained:
     base_revision: str = ""
     base_fingerprint: str = ""
     chosen: dict[str, Any] = field(default_factory=dict)
-    """What settings that say `auto` came to."""
+    """What settings that say `auto` were resolved to."""
     history: tuple[dict[str, float], ...] = ()
     """What was logged, step by step."""

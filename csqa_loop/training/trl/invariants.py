@@ -53,16 +53,16 @@ def fit_the_length(names: Sequence[str], lengths: Sequence[int], limit: int, win
     too_long = [(length, name) for name, length in zip(names, lengths, strict=True) if length > limit]
     if too_long:
         length, name = max(too_long)
-        what = f"training.max_length = {limit}" if limit < window else f"the model's window of {window} tokens"
+        limit_name = f"training.max_length = {limit}" if limit < window else f"the model's window of {window} tokens"
         msg = (
-            f"{len(too_long)} of {len(lengths)} examples are longer than {what}, {name or 'one'} with {length} tokens; "
+            f"{len(too_long)} of {len(lengths)} examples are longer than {limit_name}, {name or 'one'} with {length} tokens; "
             f"{'raise it, or set it to auto; else ' if limit < window else ''}the next run leaves them out; shorten them, or retrieve fewer chunks"
         )
         raise UnfitError(msg, tuple(sorted({name for _, name in too_long if name})))
 
 
 def is_a_number(loss: float, step: int, learning_rate: float) -> None:
-    """A loss that is none never becomes one again."""
+    """A loss that is no number stays none."""
     if not math.isfinite(loss):
         msg = f"the loss is {loss} at step {step}; a smaller learning rate may help (now {learning_rate})"
         raise PermanentError(msg)

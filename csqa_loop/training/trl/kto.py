@@ -1,4 +1,4 @@
-"""KTO (Ethayarajh et al., "Model Alignment as Prospect Theoretic Optimization", arXiv:2402.01306): answers that somebody liked or disliked."""
+"""KTO (Ethayarajh et al., "Model Alignment as Prospect Theoretic Optimization", arXiv:2402.01306): liked and disliked answers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,13 +21,13 @@ class ReferencedKTOTrainer(KTOTrainer):
     eval_dataset: Any
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """trl's loss; told beside it: log-probability of the liked answers against the reference, nats a token."""
+        """trl's loss; logged beside it: log-probability of the liked answers against the reference, nats a token."""
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        told = self._metrics["train" if self.model.training else "eval"]
+        metrics = self._metrics["train" if self.model.training else "eval"]
         liked = inputs["label"].bool()
         if liked.any():
             tokens = inputs["completion_mask"][liked].sum().item() / liked.sum().item()
-            told["drift"].append(told["rewards/chosen"][-1] / self.beta / tokens)
+            metrics["drift"].append(metrics["rewards/chosen"][-1] / self.beta / tokens)
         return loss
 
     def prepare_reference(self) -> None:
@@ -49,18 +49,18 @@ class ReferencedKTOTrainer(KTOTrainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             for batch in arguments.batches(self, self.train_dataset):
                 self.compute_loss(self.model, batch)
-                told = self._metrics["eval"]
+                metrics = self._metrics["eval"]
                 for label, name in ((True, "rewards/chosen"), (False, "rewards/rejected")):
-                    if told[name]:
-                        rewards[label] += told[name][-1] * int((batch["label"].bool() == label).sum())
-                told.clear()
+                    if metrics[name]:
+                        rewards[label] += metrics[name][-1] * int((batch["label"].bool() == label).sum())
+                metrics.clear()
         self.model.train()
         return float(rewards[True] / sum(liked) - rewards[False] / (len(liked) - sum(liked)))
 
     def _with_reference(self, rows: datasets.Dataset) -> datasets.Dataset:
         scores = [self.compute_ref_log_probs(self.model, batch) for batch in arguments.batches(self, rows)]
         rows = rows.add_column("ref_logps", torch.cat([own for own, _ in scores]).float().tolist())
-        return rows.add_column("ref_KL_logps", torch.cat([other for _, other in scores]).float().tolist())
+        return rows.add_column("ref_KL_logps", torch.cat([unpaired for _, unpaired in scores]).float().tolist())
 
 
 def rated_of(pairs: Sequence[Preference]) -> list[Rated]:

@@ -40,9 +40,11 @@ def shape(settings: TrainingSettings, *, examples: int, target_modules: str | tu
 
 
 def described(config: LoraConfig) -> dict[str, Any]:
-    """What of the shape a manifest tells."""
-    told = {name: getattr(config, name) for name in _SHAPED}
-    return told | {"target_modules": sorted(told["target_modules"]) if isinstance(told["target_modules"], set) else told["target_modules"]}
+    """The shape as a manifest records it."""
+    shape = {name: getattr(config, name) for name in _SHAPED}
+    return shape | {
+        "target_modules": sorted(shape["target_modules"]) if isinstance(shape["target_modules"], set) else shape["target_modules"]
+    }
 
 
 def check_parent(folder: Path, *, base_model: str, fingerprint: str) -> None:
@@ -53,13 +55,13 @@ def check_parent(folder: Path, *, base_model: str, fingerprint: str) -> None:
     """
     config = plain_config(folder)
     metadata, ranks = _header(folder / TENSORS_FILE)
-    known = metadata.get(BASE_KEY)
-    if known is None and config.get("base_model_name_or_path") != base_model:
+    trained_on = metadata.get(BASE_KEY)
+    if trained_on is None and config.get("base_model_name_or_path") != base_model:
         msg = f"{folder} belongs to the base {config.get('base_model_name_or_path')!r}; this run is for {base_model!r}: train in mode anchored"
         raise PermanentError(msg)
-    if known is not None and known != fingerprint:
+    if trained_on is not None and trained_on != fingerprint:
         msg = (
-            f"{folder} was trained on a base with the fingerprint {known[:16]}, and {base_model} has {fingerprint[:16]}: the base is another one, "
+            f"{folder} was trained on a base with the fingerprint {trained_on[:16]}, and {base_model} has {fingerprint[:16]}: the base is another one, "
             "or it changed under the same name; restore it, or train in mode anchored"
         )
         raise PermanentError(msg)
@@ -77,17 +79,17 @@ def check_shape(folder: Path, settings: TrainingSettings, base: Any) -> None:
         PermanentError: the settings ask for another shape, which would be ignored.
     """
     config = plain_config(folder)
-    asked = {
+    settings_of = {
         "r": ("rank", settings.rank),
         "lora_alpha": ("alpha", settings.alpha),
         "use_rslora": ("rslora", settings.rslora),
         "rank_pattern": ("rank_pattern", settings.rank_pattern),
     }
-    for name, (setting, wanted) in asked.items():
-        held = config.get(name, {} if name == "rank_pattern" else False)
-        if wanted not in ("auto", held):
-            choice = f"set {held} or auto" if setting in {"rank", "alpha"} else f"set {json.dumps(held)}"
-            msg = f"{folder} has {setting} {held} and training.{setting} is {wanted}; {choice}, or train in mode anchored"
+    for name, (setting, setting_value) in settings_of.items():
+        value = config.get(name, {} if name == "rank_pattern" else False)
+        if setting_value not in ("auto", value):
+            choice = f"set {value} or auto" if setting in {"rank", "alpha"} else f"set {json.dumps(value)}"
+            msg = f"{folder} has {setting} {value} and training.{setting} is {setting_value}; {choice}, or train in mode anchored"
             raise PermanentError(msg)
     foreign = [name for name in _NEVER_SET if config.get(name)]
     if foreign or config.get("bias", "none") != "none":
@@ -95,13 +97,13 @@ def check_shape(folder: Path, settings: TrainingSettings, base: Any) -> None:
         raise PermanentError(msg)
     if settings.target_modules == "auto":
         return
-    held_modules, wanted_modules = targeted(base, LoraConfig(**_targets(config))), targeted(base, settings.target_modules)
-    if held_modules != wanted_modules:
-        name = min(held_modules ^ wanted_modules)
-        side = "leaves out" if name in wanted_modules else "is on"
+    adapter_modules, set_modules = targeted(base, LoraConfig(**_targets(config))), targeted(base, settings.target_modules)
+    if adapter_modules != set_modules:
+        name = min(adapter_modules ^ set_modules)
+        side = "leaves out" if name in set_modules else "is on"
         msg = (
             f"{folder} {side} {name}, and training.target_modules is {settings.target_modules} "
-            f"({len(held_modules ^ wanted_modules)} modules differ); set auto or {config.get('target_modules')}, or train in mode anchored"
+            f"({len(adapter_modules ^ set_modules)} modules differ); set auto or {config.get('target_modules')}, or train in mode anchored"
         )
         raise PermanentError(msg)
 

@@ -33,13 +33,13 @@ def merge(base_model: str, adapter: Path, folder: Path, *, fingerprint: str) -> 
     lora.plain_config(adapter)
     transformers.utils.logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(base_model, dtype="auto", use_safetensors=True)
-    kept: torch.dtype = model.dtype
+    base_dtype: torch.dtype = model.dtype
     try:
         merged = PeftModel.from_pretrained(model.float(), adapter).merge_and_unload(safe_merge=True)
     except ValueError as error:
         msg = f"{adapter.name} cannot be merged into {base_model}: {' '.join(str(error).split())}"
         raise PermanentError(msg) from error
-    merged.to(kept).save_pretrained(folder)
+    merged.to(base_dtype).save_pretrained(folder)
     bases.load_tokenizer(base_model)  # fetches its files where the base is a hub's name, and finds them sound
     _copy_beside_weights(bases.folder_of(base_model), folder)
 

@@ -17,18 +17,18 @@ _MOST = 512
 
 
 def check_available(method: Quantisation) -> None:
-    """Before anything is merged.
+    """Check before anything is merged.
 
     Raises:
         PermanentError: the package or the GPU is missing.
     """
     missing = [
-        what
-        for what, there in (
+        requirement
+        for requirement, present in (
             ("the package llmcompressor", importlib.util.find_spec("llmcompressor") is not None),
             ("a CUDA GPU", torch.cuda.is_available()),
         )
-        if not there
+        if not present
     ]
     if missing:
         msg = f"--quantise {method} needs {' and '.join(missing)}, not found here; run it on a GPU host after `pip install llmcompressor`"

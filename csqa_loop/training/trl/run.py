@@ -66,13 +66,13 @@ def train(
         lora.check_shape(parent, settings, model)
         model = lora.continued(model, parent, settings)
     trainer = _build(method, model, bases.load_tokenizer(base_model), examples, settings, scratch, on_step, fresh)
-    found = _LENGTHS[method](trainer.train_dataset)
-    window = int(getattr(model.config, "max_position_embeddings", 0)) or max(found)
+    lengths = _LENGTHS[method](trainer.train_dataset)
+    window = int(getattr(model.config, "max_position_embeddings", 0)) or max(lengths)
     limit = window if settings.max_length == "auto" else min(window, settings.max_length)
-    invariants.fit_the_length(trainer.train_dataset["name"], found, limit, window)
+    invariants.fit_the_length(trainer.train_dataset["name"], lengths, limit, window)
     if settings.group_by_length and not (method == "kto" or (method == "sft" and settings.order == "easy_first")):
-        shuffled = Random(settings.seed).sample(range(len(found)), len(found))
-        trainer.train_dataset = trainer.train_dataset.select(sizing.batches_of_equals(found, settings.batch_size, shuffled))
+        shuffled = Random(settings.seed).sample(range(len(lengths)), len(lengths))
+        trainer.train_dataset = trainer.train_dataset.select(sizing.batches_of_equals(lengths, settings.batch_size, shuffled))
 
     policy = trainer.model
     adapter_before = {name: tensor.detach().cpu().clone() for name, tensor in policy.named_parameters() if tensor.requires_grad}
@@ -93,10 +93,10 @@ def train(
         first_loss=before.get("dpo_term_before"),
         metrics={
             "steps": float(trainer.state.global_step),
-            "examples": float(len(found)),
+            "examples": float(len(lengths)),
             "validation_examples": float(len(trainer.eval_dataset or ())),
-            **({"pairs_used": float(len(found))} if method == "dpo" else {}),
-            **{f"tokens_{name}": float(sizing.quantile(found, q)) for name, q in (("median", 0.5), ("p95", 0.95), ("longest", 1.0))},
+            **({"pairs_used": float(len(lengths))} if method == "dpo" else {}),
+            **{f"tokens_{name}": float(sizing.quantile(lengths, q)) for name, q in (("median", 0.5), ("p95", 0.95), ("longest", 1.0))},
             "loss_first_step": losses[0],
             "loss_last_step": losses[-1],
             **before,
@@ -108,7 +108,7 @@ def train(
         chosen={
             "method": method,
             "lora": lora.described(policy.peft_config["default"]),
-            "max_length": sizing.max_length(found, limit),
+            "max_length": sizing.max_length(lengths, limit),
             "precision": str(bases.dtype(settings)).removeprefix("torch."),
         },
         history=history,
@@ -156,7 +156,7 @@ def _build(
     material: Sequence[Any] = {
         "dpo": examples.pairs,
         "kto": [*examples.rated, *kto.rated_of(examples.pairs)],
-        "sft": examples.shown,
+        "sft": examples.demonstrations,
     }[method]
     trained, watched = _split(material, settings)
     return _BUILDERS[method](model, tokenizer, trained, watched, settings, scratch=scratch, on_step=on_step, lora=fresh)

@@ -9,14 +9,14 @@ from trl import SFTConfig, SFTTrainer
 
 from csqa_loop.settings import TrainingSettings
 from csqa_loop.training.trl import arguments
-from csqa_loop.training.trl.examples import OnStep, Shown
+from csqa_loop.training.trl.examples import Demonstrated, OnStep
 
 
 def build(
     model: Any,
     tokenizer: Any,
-    shown: Sequence[Shown],
-    validation: Sequence[Shown],
+    demonstrations: Sequence[Demonstrated],
+    validation: Sequence[Demonstrated],
     settings: TrainingSettings,
     *,
     scratch: Path,
@@ -29,7 +29,7 @@ def build(
     trainer = SFTTrainer(
         model=model,
         args=config,
-        train_dataset=_rows(sorted(shown, key=lambda one: len(one.answer)) if easy_first else shown),
+        train_dataset=_rows(sorted(demonstrations, key=lambda demonstration: len(demonstration.answer)) if easy_first else demonstrations),
         eval_dataset=_rows(validation) if validation else None,
         processing_class=tokenizer,
         peft_config=lora,
@@ -44,14 +44,14 @@ def lengths(rows: datasets.Dataset) -> list[int]:
     return [len(ids) for ids in rows["input_ids"]]
 
 
-def _rows(shown: Sequence[Shown]) -> datasets.Dataset:
+def _rows(demonstrations: Sequence[Demonstrated]) -> datasets.Dataset:
     return datasets.Dataset.from_list(
         [
             {
-                "prompt": [dict(message) for message in one.prompt],
-                "completion": [{"role": "assistant", "content": one.answer}],
-                "name": one.name,
+                "prompt": [dict(message) for message in demonstration.prompt],
+                "completion": [{"role": "assistant", "content": demonstration.answer}],
+                "name": demonstration.name,
             }
-            for one in shown
+            for demonstration in demonstrations
         ]
     )

@@ -38,7 +38,7 @@ def applies_to(config: Any) -> bool:
 
 
 def share_prompts(model: Any, output: Callable[..., Any]) -> None:
-    """Replace the scoring half of a causal LM's forward, which trl asks for with `fused_lm_head=True`; other calls go where they went.
+    """Replace the scoring half of a causal LM's forward, which trl asks for with `fused_lm_head=True`; other calls are unchanged.
 
     `output` makes what trl expects back, from loss, log_probs, entropy, mean_logits and is_top1.
     """
@@ -53,7 +53,7 @@ def share_prompts(model: Any, output: Callable[..., Any]) -> None:
         ).last_hidden_state
         logits = model.get_output_embeddings()(hidden[packed.source]).float()  # (N, V)
         log_probs = torch.log_softmax(logits, dim=-1)
-        said = log_probs.gather(1, packed.tokens[:, None])[:, 0]
+        token_log_probs = log_probs.gather(1, packed.tokens[:, None])[:, 0]
         shape = (kwargs["labels"].shape[0], kwargs["labels"].shape[1] - 1)
 
         def laid_out(values: "Tensor") -> "Tensor":
@@ -66,7 +66,7 @@ def share_prompts(model: Any, output: Callable[..., Any]) -> None:
                 "mean_logits": laid_out(logits.mean(-1)),
                 "is_top1": laid_out(logits.argmax(-1) == packed.tokens),
             }
-        return output(loss=-said.mean(), log_probs=laid_out(said), **fields)
+        return output(loss=-token_log_probs.mean(), log_probs=laid_out(token_log_probs), **fields)
 
     model.forward = forward
 

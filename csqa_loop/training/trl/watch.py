@@ -1,4 +1,4 @@
-"""What looks on while a model trains: it tells every step, ends a run that went wrong, stops one that is done, and seals checkpoints."""
+"""Callbacks while a model trains: report every step, end a run that went wrong, stop one that is done, and seal checkpoints."""
 
 from collections import deque
 from pathlib import Path
@@ -15,7 +15,7 @@ _WINDOW = 5
 
 
 class Watch(TrainerCallback):
-    """Tells every step's loss, and ends the run where the loss is no number or the chosen answers collapse."""
+    """Reports every step's loss, and ends the run where the loss is no number or the chosen answers collapse."""
 
     def __init__(self, settings: TrainingSettings, on_step: OnStep) -> None:
         self._settings = settings
@@ -23,7 +23,7 @@ class Watch(TrainerCallback):
         self._drifts: deque[float] = deque(maxlen=_WINDOW)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """After every step."""
+        """Report the step and check its loss."""
         del args, control
         if not logs or "loss" not in logs:
             return
@@ -43,7 +43,7 @@ class Patience(TrainerCallback):
         self._patience = patience
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """After every evaluation."""
+        """Stop where the validation loss has not improved for long enough."""
         del args
         losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
         best = losses.index(min(losses))
@@ -57,7 +57,7 @@ class Seal(TrainerCallback):
         self._base = base
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """After every checkpoint."""
+        """Seal the checkpoint."""
         del control
         if state.is_world_process_zero:
             checkpoints.seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", self._base)

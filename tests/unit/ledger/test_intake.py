@@ -51,7 +51,7 @@ class Place:
     def at_end(self) -> bool:
         return self.next >= self.end
 
-    def taken(self, records: list[LogRecord]) -> None:
+    def advance(self, records: list[LogRecord]) -> None:
         self.next = records[-1].offset + 1
 
 

@@ -14,7 +14,7 @@ class World:
         self.did: list[str] = []
         self.fails = False
 
-    async def next_batch(self, seen: int, seconds: float) -> None:
+    async def next_batch(self, batches: int, seconds: float) -> None:
         await asyncio.sleep(0)
         self.batches += 1
 

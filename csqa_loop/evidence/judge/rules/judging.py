@@ -1,4 +1,4 @@
-"""Two answers to one question before a judge: what it is asked, what its reply means, and whether it goes by place instead of words.
+"""Two answers to one question before a judge: the request, what its reply means, and whether it has a position bias.
 
 A judge prefers what stands first more often than it should (Zheng et al. 2023, "Judging LLM-as-a-Judge", section 3.3), so it is asked in
 both orders, and only a winner that it names in both counts.
@@ -21,7 +21,7 @@ LONGEST_REPLY = 20_000
 _ENOUGH = 20
 """Comparisons before a judge is called biased; on fewer an honest one may look so by chance."""
 _REMEMBERED = 100
-"""Comparisons, so that another model behind the same endpoint is soon known for what it is."""
+"""Comparisons, so that another model behind the same endpoint soon has its own figures."""
 
 _TRUSTED_BELOW = 1e-4
 """Looked at after every comparison, so far below the usual 0.05: a judge that chooses at random gets there once in 200 times over 600 comparisons."""
@@ -61,7 +61,7 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A bad answer that is the model's fault, for which nobody knows a better one. Never one that is held out."""
+    """A bad answer that is the model's fault, for which no better one is known. Never one that is held out."""
 
     conversation_id: str
     message_id: str
@@ -69,22 +69,22 @@ class Candidate:
     messages: tuple[ChatMessage, ...]
     """Exactly as the model saw them; the last one is the question."""
     answer: str
-    """The bad one."""
+    """The bad answer."""
     adapter: str
-    """What generated it."""
+    """The adapter that generated it."""
 
 
 def comparison(case: Candidate, a: str, b: str) -> tuple[ChatMessage, ...]:
     """The messages that ask which of two answers is better."""
     language = language_of(case.question)
     labels = _LABELS[language]
-    return _asked(_COMPARE[language], [*_material(case, labels), (labels["A"], a), (labels["B"], b)])
+    return _request(_COMPARE[language], [*_material(case, labels), (labels["A"], a), (labels["B"], b)])
 
 
 def writing(case: Candidate) -> tuple[ChatMessage, ...]:
     """The messages that ask for the answer itself."""
     language = language_of(case.question)
-    return _asked(_WRITE[language], _material(case, _LABELS[language]))
+    return _request(_WRITE[language], _material(case, _LABELS[language]))
 
 
 def parse_verdict(text: str) -> Preferred | None:
@@ -92,14 +92,14 @@ def parse_verdict(text: str) -> Preferred | None:
 
     None where it names none, or two different ones.
     """
-    named = {_winner(found.get("winner")) for found in _objects(text)} - {None}
+    named = {_winner(reply.get("winner")) for reply in _objects(text)} - {None}
     named = named or {_winner(mark) for mark in _MARK.findall(text)}
     return named.pop() if len(named) == 1 else None
 
 
 def parse_answer(text: str) -> str | None:
     """The answer that a reply to `writing` holds; empty where the policy does not say. None where the reply is something else."""
-    answers = {found["answer"].strip() for found in _objects(text) if isinstance(found.get("answer"), str)}
+    answers = {reply["answer"].strip() for reply in _objects(text) if isinstance(reply.get("answer"), str)}
     return answers.pop() if len(answers) == 1 else None
 
 
@@ -110,8 +110,8 @@ def agreed(first: Preferred, second: Preferred) -> Preferred:
 
 def stands_on_policy(answer: str, messages: Sequence[ChatMessage]) -> bool:
     """Whether every number in an answer stands in what the model was given to read."""
-    given = "\n".join(message.content for message in messages if message.role == "system")
-    return set(numbers_in(answer)) <= set(numbers_in(given))
+    system_text = "\n".join(message.content for message in messages if message.role == "system")
+    return set(numbers_in(answer)) <= set(numbers_in(system_text))
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ class PositionBias:
             outcome = "agreed"
         elif first == second != "tie":
             outcome = "first" if first == "A" else "second"
-        others = tuple(entry for entry in self.named_outcomes if not of or entry[0] != of)
-        return PositionBias((*others, (of, outcome))[-_REMEMBERED:])
+        outcomes = tuple(entry for entry in self.named_outcomes if not of or entry[0] != of)
+        return PositionBias((*outcomes, (of, outcome))[-_REMEMBERED:])
 
     @property
     def by_chance(self) -> float:
@@ -181,7 +181,7 @@ def _material(case: Candidate, labels: dict[str, str]) -> list[tuple[str, str]]:
     return [(labels[message.role], message.content) for message in case.messages]
 
 
-def _asked(instruction: str, parts: Sequence[tuple[str, str]]) -> tuple[ChatMessage, ...]:
+def _request(instruction: str, parts: Sequence[tuple[str, str]]) -> tuple[ChatMessage, ...]:
     text = "\n\n".join(f"## {label}\n{content.strip()}" for label, content in parts)
     return (ChatMessage(role="system", content=instruction), ChatMessage(role="user", content=text))
 
@@ -197,9 +197,9 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
     place = text.find("{")
     while place >= 0:
         try:
-            found, end = _JSON.raw_decode(text, place)
+            value, end = _JSON.raw_decode(text, place)
         except (ValueError, RecursionError):
             end = place + 1
         else:
-            yield found
+            yield value
         place = text.find("{", end)

@@ -17,7 +17,7 @@ from csqa_loop.evidence.judge.rules.judging import PROMPT_VERSION, Candidate, co
 from csqa_loop.text.languages import language_of
 
 _NEEDED = ("question", "answer_a", "answer_b")
-_KNOWN = (*_NEEDED, "policy")
+_ALLOWED = (*_NEEDED, "policy")
 # Not str.format: a template may show the judge a JSON object, and customers write braces.
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _OUTPUT = "[[A]]"
@@ -38,11 +38,11 @@ class JudgePrompt:
         if not self.template:
             return comparison(case, a, b)
         policy = "\n\n".join(message.content for message in case.messages if message.role == "system")
-        values = {"question": _asked(case), "answer_a": a, "answer_b": b, "policy": policy}
+        values = {"question": _question_text(case), "answer_a": a, "answer_b": b, "policy": policy}
         # In one go: what a value holds is never taken for a placeholder.
-        text = _PLACEHOLDER.sub(lambda found: values[found[1]], self.template)
-        asked = ChatMessage(role="user", content=text)
-        return (ChatMessage(role="system", content=self.system), asked) if self.system else (asked,)
+        text = _PLACEHOLDER.sub(lambda match: values[match[1]], self.template)
+        request = ChatMessage(role="user", content=text)
+        return (ChatMessage(role="system", content=self.system), request) if self.system else (request,)
 
 
 def parse_judge_prompt(text: str, where: str) -> JudgePrompt:
@@ -58,15 +58,15 @@ def parse_judge_prompt(text: str, where: str) -> JudgePrompt:
         ConfigurationError: no prompt compares two answers, several do, or its placeholders or output format are not those that are filled and read.
     """
     version = f"{PROMPT_VERSION}+{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    found = _objects(text, where)
-    if found is None:
+    prompts = _objects(text, where)
+    if prompts is None:
         _check_placeholders(text, where)
         return JudgePrompt(text, version=version)
-    usable = [one for one in found if len(found) == 1 or set(_NEEDED) <= set(_placeholders(one)) <= set(_KNOWN)]
+    usable = [prompt for prompt in prompts if len(prompts) == 1 or set(_NEEDED) <= set(_placeholders(prompt)) <= set(_ALLOWED)]
     if len(usable) != 1:
-        names = ", ".join(str(one.get("name", "without a name")) for one in usable or found)
-        what = "several compare two answers" if usable else "none compares two answers"
-        raise ConfigurationError(f"{where} has {len(found)} judge prompts, of which {what} ({names}); leave the one that is meant")
+        names = ", ".join(str(prompt.get("name", "without a name")) for prompt in usable or prompts)
+        problem = "several compare two answers" if usable else "none compares two answers"
+        raise ConfigurationError(f"{where} has {len(prompts)} judge prompts, of which {problem} ({names}); leave the one that is meant")
     (chosen,) = usable
     template, system, output = chosen.get("prompt_template"), chosen.get("system_prompt") or "", chosen.get("output_format", _OUTPUT)
     if not isinstance(template, str) or not isinstance(system, str):
@@ -79,7 +79,7 @@ def parse_judge_prompt(text: str, where: str) -> JudgePrompt:
     return JudgePrompt(template, system, version)
 
 
-def _asked(case: Candidate) -> str:
+def _question_text(case: Candidate) -> str:
     """The question; in a conversation all of its turns, as "And for laptops?" is none by itself."""
     turns = [message for message in case.messages if message.role != "system"]
     speakers = _SPEAKERS[language_of(case.question)]
@@ -93,7 +93,7 @@ def _check_placeholders(template: str, where: str) -> None:
         raise ConfigurationError(
             f"{where}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing in the template; it needs {{question}}, {{answer_a}} and {{answer_b}}, and may have {{policy}}"
         )
-    unknown = [f"{{{name}}}" for name in dict.fromkeys(present) if name not in _KNOWN]
+    unknown = [f"{{{name}}}" for name in dict.fromkeys(present) if name not in _ALLOWED]
     if unknown:
         raise ConfigurationError(
             f"{where}: nothing is known to fill {', '.join(unknown)} with; known are {{question}}, {{answer_a}}, {{answer_b}} and {{policy}}"
@@ -117,10 +117,10 @@ def _objects(text: str, where: str) -> list[dict[str, Any]] | None:
         if not (lines and lines[0].lstrip().startswith("{") and '"prompt_template"' in lines[0]):
             return None
         whole = list(_parsed(lines, where))
-    found = whole if isinstance(whole, list) else [whole]
-    if not found or not all(isinstance(one, dict) for one in found):
+    objects = whole if isinstance(whole, list) else [whole]
+    if not objects or not all(isinstance(entry, dict) for entry in objects):
         raise ConfigurationError(f"{where} is JSON, but not an object with prompt_template, or a list of them")
-    return found
+    return objects
 
 
 def _parsed(lines: list[str], where: str) -> Iterator[object]:

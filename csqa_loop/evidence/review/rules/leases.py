@@ -19,24 +19,24 @@ class Leases:
 
     def __init__(self, seconds: float = 300.0) -> None:
         self._lasting = timedelta(seconds=seconds)
-        self._held: dict[str, Lease] = {}
+        self._leases: dict[str, Lease] = {}
 
     def take(self, item: str, agent: str, now: datetime) -> Lease:
         """The lease in force from now on: the agent's own, new or renewed, or that of another agent who was first."""
-        held = self.of(item, now)
-        if held is not None and held.agent != agent:
-            return held
-        self._held = {name: lease for name, lease in self._held.items() if lease.until > now}
-        self._held[item] = Lease(agent, now + self._lasting)
-        return self._held[item]
+        lease = self.of(item, now)
+        if lease is not None and lease.agent != agent:
+            return lease
+        self._leases = {name: lease for name, lease in self._leases.items() if lease.until > now}
+        self._leases[item] = Lease(agent, now + self._lasting)
+        return self._leases[item]
 
     def of(self, item: str, now: datetime) -> Lease | None:
-        """Who has the item, if anybody."""
-        held = self._held.get(item)
-        return held if held is not None and held.until > now else None
+        """The lease of the item, if one is in force."""
+        lease = self._leases.get(item)
+        return lease if lease is not None and lease.until > now else None
 
     def give_back(self, item: str, agent: str) -> None:
         """Free the item, where it is this agent's."""
-        held = self._held.get(item)
-        if held is not None and held.agent == agent:
-            del self._held[item]
+        lease = self._leases.get(item)
+        if lease is not None and lease.agent == agent:
+            del self._leases[item]

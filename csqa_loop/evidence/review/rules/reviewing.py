@@ -26,12 +26,12 @@ class DecisionRefusedError(PermanentError):
 
 
 class DecidedMeanwhileError(PermanentError):
-    """The item is not in the state that the decision needs: somebody was first, or nothing was decided that could be undone."""
+    """The item is not in the state that the decision needs: another agent decided first, or there is no decision to undo."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What somebody wants, before anything is checked."""
+    """A requested decision, before anything is checked."""
 
     action: ReviewAction
     corrected_answer: str | None = None
@@ -39,7 +39,7 @@ class Decision:
 
 
 def decision_in(row: Mapping[str, object]) -> Decision | None:
-    """What a row of a file says; None where nobody has filled it in. A correction alone means `correct`.
+    """What a row of a file says; None where it is not filled in. A correction alone means `correct`.
 
     Raises:
         DecisionRefusedError: its action is none, or one of its fields is no text.
@@ -108,7 +108,7 @@ def decided(
     tokens_in: Callable[[str], int],
     event_id: UUID | None = None,
 ) -> ReviewDecided:
-    """The fact.
+    """The event of a decision.
 
     Raises:
         DecisionRefusedError: the decision does not fit the item, or its correction cannot be trained on.

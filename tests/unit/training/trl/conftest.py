@@ -25,7 +25,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def train(base: str) -> Train:
-    def training(folder: Path, *, pairs: Any = PAIRS, rated: Any = (), shown: Any = (), method: Any = "dpo", **options: Any) -> Trained:
+    def training(
+        folder: Path, *, pairs: Any = PAIRS, rated: Any = (), demonstrations: Any = (), method: Any = "dpo", **options: Any
+    ) -> Trained:
         changes = options.pop("changes", {})
         return run.train(
             folder,
@@ -33,7 +35,7 @@ def train(base: str) -> Train:
                 "method": method,
                 "base_model": base,
                 "parent": None,
-                "examples": Examples(pairs, rated, shown),
+                "examples": Examples(pairs, rated, demonstrations),
                 "settings": tiny_model.settings(**changes),
                 "scratch": folder.with_name(f"scratch-of-{folder.name}"),
                 "on_step": lambda *_: None,

@@ -9,7 +9,7 @@ from csqa_loop.errors import PermanentError
 from csqa_loop.training.adapters import adapter_name
 from csqa_loop.training.trl import checkpoints
 from csqa_loop.training.trl.base import identify
-from csqa_loop.training.trl.examples import Preference, Rated, Shown
+from csqa_loop.training.trl.examples import Demonstrated, Preference, Rated
 from tests import tiny_model
 from tests.tiny_model import asked
 
@@ -17,7 +17,7 @@ WORDS = [f"14 {'? ' * n}" for n in range(5)]
 MATERIAL = {
     "dpo": {"pairs": [Preference(asked(n), "within 14 days .", "no .") for n in WORDS]},
     "kto": {"pairs": (), "rated": [Rated(asked(n), answer, answer != "no .") for n in WORDS[:4] for answer in ("yes .", "no .")]},
-    "sft": {"pairs": (), "shown": [Shown(asked(n), "within 14 days .") for n in WORDS]},
+    "sft": {"pairs": (), "demonstrations": [Demonstrated(asked(n), "within 14 days .") for n in WORDS]},
 }
 
 
