@@ -14,6 +14,7 @@ from csqa_loop.commands import (
     gate,
     knowledge,
     ledger,
+    masking,
     operators,
     pairs,
     policies,
@@ -37,6 +38,7 @@ adapters.register(app)
 operators.register(app)
 gate.register(app)
 report.register(app)
+masking.register(app)
 app.add_typer(exports.app, name="adapters")
 app.add_typer(policies.app, name="policies")
 app.add_typer(knowledge.app, name="knowledge")

@@ -56,7 +56,7 @@ class LoopStream:
             consumer=lambda: self._subscriber.consumer,
             written=self._written,
         )
-        self._sort_out = Sorter(self.parts.secrets.secret)
+        self._sort_out = Sorter(self.parts.secrets.secret, settings.privacy.known)
         # Nobody reads pairs before the log has been caught up, and many at once cost less than a few with every batch.
         self._recorder: Recorder[Rows] = Recorder(lambda rows: self.parts.ledger.take(rows, later=not self.position.at_end))
         self._housekeeper = Housekeeper(self.parts.ledger, self.parts.bus)
