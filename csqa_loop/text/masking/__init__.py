@@ -16,7 +16,7 @@ from csqa_loop.text.masking.known import NOTHING, Known
 from csqa_loop.text.masking.labels import WORDS
 from csqa_loop.text.masking.numbers import find_numbers
 from csqa_loop.text.masking.payment import find_ibans
-from csqa_loop.text.masking.view import ADDRESS, COLONS, FOUR, HANDLE, QUAD, SEVEN, SIX, Finding, View, apart, clues, holds, view_of
+from csqa_loop.text.masking.view import ADDRESS, COLONS, FOUR, HANDLE, QUAD, SEVEN, SIX, Finding, Taken, View, clues, holds, view_of
 
 __all__ = ["LABELS", "NOTHING", "Known", "Masked", "mask", "masked", "may_tell", "with_contacts"]
 
@@ -101,19 +101,20 @@ def _names_a_document(view: str) -> bool:
 def _findings(view: View, found: int) -> list[Finding]:
     """Places that do not overlap: the first rule that knows one has it."""
     places: list[Finding] = []
-    spans: list[tuple[int, int]] = []
+    taken = Taken(len(view.text))
 
     def add(finding: Finding) -> None:
-        if apart(spans, finding.start, finding.end):
+        if taken.free(finding.start, finding.end):
             places.append(finding)
-            spans.append((finding.start, finding.end))
+            taken.add(finding.start, finding.end)
 
     for rule in _RULES:
         if rule.clue & found:
             for finding in rule.find(view.text):
                 add(finding)
     if found & SEVEN:
-        spans += spans_in(view.text)
-        for finding in find_numbers(view.text, tuple(spans)):
+        for start, end in spans_in(view.text):
+            taken.add(start, end)
+        for finding in find_numbers(view.text, taken):
             add(finding)
     return places

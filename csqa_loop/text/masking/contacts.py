@@ -14,9 +14,9 @@ _LETTER = rf"[^\W\d_{_HAN}]"
 _WORD = rf"[^\W{_HAN}]"  # with digits and underscores
 _CJK_ENDINGS = "中国|中國|公司|网络|網絡|香港|台湾|台灣|新加坡|澳门|澳門|商标|在线|中文网|我爱你|集团|公益|政务|网店|网站|网址|购物|手机|移动|信息|佛山|广东|机构|组织机构|商城|商店|企业|娱乐|游戏|健康|한국|닷컴|みんな"
 _EMAIL = re.compile(
-    rf"(?P<local>\"[^\"@\s]{{1,60}}\"|(?<![\w.%+])(?:{_WORD}|[.%+'&=~!#$*?^{{}}|-])+(?<!')|(?<=[{_HAN}])(?:{_WORD}|[.%+'&=~-])+|[{_HAN}]{{1,20}})@"
+    rf"(?P<local>\"[^\"@\n]{{1,60}}\"|(?<![\w.%+])(?:{_WORD}|[.%+'&=~!#$*?^{{}}|-])+(?<!')|(?<=[{_HAN}])(?:{_WORD}|[.%+'&=~-])+|[{_HAN}]{{1,20}})@"
     rf"(?P<domain>(?:[\w-]{{1,63}}[.。])+"
-    rf"(?:(?P<ending>[A-Za-z]{{2,24}}|xn--[A-Za-z0-9-]+|XN--[A-Za-z0-9-]+)(?![A-Za-z0-9])|(?P<far>(?:{_CJK_ENDINGS})|(?![A-Za-z]){_LETTER}{{2,24}}(?!{_WORD}))))"
+    rf"(?:(?P<ending>(?:xn|XN)--[A-Za-z0-9-]+|[A-Za-z]{{2,24}})(?![A-Za-z0-9])|(?P<far>(?:{_CJK_ENDINGS})|(?![A-Za-z]){_LETTER}{{2,24}}(?!{_WORD}))))"
 )
 _SPACED_EMAIL = re.compile(
     r"(?<![\w.%+@-])([A-Za-z0-9._%+-]{2,64}) {1,2}@ {0,2}((?:gmail|qq|163|126|139|sina|foxmail|outlook|hotmail|yahoo|icloud|aol|gmx|web|t-online|orange|free|proton|protonmail|live|msn)"
@@ -55,7 +55,7 @@ def find_emails(view: str) -> Iterator[Finding]:
 
 
 _HANDLE = re.compile(
-    r"(?i:(?P<free>微信号|微信號|微信帐号|微信账号|微信id|微信|薇信号|薇信|加v|(?<![a-z])(?:wechat|weixin)(?: ?id| account| number)?|(?<![a-z])vx号?|(?<![a-z])telegram(?: id| handle)?|"
+    r"(?i:(?P<free>(?<![a-z])line id|(?<![a-z])v信号?|微信号|微信號|微信帐号|微信账号|微信id|微信|薇信号|薇信|加v|(?<![a-z])(?:wechat|weixin)(?: ?id| account| number)?|(?<![a-z])vx号?|(?<![a-z])telegram(?: id| handle)?|"
     r"(?<![a-z])skype(?: id| name)?|微博号?))"
     r"(?P<said>(?i:[\s:=\"'(@]|\bid\b|\bis\b|\bist\b|\best\b|号|號|是|为|為|我的|加我|叫){0,8})(?P<name>[A-Za-z][A-Za-z0-9_-]{4,30})(?![A-Za-z0-9_@]|\.[A-Za-z])"
 )
@@ -80,7 +80,7 @@ def find_handles(view: str) -> Iterator[Finding]:
 
 
 _QQ = re.compile(
-    r"(?i:(?<![a-z])qq|扣扣|企鹅号|企鵝號)(?i:[\s:=\"'(.#]|\bis\b|\bid\b|number|no\b|账号|帐号|帳號|号码|號碼|号|號|是|为|為|我的|加我|加){0,8}(?P<name>[1-9]\d{4,10})(?![0-9A-Za-z@])"
+    r"(?i:(?<![a-z])qq|扣扣|企鹅号|企鵝號)(?i:[\s:=\"'(.#/]|微信|同号|同號|wechat|vx|\bis\b|\bid\b|number|no\b|账号|帐号|帳號|号码|號碼|号|號|是|为|為|我的|加我|加){0,8}(?P<name>[1-9]\d{4,10})(?![0-9A-Za-z@])"
 )
 
 
@@ -92,7 +92,9 @@ def find_qq(view: str) -> Iterator[Finding]:
 
 
 _V4 = re.compile(r"(?<![0-9A-Za-z.])(?:\d{1,3}\.){3}\d{1,3}(?![0-9A-Za-z]|\.[0-9])")
-_V6 = re.compile(r"(?<![0-9A-Za-z:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?:\d{1,3}\.){3}\d{1,3})?(?![0-9A-Za-z:])")
+_V6 = re.compile(
+    r"(?<![0-9A-Za-z.])(?<![0-9A-Fa-f:]:)(?:[0-9A-Fa-f]{1,4}:|::)(?:[0-9A-Fa-f]{0,4}:){0,6}(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f]{1,4})?(?![0-9A-Za-z:])"
+)
 
 
 def find_machines(view: str) -> Iterator[Finding]:

@@ -95,7 +95,7 @@ _NAMED = re.compile(
     rf"(?<![^\W\d_\u2e80-\uffff])(?i:{_NAME})(?i:[\s:#.,\"'=*/()-]|number|nummer|num[eé]ro|no\b|nr\b|n°|is\b|ist\b|lautet|est\b|id\b|card\b|my\b|of\b|号码|号|號碼|號|是|为|為|"
     r"我的|编号|編號){0,12}(?P<number>[0-9A-Za-z](?:[ ._·/-]?[0-9A-Za-z]){4,21}(?: ?\([0-9A]\))?)"
 )
-_FOUR = re.compile(r"\d(?:[ ._·/-]?\d){3}")
+_FEWEST_DIGITS, _SHORTEST = 4, 6
 _NEXT_WORD = re.compile(r"[ ._·/-](?:[A-Za-z]{2,}(?![0-9])|(?<=\d{6} )(?=[0-9A-Za-z]))")
 """What follows a number and is none of its groups."""
 
@@ -114,12 +114,13 @@ def find_documents(view: str, *, short: bool) -> Iterator[Finding]:
 
 
 def find_named_documents(view: str) -> Iterator[Finding]:
-    """Whatever is called a passport's or an identity card's number and has four digits in a row."""
+    """Whatever is called a passport's or an identity card's number and has four digits."""
     for match in _NAMED.finditer(view):
         start, end = match.span("number")
         if view[end : end + 1].isalnum() and view[end : end + 1].isascii():
             continue
         word = _NEXT_WORD.search(view, start, end)
         end = word.start() if word else end
-        if _FOUR.search(view, start, end) and not counted(view, start, end):
+        said = view[start:end]
+        if sum(map(str.isdigit, said)) >= _FEWEST_DIGITS and len(said) >= _SHORTEST and not counted(view, start, end):
             yield Finding(start, end, "[id]")

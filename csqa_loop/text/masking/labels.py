@@ -33,7 +33,7 @@ _WORDS: dict[Kind, str] = {
         chapter|clause|paragraph|oid|版本|版本号|固件|系统|驱动|升级|更新|软件|韌體|版本號|驅動|軟體|升級|章节|章節|条款|條款|abschnitt|kapitel|treiber|micrologiciel|logiciel
     """,
     "phone": """
-        phone|phones|telephone|mobile|mob|cell|cellphone|cell phone|whatsapp|tel|tele|ph|hp|call|call me|call us|call him|call her|text|text me|sms|ring|ring me|dial|
+        wa.me|phone|phones|telephone|mobile|mob|cell|cellphone|cell phone|whatsapp|tel|tele|ph|hp|call|call me|call us|call him|call her|text|text me|sms|ring|ring me|dial|
         reach me|reach us|reach him|reach her|contact me|contact number|callback|call back|phone me|my number|our number|his number|her number|new number|mobile number|
         reachable|landline|fax|hotline|home number|work number|message me|viber|facetime|
         电话|手机|手机号|联系电话|联系手机|致电|来电|联系方式|打给我|打我|拨打|回电|回拨|座机|固话|传真|短信|我的号码|号码是|号码为|联系我|微信同号|
@@ -48,14 +48,14 @@ _WORDS: dict[Kind, str] = {
         卡号|银行卡|信用卡|储蓄卡|借记卡|银联|卡|卡號|銀行卡|信用卡|金融卡|銀聯|karte|kartennummer|kreditkarte|kreditkartennummer|carte|carte bancaire|carte bleue|numéro de carte
     """,
     "bank": """
-        bank account|bank account number|account number|sort code|routing number|aba|iban|银行账号|银行账户|银行帐号|收款账号|账号|帐号|对公账号|开户账号|
+        bank account|bank account number|account number|sort code|routing|routing number|aba|iban|银行账号|银行账户|银行帐号|收款账号|账号|帐号|对公账号|开户账号|
         銀行帳號|銀行帳戶|收款帳號|帳號|konto|kontonummer|kontonr|bankkonto|bankverbindung|numéro de compte|compte bancaire|compte
     """,
     "document": """
         passport|identity card|national id|id card|id number|driver's license|driver's licence|drivers license|driving licence|driving license|driver license|
         license number|licence number|social security number|social security|ssn|nhs number|national insurance number|national insurance|residence permit|tax id|hkid|
         护照|身份证|证件|通行证|台胞证|回乡证|驾驶证|驾照|居住证|居留证|军官证|社保卡|社保号|社会保障卡|港澳居民来往内地通行证|港澳通行证|往来港澳通行证|台湾居民来往大陆通行证|
-        澳门居民身份证|香港身份证|学生证|出生证|医保卡|入台证|
+        澳门居民身份证|车牌|车牌号|車牌|車牌號|香港身份证|学生证|出生证|医保卡|入台证|
         護照|身份證|身分證|證件|通行證|台胞證|臺胞證|回鄉證|駕駛證|駕照|居留證|居住證|入台證|健保卡|
         reisepass|reisepassnummer|passnummer|ausweis|ausweisnummer|ausweisnr|personalausweis|personalausweisnummer|führerschein|führerscheinnummer|aufenthaltstitel|
         steuer-id|steuer-identifikationsnummer|steueridentifikationsnummer|sozialversicherungsnummer|rentenversicherungsnummer|versichertennummer|

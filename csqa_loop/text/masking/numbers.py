@@ -1,7 +1,7 @@
 """Payment cards, phone numbers and accounts: what is written in groups of digits, with whatever stands beside it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
 
@@ -9,10 +9,10 @@ from csqa_loop.text.masking.kept import barcode, counted
 from csqa_loop.text.masking.labels import Kind, label_of
 from csqa_loop.text.masking.numbering import german_mobile, real, real_at_home, toll_free
 from csqa_loop.text.masking.payment import LONGEST, is_card
-from csqa_loop.text.masking.view import Finding, apart
+from csqa_loop.text.masking.view import Finding, Taken
 
 _DIGITS = re.compile(r"\d+")
-_RUN = re.compile(r"\d+(?:[ ()./·_-]{1,3}\d+)*")
+_RUN = re.compile(r"\d+(?:[ ()./·_-]{1,4}\d+)*")
 _GLUE = re.compile(r"[A-Za-z][A-Za-z_/-]{0,23}\Z")
 _SIGN = re.compile(r"\(?\+ ?\(?\Z")
 _PLUS = re.compile(r"\+ ?\(?\Z")
@@ -24,14 +24,14 @@ _FEWEST, _MOST = 7, 15
 _NANP = ((3, 3, 4), (1, 3, 3, 4))
 
 
-def find_numbers(view: str, taken: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+def find_numbers(view: str, taken: Taken) -> Iterator[Finding]:
     """Every number of a person outside `taken`; those of companies with label None."""
     called_before = -1
     """Where the last number ended that was called a phone's: `call 91234567 or 61234567`."""
     for match in _RUN.finditer(view):
         if match.end() - match.start() < _FEWEST:
             continue
-        run = _Run(view, [(start, end) for start, end in _groups(match) if apart(taken, start, end)])
+        run = _Run(view, [(start, end) for start, end in _groups(match) if taken.free(start, end)])
         place = 0
         while place < len(run.groups):
             label = run.label(place)
@@ -61,10 +61,14 @@ class _Run:
         self.view = view
         self.groups = groups
         self._labels: dict[int, Kind | None] = {}
+        self._words = [0] * len(groups)
+        """The first group of the word that each is in."""
+        for place in range(1, len(groups)):
+            self._words[place] = place if " " in view[groups[place - 1][1] : groups[place][0]] else self._words[place - 1]
 
     def label(self, place: int) -> Kind | None:
         """What the text before calls the word that the group at `place` is in."""
-        place = self._first_of_word(place)
+        place = self._words[place]
         if place not in self._labels:
             self._labels[place] = label_of(self.view, self.groups[place][0])
         return self._labels[place]
@@ -74,10 +78,12 @@ class _Run:
         start, end = self.groups[place][0], self.groups[last][1]
         if self.view[end : end + 1] == ")" and "(" in self.view[start:end] and ")" not in self.view[start:end]:
             end += 1
-        if self.view[start - 1 : start] == "(" and ")" in self.view[start : end + 1]:
+        if self.view[start - 1 : start] == "(" and ")" in self.view[start:end]:
             start -= 1
         sign = _SIGN.search(self.view, max(0, start - 4), start)
-        return (sign.start() if sign else start), end
+        if sign:
+            start = sign.start() + (sign[0][0] == "(" and ")" not in self.view[start:end])
+        return start, end
 
     def after_thing(self, place: int) -> int:
         """The first group that does not belong to the number of a thing which begins at `place`."""
@@ -92,8 +98,11 @@ class _Run:
 
     def at(self, place: int, label: Kind | None) -> tuple[int, str | None]:
         """The last group and the label of the number that begins at `place`; an empty label for a company's, None where there is none."""
+        if place and self._lone(place) and self._lone(place - 1) and self.groups[place][0] - self.groups[place - 1][1] == 1:
+            return place, None  # digits that stand alone are one number from the first of them on, or none
         windows = self._windows(place, label)
-        for window in windows:
+        # What stands in one piece is the number, and what follows its expiry or its code.
+        for window in sorted(windows, key=lambda window: len(window.sizes) > 1):
             if is_card(window.digits) and window.even and window.ends_well:
                 return window.last, "[card]"
         for window in self._phones(windows, label):
@@ -103,6 +112,10 @@ class _Run:
                 if len(window.digits) >= 6 and window.ends_well and not window.counted:
                     return window.last, "[account]"
         return place, None
+
+    def _lone(self, place: int) -> bool:
+        start, end = self.groups[place]
+        return end - start == 1
 
     def _windows(self, place: int, label: Kind | None) -> "list[_Window]":
         """Longest first."""
@@ -135,6 +148,8 @@ class _Run:
         for window in reversed(windows):
             if len(window.digits) > _MOST:
                 return
+            if window.calendar:
+                continue
             following = self.groups[window.last + 1 : window.last + 2]
             more = following[0][1] - following[0][0] if following else 0
             if (
@@ -146,14 +161,9 @@ class _Run:
             ):
                 yield window
 
-    def _first_of_word(self, place: int) -> int:
-        while place and " " not in self.view[self.groups[place - 1][1] : self.groups[place][0]]:
-            place -= 1
-        return place
-
     def _glued(self, place: int) -> str:
         """Letters that the word of the group begins with."""
-        start = self.groups[self._first_of_word(place)][0]
+        start = self.groups[self._words[place]][0]
         match = _GLUE.search(self.view, max(0, start - 24), start)
         return match[0] if match else ""
 
@@ -205,6 +215,13 @@ class _Window:
     def counted(self) -> bool:
         return counted(self.view, self.start, self.end)
 
+    @property
+    def calendar(self) -> bool:
+        """Whether it is a date without signs, or two years."""
+        return (
+            re.fullmatch(r"(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", self.digits) is not None and len(self.sizes) == 1
+        ) or (self.sizes == (4, 4) and re.fullmatch(r"(?:(?:19|20)\d\d){2}", self.digits) is not None)
+
     @cached_property
     def abroad(self) -> bool | None:
         """With its country code after + or 00: whether the plan knows it, None for a right length alone."""
@@ -237,6 +254,8 @@ class _Window:
             sizes = sizes[1:]
         if sizes[:1] == (4,) and re.match(r"18(?:00|33|44|55|66|77|88)", digits) and sizes == (4, 3, 4):
             return False
+        if set(sizes) == {1}:
+            return len(set(self.between)) == 1
         return all(size >= 2 for size in sizes) and max(sizes) >= 3 and len(set(self.between)) <= 2
 
     @property

@@ -95,14 +95,33 @@ _SHAPE = bytes(
 )
 """Bytes of a text to digits, letters, at signs, dots and the rest."""
 # Numbers have six digits close together at least; with just six, letters must stand right before them, as in some documents.
-# Only a number that is called a document's or an account's may be shorter: four digits in a row.
+# Only a number that is called a document's or an account's may be shorter: four digits in a word.
 _CLOSE = re.compile(rb"0(?:[^0]{0,3}0){5}")
 _CLOSER = re.compile(rb"0(?:[^0]{0,3}0){6}")
 # One or two letters before the first digit, looked for from that digit on: there are far fewer of these.
 _LETTERED = re.compile(rb"0(?:(?<=[^a0]a0)|(?<=[^a0]aa0)|(?<=[^a0]a 0)|(?<=[^a0]aa 0))0(?: ?00 ?00|(?<=[^a0]aa00)(?: ?[a0]){11})")
+_FOUR = re.compile(rb"0(?:a{0,2}0){3}")
 _QUAD = re.compile(rb"0\.0{1,3}\.0{1,3}\.0")
 _COLONS = re.compile(r"[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*[0-9A-Fa-f]")
-_HANDLES = ("echat", "ECHAT", "微信", "薇信", "eixin", "elegram", "kype", "微博", "vx", "VX", "Vx")
+_HANDLES = (
+    "echat",
+    "eChat",
+    "ECHAT",
+    "微信",
+    "薇信",
+    "eixin",
+    "elegram",
+    "kype",
+    "微博",
+    "vx",
+    "VX",
+    "Vx",
+    "V信",
+    "v信",
+    "ine ID",
+    "INE ID",
+    "ine id",
+)
 """Parts of the words that announce somebody's name in a network: without it, nothing there has to be looked at."""
 # Nothing but emoji and ideographs stands in the planes between.
 _RANGES = ((0x80, 0x33FF), (0xA000, 0xABFF), (0xFB00, 0xFFFE))
@@ -130,7 +149,7 @@ def clues(text: str, words: Callable[[str], bool]) -> int:
         if _CLOSE.search(shape):
             found |= SEVEN if _CLOSER.search(shape) else 0
             found |= SIX if _LETTERED.search(shape) else 0
-        if b"0000" in shape and words(seen):
+        if (found & SEVEN or _FOUR.search(shape)) and words(seen):
             found |= FOUR
         if b"0.0" in shape and _QUAD.search(shape):
             found |= QUAD
@@ -156,9 +175,19 @@ def holds(text: str, words: Iterable[str]) -> bool:
     return False
 
 
-def apart(spans: Iterable[tuple[int, int]], start: int, end: int) -> bool:
-    """Whether none of `spans` shares a character with that from `start` to `end`."""
-    return all(last <= start or end <= first for first, last in spans)
+class Taken:
+    """Which characters of a view belong to a finding already."""
+
+    def __init__(self, length: int) -> None:
+        self._marks = bytearray(length)
+
+    def add(self, start: int, end: int) -> None:
+        """From `start` to `end`, for good."""
+        self._marks[start:end] = b"\1" * (end - start)
+
+    def free(self, start: int, end: int) -> bool:
+        """Whether none of these characters is taken."""
+        return self._marks.find(1, start, end) < 0
 
 
 class Finding(NamedTuple):
