@@ -5,37 +5,34 @@ or a plan it must hold, which is what keeps most other numbers. Toll-free number
 persons, and an answer that lost them would be of no use, so they stay as well; so does what is `Known`. docs/privacy.md tells the whole.
 """
 
-from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 from csqa_loop.text.masking.contacts import find_emails, find_handles, find_machines, find_qq
 from csqa_loop.text.masking.documents import find_documents, find_named_documents
 from csqa_loop.text.masking.kept import spans_in
 from csqa_loop.text.masking.known import NOTHING, Known
-from csqa_loop.text.masking.labels import WORDS
 from csqa_loop.text.masking.numbers import find_numbers
 from csqa_loop.text.masking.payment import find_ibans
-from csqa_loop.text.masking.view import ADDRESS, COLONS, FOUR, HANDLE, QUAD, SEVEN, SIX, Finding, Taken, View, clues, holds, view_of
+from csqa_loop.text.masking.view import ADDRESS, COLONS, FOUR, HANDLE, QUAD, SEVEN, SIX, Clues, Find, Finding, Taken, View, clues, view_of
 
 __all__ = ["LABELS", "NOTHING", "Known", "Masked", "mask", "masked", "may_tell", "with_contacts"]
 
 LABELS = ("[email]", "[phone]", "[card]", "[iban]", "[account]", "[id]", "[ip]")
-_SHORT = (*WORDS["document"], *WORDS["handle"], *WORDS["bank"])
 
 
 class _Rule(NamedTuple):
     clue: int
     """One of these must be there."""
-    find: Callable[[str], Iterator[Finding]]
+    find: Find
 
 
 _RULES = (
     _Rule(ADDRESS, find_emails),
     _Rule(HANDLE, find_handles),
-    _Rule(FOUR | SEVEN, find_qq),
+    _Rule(FOUR, find_qq),
     _Rule(SIX | SEVEN, find_ibans),
-    _Rule(SIX | SEVEN, partial(find_documents, short=True)),
+    _Rule(SIX | SEVEN, find_documents),
     _Rule(FOUR, find_named_documents),
     _Rule(QUAD | COLONS, find_machines),
 )
@@ -52,7 +49,7 @@ class Masked(NamedTuple):
 
 def mask(text: str, known: Known = NOTHING) -> str:
     """Replace personal data in `text` by one of `LABELS`; all else stays as it is. `mask(mask(x)) == mask(x)`."""
-    return masked(text, known).text if may_tell(text) else text
+    return masked(text, known).text
 
 
 def masked(text: str, known: Known = NOTHING) -> Masked:
@@ -62,16 +59,16 @@ def masked(text: str, known: Known = NOTHING) -> Masked:
     an at sign or a name, hence it ends.
     """
     kinds: list[str] = []
-    while found := clues(text, _names_a_document):
+    while (look := clues(text)).found:
         view = view_of(text)
         places = [
-            place for place in _findings(view, found) if place.label and not known.holds(place.label, view.text[place.start : place.end])
+            place for place in _findings(view, look) if place.label and not known.holds(place.label, view.text[place.start : place.end])
         ]
         if not places:
             break
         pieces, done = [], 0
         for start, end, label in sorted(places):
-            first, last = view.span(text, start, end)
+            first, last = view.span(start, end)
             pieces += [text[done:first], label or ""]
             done = last
             kinds.append(label or "")
@@ -81,24 +78,20 @@ def masked(text: str, known: Known = NOTHING) -> Masked:
 
 def may_tell(text: str) -> bool:
     """Whether there is anything in `text` that `mask` has to look at: an at sign, enough digits close together, or a name's announcement."""
-    return clues(text, _names_a_document) != 0
+    return clues(text).found != 0
 
 
 @lru_cache(maxsize=256)  # an answer, its question and what was said before share one system message
 def with_contacts(known: Known, policy: str) -> Known:
     """What is known once `policy` is: a contact that stands there word for word is no secret."""
-    found = clues(policy, _names_a_document)
-    if not found:
+    look = clues(policy)
+    if not look.found:
         return known
     view = view_of(policy)
-    return known.having((place.label, view.text[place.start : place.end]) for place in _findings(view, found) if place.label)
+    return known.having((place.label, view.text[place.start : place.end]) for place in _findings(view, look) if place.label)
 
 
-def _names_a_document(view: str) -> bool:
-    return holds(view, _SHORT)
-
-
-def _findings(view: View, found: int) -> list[Finding]:
+def _findings(view: View, look: Clues) -> list[Finding]:
     """Places that do not overlap: the first rule that knows one has it."""
     places: list[Finding] = []
     taken = Taken(len(view.text))
@@ -109,12 +102,15 @@ def _findings(view: View, found: int) -> list[Finding]:
             taken.add(finding.start, finding.end)
 
     for rule in _RULES:
-        if rule.clue & found:
-            for finding in rule.find(view.text):
+        if rule.clue & look.found:
+            for finding in rule.find(view.text, look):
                 add(finding)
-    if found & SEVEN:
-        for start, end in spans_in(view.text):
-            taken.add(start, end)
-        for finding in find_numbers(view.text, taken):
+    # Dates are looked for where a number was found: most texts hold dates and no number.
+    if look.found & SEVEN and (numbers := list(find_numbers(view.text, taken))):
+        if dates := spans_in(view.text):
+            for start, end in dates:
+                taken.add(start, end)
+            numbers = list(find_numbers(view.text, taken))
+        for finding in numbers:
             add(finding)
     return places

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from csqa_loop.text.masking.kept import counted
 from csqa_loop.text.masking.labels import label_of
 from csqa_loop.text.masking.roles import is_role
-from csqa_loop.text.masking.view import Finding
+from csqa_loop.text.masking.view import Clues, Finding
 
 _HAN = "\u2e80-\u2fdf\u3005-\u9fff\uac00-\ud7af"
 _LETTER = rf"[^\W\d_{_HAN}]"
 _WORD = rf"[^\W{_HAN}]"  # with digits and underscores
 _CJK_ENDINGS = "中国|中國|公司|网络|網絡|香港|台湾|台灣|新加坡|澳门|澳門|商标|在线|中文网|我爱你|集团|公益|政务|网店|网站|网址|购物|手机|移动|信息|佛山|广东|机构|组织机构|商城|商店|企业|娱乐|游戏|健康|한국|닷컴|みんな"
-_EMAIL = re.compile(
-    rf"(?P<local>\"[^\"@\n]{{1,60}}\"|(?<![\w.%+])(?:{_WORD}|[.%+'&=~!#$*?^{{}}|-])+(?<!')|(?<=[{_HAN}])(?:{_WORD}|[.%+'&=~-])+|[{_HAN}]{{1,20}})@"
-    rf"(?P<domain>(?:[\w-]{{1,63}}[.。])+"
-    rf"(?:(?P<ending>(?:xn|XN)--[A-Za-z0-9-]+|[A-Za-z]{{2,24}})(?![A-Za-z0-9])|(?P<far>(?:{_CJK_ENDINGS})|(?![A-Za-z]){_LETTER}{{2,24}}(?!{_WORD}))))"
+_LOCAL_BACKWARDS = re.compile(rf"\"[^\"@\n]{{1,60}}\"|(?:{_WORD}|[.%+'&=~!#$*?^{{}}|-])+|[{_HAN}]{{1,20}}")
+_DOMAIN = re.compile(
+    rf"(?:[\w-]{{1,63}}[.。])+(?:(?P<ending>(?:xn|XN)--[A-Za-z0-9-]+|[A-Za-z]{{2,24}})(?![A-Za-z0-9])|(?:{_CJK_ENDINGS})|(?![A-Za-z]){_LETTER}{{2,24}}(?!{_WORD}))"
 )
+_LONGEST_LOCAL = 100
 _SPACED_EMAIL = re.compile(
     r"(?<![\w.%+@-])([A-Za-z0-9._%+-]{2,64}) {1,2}@ {0,2}((?:gmail|qq|163|126|139|sina|foxmail|outlook|hotmail|yahoo|icloud|aol|gmx|web|t-online|orange|free|proton|protonmail|live|msn)"
     r" ?\. ?(?:com\.cn|co\.uk|com|cn|de|fr|net|me))(?![A-Za-z0-9])|"
@@ -37,21 +37,23 @@ _LEAD = re.compile(
 )
 
 
-def find_emails(view: str) -> Iterator[Finding]:
+def find_emails(view: str, _: Clues) -> Iterator[Finding]:
     """Addresses whose domain ends as domains do. A desk's address is known and stays."""
-    for match in _EMAIL.finditer(view):
-        local, domain = match["local"], match["domain"]
-        if (match["ending"] or "").lower() in _FILES or _NO_DOMAIN.match(domain):
-            continue
-        start = match.start()
-        if local[0] >= "\u2e80" and (lead := _LEAD.match(local)) and lead.end() < len(local):
-            start += lead.end()
-            local = local[lead.end() :]
-        local = local.strip('"')
-        opening = len(local) - len(local.lstrip(".'*!?#|~{"))
-        yield Finding(start + opening, match.end(), None if is_role(local[opening:]) else "[email]")
-    for match in _SPACED_EMAIL.finditer(view):
-        yield Finding(*match.span(), None if is_role(match[1] or match[3]) else "[email]")
+    at = view.find("@")
+    while at >= 0:
+        domain = _DOMAIN.match(view, at + 1)
+        local = domain and _LOCAL_BACKWARDS.match(view[max(0, at - _LONGEST_LOCAL) : at][::-1])
+        if domain and local and (domain["ending"] or "").lower() not in _FILES and _NO_DOMAIN.match(domain[0]) is None:
+            said = local[0][::-1]
+            if said[0] >= "\u2e80" and (lead := _LEAD.match(said)) and lead.end() < len(said):
+                said = said[lead.end() :]
+            said = said.lstrip(".'*!?#|~{")
+            if said:
+                yield Finding(at - len(said), domain.end(), None if is_role(said.strip('"')) else "[email]")
+        at = view.find("@", at + 1)
+    if " @" in view or "@ " in view:
+        for match in _SPACED_EMAIL.finditer(view):
+            yield Finding(*match.span(), None if is_role(match[1] or match[3]) else "[email]")
 
 
 _HANDLE = re.compile(
@@ -67,7 +69,7 @@ _NO_HANDLES_LIST = """
 _NO_HANDLES = frozenset(_NO_HANDLES_LIST.split())
 
 
-def find_handles(view: str) -> Iterator[Finding]:
+def find_handles(view: str, _: Clues) -> Iterator[Finding]:
     """Somebody's name in WeChat and the like. Without digits in it, it must be announced: `wechat id: ...`, `微信号...`."""
     for match in _HANDLE.finditer(view):
         name, announced = (
@@ -84,7 +86,7 @@ _QQ = re.compile(
 )
 
 
-def find_qq(view: str) -> Iterator[Finding]:
+def find_qq(view: str, _: Clues) -> Iterator[Finding]:
     """Numbers of QQ accounts, which have five digits and more."""
     for match in _QQ.finditer(view):
         if not counted(view, *match.span("name")):
@@ -97,7 +99,7 @@ _V6 = re.compile(
 )
 
 
-def find_machines(view: str) -> Iterator[Finding]:
+def find_machines(view: str, _: Clues) -> Iterator[Finding]:
     """Internet addresses that a provider gave out. A version may look like one: without the word, two of the numbers must be large."""
     for match in _V4.finditer(view):
         parts = match[0].split(".")

@@ -69,6 +69,33 @@ WORDS: dict[Kind, tuple[str, ...]] = {
 }
 """Longest first."""
 
+STEMS_ASCII = (
+    "pass",
+    "ident",
+    "card",
+    "licen",
+    "permi",
+    "ssn",
+    "social",
+    "ausweis",
+    "steuer",
+    "tax",
+    "hkid",
+    "cni",
+    "nhs",
+    "insur",
+    "versich",
+    "national id",
+    "id number",
+    "titre",
+    "fiscal",
+    "aufenthalt",
+    "hrerschein",
+    "qq",
+)
+STEMS = (*STEMS_ASCII, "证", "證", "照", "社保", "社会保", "医保", "健保", "车牌", "車牌", "扣扣", "企鹅", "企鵝")
+"""One of these is in every word for a document or a QQ account."""
+
 _BETWEEN_LIST = """
     number numbers numero numéro nummer num no nr n° nos id ids code codes is are was at on us me my the under us: ist lautet sind
     unter est au le la sur à mich 号码 号 號碼 号碼 號 码 碼 编号 編號 是 为 為 我的 请 請 打 拨 撥 在 一下 给 給 了 和 或 s

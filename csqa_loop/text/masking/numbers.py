@@ -29,7 +29,7 @@ def find_numbers(view: str, taken: Taken) -> Iterator[Finding]:
     called_before = -1
     """Where the last number ended that was called a phone's: `call 91234567 or 61234567`."""
     for match in _RUN.finditer(view):
-        if match.end() - match.start() < _FEWEST:
+        if match.end() - match.start() < _FEWEST or sum(map(str.isdigit, match[0])) < _FEWEST:
             continue
         run = _Run(view, [(start, end) for start, end in _groups(match) if taken.free(start, end)])
         place = 0
