@@ -49,7 +49,7 @@ class Masked(NamedTuple):
 
 def mask(text: str, known: Known = NOTHING) -> str:
     """Replace personal data in `text` by one of `LABELS`; all else stays as it is. `mask(mask(x)) == mask(x)`."""
-    return masked(text, known).text
+    return masked(text, known).text if clues(text).found else text
 
 
 def masked(text: str, known: Known = NOTHING) -> Masked:
@@ -105,12 +105,9 @@ def _findings(view: View, look: Clues) -> list[Finding]:
         if rule.clue & look.found:
             for finding in rule.find(view.text, look):
                 add(finding)
-    # Dates are looked for where a number was found: most texts hold dates and no number.
-    if look.found & SEVEN and (numbers := list(find_numbers(view.text, taken))):
-        if dates := spans_in(view.text):
-            for start, end in dates:
-                taken.add(start, end)
-            numbers = list(find_numbers(view.text, taken))
-        for finding in numbers:
+    if look.found & SEVEN:
+        for start, end in spans_in(view.text):
+            taken.add(start, end)
+        for finding in find_numbers(view.text, taken):
             add(finding)
     return places

@@ -57,8 +57,8 @@ def find_emails(view: str, _: Clues) -> Iterator[Finding]:
 
 
 _HANDLE = re.compile(
-    r"(?i:(?P<free>(?<![a-z])line id|(?<![a-z])v信号?|微信号|微信號|微信帐号|微信账号|微信id|微信|薇信号|薇信|加v|(?<![a-z])(?:wechat|weixin)(?: ?id| account| number)?|(?<![a-z])vx号?|(?<![a-z])telegram(?: id| handle)?|"
-    r"(?<![a-z])skype(?: id| name)?|微博号?))"
+    r"(?i:(?P<free>(?<![a-z])v信号?|微信号|微信號|微信帐号|微信账号|微信id|微信|薇信号|薇信|加v|(?<![a-z])(?:wechat|weixin)(?: ?id| account| number)?|(?<![a-z])vx号?"
+    r"))"
     r"(?P<said>(?i:[\s:=\"'(@]|\bid\b|\bis\b|\bist\b|\best\b|号|號|是|为|為|我的|加我|叫){0,8})(?P<name>[A-Za-z][A-Za-z0-9_-]{4,30})(?![A-Za-z0-9_@]|\.[A-Za-z])"
 )
 _NO_HANDLES_LIST = """
@@ -74,9 +74,9 @@ def find_handles(view: str, _: Clues) -> Iterator[Finding]:
     for match in _HANDLE.finditer(view):
         name, announced = (
             match["name"].lower(),
-            ":" in match["said"] or "=" in match["said"] or "@" in match["said"] or match["free"][-1] in "号號",
+            ":" in match["said"] or "=" in match["said"] or match["free"][-1] in "号號",
         )
-        if name in _NO_HANDLES or not (announced or re.search(r"[0-9_]", name)):
+        if name in _NO_HANDLES or not (announced or re.search(r"[a-z][0-9]|_", name)):
             continue
         yield Finding(*match.span("name"), "[account]")
 

@@ -69,31 +69,11 @@ WORDS: dict[Kind, tuple[str, ...]] = {
 }
 """Longest first."""
 
-STEMS_ASCII = (
-    "pass",
-    "ident",
-    "card",
-    "licen",
-    "permi",
-    "ssn",
-    "social",
-    "ausweis",
-    "steuer",
-    "tax",
-    "hkid",
-    "cni",
-    "nhs",
-    "insur",
-    "versich",
-    "national id",
-    "id number",
-    "titre",
-    "fiscal",
-    "aufenthalt",
-    "hrerschein",
-    "qq",
-)
-STEMS = (*STEMS_ASCII, "证", "證", "照", "社保", "社会保", "医保", "健保", "车牌", "車牌", "扣扣", "企鹅", "企鵝")
+STEMS = (
+    "pass", "ident", "card", "licen", "permi", "ssn", "social", "ausweis", "steuer", "tax", "hkid", "cni", "nhs", "insur", "versich", "national id", "id number",
+    "titre", "fiscal", "aufenthalt", "hrerschein", "qq",
+)  # fmt: skip
+HAN_STEMS = ("证", "證", "照", "社保", "社会保", "医保", "健保", "车牌", "車牌", "扣扣", "企鹅", "企鵝")
 """One of these is in every word for a document or a QQ account."""
 
 _BETWEEN_LIST = """

@@ -2,26 +2,19 @@
 
 import re
 from collections.abc import Iterator
-from functools import cached_property
-from itertools import pairwise
 
-from csqa_loop.text.masking.kept import barcode, counted
 from csqa_loop.text.masking.labels import Kind, label_of
-from csqa_loop.text.masking.numbering import german_mobile, real, real_at_home, toll_free
-from csqa_loop.text.masking.payment import LONGEST, is_card
+from csqa_loop.text.masking.numbering import toll_free
+from csqa_loop.text.masking.payment import LONGEST, SHORTEST, is_card
 from csqa_loop.text.masking.view import Finding, Taken
+from csqa_loop.text.masking.window import FEWEST, FEWEST_AT_HOME, FEWEST_ELSE, MOST, Window
 
 _DIGITS = re.compile(r"\d+")
 _RUN = re.compile(r"\d+(?:[ ()./·_-]{1,4}\d+)*")
 _GLUE = re.compile(r"[A-Za-z][A-Za-z_/-]{0,23}\Z")
 _SIGN = re.compile(r"\(?\+ ?\(?\Z")
-_PLUS = re.compile(r"\+ ?\(?\Z")
-_LETTERS = re.compile(r"([A-Za-z]+)([0-9]?)")
-_EXTENSION = frozenset({"x", "ext", "exp", "cvv", "cvc", "cv"})
-_HEX = frozenset("abcdef")
 _OR = re.compile(r"\s*(?:或者?|or|and|und|oder|et|ou|和|与|與|[/,、;|])\s*\Z")
-_FEWEST, _MOST = 7, 15
-_NANP = ((3, 3, 4), (1, 3, 3, 4))
+_FEWEST_ACCOUNT = 6
 
 
 def find_numbers(view: str, taken: Taken) -> Iterator[Finding]:
@@ -29,11 +22,13 @@ def find_numbers(view: str, taken: Taken) -> Iterator[Finding]:
     called_before = -1
     """Where the last number ended that was called a phone's: `call 91234567 or 61234567`."""
     for match in _RUN.finditer(view):
-        if match.end() - match.start() < _FEWEST or sum(map(str.isdigit, match[0])) < _FEWEST:
+        if match.end() - match.start() < FEWEST or sum(map(str.isdigit, match[0])) < FEWEST:
             continue
         run = _Run(view, [(start, end) for start, end in _groups(match) if taken.free(start, end)])
         place = 0
         while place < len(run.groups):
+            if run.digits_from(place) < FEWEST:
+                break
             label = run.label(place)
             start = run.groups[place][0]
             if label is None and called_before >= 0 and (start - called_before < 8 and _OR.match(view[called_before:start])):
@@ -65,6 +60,24 @@ class _Run:
         """The first group of the word that each is in."""
         for place in range(1, len(groups)):
             self._words[place] = place if " " in view[groups[place - 1][1] : groups[place][0]] else self._words[place - 1]
+
+    def digits_from(self, place: int) -> int:
+        """How many digits there are from the group on, up to more than any number has."""
+        size = 0
+        for start, end in self.groups[place : place + LONGEST + 1]:
+            size += end - start
+            if size > LONGEST:
+                break
+        return size
+
+    def _hopeless(self, place: int) -> bool:
+        """Whether too few digits follow for a number that nothing announces."""
+        start = self.groups[place][0]
+        first = self.view[start]
+        fewest = (
+            FEWEST if self.view[max(0, start - 3) : start].rstrip(" (").endswith("+") else FEWEST_AT_HOME if first == "0" else FEWEST_ELSE
+        )
+        return self.digits_from(place) < fewest
 
     def label(self, place: int) -> Kind | None:
         """What the text before calls the word that the group at `place` is in."""
@@ -100,16 +113,19 @@ class _Run:
         """The last group and the label of the number that begins at `place`; an empty label for a company's, None where there is none."""
         if place and self._lone(place) and self._lone(place - 1) and self.groups[place][0] - self.groups[place - 1][1] == 1:
             return place, None  # digits that stand alone are one number from the first of them on, or none
+        if label is None and self._hopeless(place):
+            return place, None
         windows = self._windows(place, label)
         # What stands in one piece is the number, and what follows its expiry or its code.
-        for window in sorted(windows, key=lambda window: len(window.sizes) > 1):
+        long = [window for window in windows if len(window.digits) >= SHORTEST]
+        for window in sorted(long, key=lambda window: len(window.sizes) > 1):
             if is_card(window.digits) and window.even and window.ends_well:
                 return window.last, "[card]"
         for window in self._phones(windows, label):
             return window.last, "" if toll_free(window.digits) and not window.chinese_mobile else "[phone]"
         if label == "bank":
             for window in windows:
-                if len(window.digits) >= 6 and window.ends_well and not window.counted:
+                if len(window.digits) >= _FEWEST_ACCOUNT and window.ends_well and not window.counted:
                     return window.last, "[account]"
         return place, None
 
@@ -117,36 +133,34 @@ class _Run:
         start, end = self.groups[place]
         return end - start == 1
 
-    def _windows(self, place: int, label: Kind | None) -> "list[_Window]":
+    def _windows(self, place: int, label: Kind | None) -> "list[Window]":
         """Longest first."""
         glued = self._glued(place) if label not in {"phone", "card", "bank", "handle", "document"} else ""
-        found: list[_Window] = []
+        found: list[Window] = []
         size = 0
         for last in range(place, len(self.groups)):
             size += self.groups[last][1] - self.groups[last][0]
             if size > LONGEST:
                 break
-            if size >= _FEWEST:
-                found.append(_Window(self.view, self.groups, place, last, glued))
+            if size >= FEWEST:
+                found.append(Window(self.view, self.groups, place, last, glued))
         found.reverse()
         return found
 
-    def _phones(self, windows: "list[_Window]", label: Kind | None) -> "Iterator[_Window]":
-        good = [window for window in windows if window.ends_well and window.begins_well and not window.counted]
-        if not good:
-            return
-        yield from (window for window in good if window.abroad is True)
-        yield from (window for window in good if window.abroad is None)
-        yield from (window for window in good if window.chinese_mobile)
-        if not good[0].glued:
-            yield from (window for window in good if window.north_american or window.with_trunk)
+    def _phones(self, windows: "list[Window]", label: Kind | None) -> "Iterator[Window]":
+        if windows and windows[0].dialled:
+            yield from (window for window in windows if window.abroad is True and window.good)
+            yield from (window for window in windows if window.abroad is None and window.good)
+        yield from (window for window in windows if window.chinese_mobile and window.good)
+        if windows and not windows[0].glued:
+            yield from (window for window in windows if (window.north_american or window.with_trunk) and window.good)
             if label == "phone":
-                yield from self._called(good)
+                yield from self._called([window for window in windows if window.good])
 
-    def _called(self, windows: "list[_Window]") -> "Iterator[_Window]":
+    def _called(self, windows: "list[Window]") -> "Iterator[Window]":
         """The most natural one of those that are called a phone number."""
         for window in reversed(windows):
-            if len(window.digits) > _MOST:
+            if len(window.digits) > MOST:
                 return
             if window.calendar:
                 continue
@@ -154,7 +168,7 @@ class _Run:
             more = following[0][1] - following[0][0] if following else 0
             if (
                 not more
-                or len(window.digits) + more > _MOST
+                or len(window.digits) + more > MOST
                 or (window.sizes[-1] >= 3 and more < 3)
                 or window.sizes in {(4, 4), (3, 4)}
                 or window.sizes[0] >= 8
@@ -166,118 +180,3 @@ class _Run:
         start = self.groups[self._words[place]][0]
         match = _GLUE.search(self.view, max(0, start - 24), start)
         return match[0] if match else ""
-
-
-class _Window:
-    """Some groups of a run, taken for one number."""
-
-    def __init__(self, view: str, groups: list[tuple[int, int]], place: int, last: int, glued: str) -> None:
-        self.view, self.last, self.glued = view, last, glued
-        self._groups, self._place = groups, place
-        chosen = groups[place : last + 1]
-        self.start, self.end = chosen[0][0], chosen[-1][1]
-        self.digits = "".join(view[start:end] for start, end in chosen)
-        self.sizes = tuple(end - start for start, end in chosen)
-        self.between = tuple(view[end:start] for (_, end), (start, _) in pairwise(chosen))
-
-    @property
-    def even(self) -> bool:
-        """Whether one sign separates all groups, or they are a card's groups."""
-        return len(set(self.between)) <= 1 or self.sizes in {(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)}
-
-    @cached_property
-    def ends_well(self) -> bool:
-        """Whether the number is over where the window is: no letters of a code, no further groups of the same kind."""
-        if self.last + 1 < len(self._groups):
-            between = self.view[self.end : self._groups[self.last + 1][0]]
-            if " " in between or len(self.digits) >= 12:
-                return True
-            if len(self.sizes) == 1:
-                return between != "." or self._groups[self.last + 1][1] - self._groups[self.last + 1][0] > 3
-            return between not in self.between
-        letters = _LETTERS.match(self.view, self.end)
-        if letters is None:
-            return True
-        word = letters[1].lower()
-        return word in _EXTENSION if letters[2] or len(word) == 1 else not set(word) <= _HEX
-
-    @cached_property
-    def begins_well(self) -> bool:
-        """Whether the number does not begin in the middle of another one."""
-        before = self.view[max(0, self.start - 2) : self.start]
-        if self._place:
-            between = self.view[self._groups[self._place - 1][1] : self.start]
-            if " " not in between and (between in self.between or (len(self.sizes) == 1 and between == ".")):
-                return False
-        return not (before[-1:] in {",", "."} and before[:1].isdigit() and self.sizes[0] == 3)
-
-    @cached_property
-    def counted(self) -> bool:
-        return counted(self.view, self.start, self.end)
-
-    @property
-    def calendar(self) -> bool:
-        """Whether it is a date without signs, or two years."""
-        return (
-            re.fullmatch(r"(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", self.digits) is not None and len(self.sizes) == 1
-        ) or (self.sizes == (4, 4) and re.fullmatch(r"(?:(?:19|20)\d\d){2}", self.digits) is not None)
-
-    @cached_property
-    def abroad(self) -> bool | None:
-        """With its country code after + or 00: whether the plan knows it, None for a right length alone."""
-        digits = self.digits
-        if _PLUS.search(self.view, max(0, self.start - 3), self.start):
-            digits = digits.removeprefix("00")
-        elif digits.startswith("00") and digits[2:3] != "0" and not self.glued and len(digits) >= 10:
-            if len(self.sizes) == 1 and barcode(digits) and label_of(self.view, self.start) != "phone":
-                return False
-            digits = digits[2:]
-        else:
-            return False
-        trunk = self.view.find("(0)", self.start, self.end)
-        if trunk > 0:  # +44 (0)20: the zero is for callers at home
-            place = sum(map(str.isdigit, self.view[self.start : trunk])) - (len(self.digits) - len(digits))
-            digits = digits[:place] + digits[place + 1 :]
-        return real(digits) if _FEWEST <= len(digits) <= _MOST else False
-
-    @property
-    def chinese_mobile(self) -> bool:
-        """1[3-9] and nine more, perhaps after 86; in groups of two and more."""
-        digits, sizes = self.digits, self.sizes
-        if self.glued and (self.glued.isupper() or not self.glued[-1].isalpha()):
-            return False
-        if re.fullmatch(r"(?:0086|86|0)?1[3-9]\d{9}", digits) is None:
-            return False
-        if len(sizes) == 1:
-            return True
-        if sizes[0] in {2, 4} and self.digits.startswith(("86", "0086")):
-            sizes = sizes[1:]
-        if sizes[:1] == (4,) and re.match(r"18(?:00|33|44|55|66|77|88)", digits) and sizes == (4, 3, 4):
-            return False
-        if set(sizes) == {1}:
-            return len(set(self.between)) == 1
-        return all(size >= 2 for size in sizes) and max(sizes) >= 3 and len(set(self.between)) <= 2
-
-    @property
-    def north_american(self) -> bool:
-        """An area code, three and four digits, with signs between them."""
-        area = self.digits[-10:-7] if len(self.digits) >= 10 else "0"
-        if self.sizes not in _NANP or area[0] in "01" or (len(self.sizes) == 4 and self.digits[0] != "1"):
-            return False
-        between = {sign.strip(" ()") for sign in self.between[-2:]}
-        return len(between) == 1 or self.between[-2:][0].startswith(")") or self.between[-1] == "-"
-
-    @property
-    def with_trunk(self) -> bool:
-        """A zero, an area code and a subscriber's number, in groups that people use for them."""
-        digits, sizes = self.digits, self.sizes
-        if digits[0] != "0" or digits[1] == "0" or not 9 <= len(digits) <= 12:
-            return False
-        if len(sizes) == 1:
-            return (not barcode(digits) or german_mobile(digits)) and real_at_home(digits)
-        pairs = sizes[-1] == sizes[-2] == 2
-        if not 2 <= sizes[0] <= 6 or (sizes[-1] < 3 and not pairs) or min(sizes[1:]) < 2:
-            return False
-        if sizes[:2] == (2, 2):
-            return set(sizes) == {2} and len(set(self.between)) == 1
-        return len(set(self.between[1:])) <= 1

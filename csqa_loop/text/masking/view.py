@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
-from csqa_loop.text.masking.labels import STEMS, STEMS_ASCII
+from csqa_loop.text.masking.labels import HAN_STEMS, STEMS
 
 _UNEVEN = "\uffff"
 """In a translated text: here stands a character that becomes none or several. It is no character of its own."""
@@ -116,14 +116,12 @@ _LETTERED = re.compile(rb"0(?:(?<=[^a0]a0)|(?<=[^a0]aa0)|(?<=[^a0]a 0)|(?<=[^a0]
 _FOUR = re.compile(rb"0(?:a{0,2}0){3}")
 _QUAD = re.compile(rb"0\.0{1,3}\.0{1,3}\.0")
 _COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
-_HANDLES = ("echat", "eixin", "vx", "微信", "薇信", "v信", "微博", "elegram", "kype", "ine id")
+_HANDLES, _HAN_HANDLES = ("echat", "eixin", "vx"), ("微信", "薇信", "v信", "V信")
 """Parts of the words that announce somebody's name in a network: without it, nothing there has to be looked at."""
-_ANNOUNCED = re.compile("[:=：＝@_号號]")
-# Nothing but emoji and ideographs stands in the planes between.
 _RANGES = ((0x80, 0x33FF), (0xA000, 0xABFF), (0xFB00, 0xFFFE))
-_FAR = "\U00010000-\U0001bfff\U0001d400-\U0001f2ff\U0001fb00-\U0001fbff\U000e0000-\U000e0fff"
-
-
+"""Where characters that tell something may stand, beside ideographs, which tell nothing."""
+_FAR = "\U00010000-\U0001f2ff"
+"""Digits and letters of the far planes. Emoji stand behind them; each further range would be asked for every ideograph."""
 _IN_EMOJI = (0x200D, 0xFE0F)
 """These stand in every second message; few of them hide no number from the quick look."""
 
@@ -149,30 +147,45 @@ class Clues(NamedTuple):
     """A space, and then a byte a character: 0 for digits, a for letters, at signs and dots as they are, a space for all else."""
 
 
+_NOTHING = Clues(0, b"")
+
+
 def clues(text: str) -> Clues:
-    """What `text` may hold."""
-    seen = text if text.isascii() or _foreign().search(text) is None else view_of(text).text
-    shape = b" " + seen.encode("ascii", "replace").translate(_SHAPE)
+    """What `text` may hold. Most texts hold nothing, and nearly all pass through here: what is cheap and rules out much comes first."""
+    ascii_alone = text.isascii()
+    seen = text if ascii_alone or _foreign().search(text) is None else view_of(text).text
+    plain = seen.encode("ascii", "replace")
+    shape = b" " + plain.translate(_SHAPE)
     found = ADDRESS if b"@" in shape else 0
-    if b"0" in shape:
-        if _CLOSE.search(shape):
+    digits = shape.count(b"0")
+    if digits >= 4:  # with fewer there is no number
+        if digits >= 6 and _CLOSE.search(shape):
             found |= SEVEN if _CLOSER.search(shape) else 0
             found |= SIX if _LETTERED.search(shape) else 0
-        if (found & SEVEN or _FOUR.search(shape)) and _holds(seen.lower(), STEMS_ASCII if seen.isascii() else STEMS):
+        if (found & SEVEN or _FOUR.search(shape)) and _holds(plain.lower().decode(), seen, STEMS, HAN_STEMS):
             found |= FOUR
         if b"0.0" in shape and _QUAD.search(shape):
             found |= QUAD
         if ":" in seen and _COLONS.search(seen):
             found |= COLONS
-    if (b"0" in shape or _ANNOUNCED.search(seen)) and _holds(seen.lower(), _HANDLES):
+    if ascii_alone:
+        # A name that is not announced by a sign has a digit behind a letter.
+        if (b"a0" in shape or ":" in seen or "_" in seen or "=" in seen) and _holds(seen.lower(), seen, _HANDLES, ()):
+            found |= HANDLE
+    elif _holds(seen, seen, _HAN_HANDLES, ()) or _holds(plain.lower().decode(), seen, _HANDLES, ()):
         found |= HANDLE
-    return Clues(found, shape)
+    return Clues(found, shape) if found else _NOTHING
 
 
-def _holds(lowered: str, words: Iterable[str]) -> bool:
-    for word in words:  # noqa: SIM110 - a generator would take as long as all the looking
-        if word in lowered:
+def _holds(plain: str, seen: str, words: Iterable[str], han: Iterable[str]) -> bool:
+    """Whether one of the words is there; `plain` is `seen` in ASCII and lower case."""
+    for word in words:
+        if word in plain:
             return True
+    if not seen.isascii():
+        for word in han:
+            if word in seen:
+                return True
     return False
 
 
