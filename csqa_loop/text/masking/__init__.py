@@ -49,17 +49,22 @@ class Masked(NamedTuple):
 
 def mask(text: str, known: Known = NOTHING) -> str:
     """Replace personal data in `text` by one of `LABELS`; all else stays as it is. `mask(mask(x)) == mask(x)`."""
-    return masked(text, known).text if clues(text).found else text
+    look = clues(text)
+    return _masked(text, look, known).text if look.found else text
 
 
 def masked(text: str, known: Known = NOTHING) -> Masked:
-    """As `mask`, with what was found.
+    """As `mask`, with what was found."""
+    return _masked(text, clues(text), known)
 
-    Replacing one number can uncover another that was glued to it, so it runs until nothing changes; each round removes digits,
-    an at sign or a name, hence it ends.
+
+def _masked(text: str, look: Clues, known: Known) -> Masked:
+    """Replacing one number can uncover another that was glued to it, so it runs until nothing changes.
+
+    Each round removes digits, an at sign or a name, hence it ends.
     """
     kinds: list[str] = []
-    while (look := clues(text)).found:
+    while look.found:
         view = view_of(text)
         places = [
             place for place in _findings(view, look) if place.label and not known.holds(place.label, view.text[place.start : place.end])
@@ -73,6 +78,7 @@ def masked(text: str, known: Known = NOTHING) -> Masked:
             done = last
             kinds.append(label or "")
         text = "".join((*pieces, text[done:]))
+        look = clues(text)
     return Masked(text, tuple(kinds))
 
 

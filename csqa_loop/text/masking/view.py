@@ -162,7 +162,9 @@ def clues(text: str) -> Clues:
         if digits >= 6 and _CLOSE.search(shape):
             found |= SEVEN if _CLOSER.search(shape) else 0
             found |= SIX if _LETTERED.search(shape) else 0
-        if (found & SEVEN or _FOUR.search(shape)) and _holds(plain.lower().decode(), seen, STEMS, HAN_STEMS):
+        if (found & SEVEN or b"0000" in shape or (b"0a" in shape and _FOUR.search(shape))) and _holds(
+            plain.lower().decode(), seen, STEMS, HAN_STEMS
+        ):
             found |= FOUR
         if b"0.0" in shape and _QUAD.search(shape):
             found |= QUAD
@@ -172,7 +174,7 @@ def clues(text: str) -> Clues:
         # A name that is not announced by a sign has a digit behind a letter.
         if (b"a0" in shape or ":" in seen or "_" in seen or "=" in seen) and _holds(seen.lower(), seen, _HANDLES, ()):
             found |= HANDLE
-    elif _holds(seen, seen, _HAN_HANDLES, ()) or _holds(plain.lower().decode(), seen, _HANDLES, ()):
+    elif _holds(seen, seen, _HAN_HANDLES, ()) or (b"aa" in shape and _holds(plain.lower().decode(), seen, _HANDLES, ())):
         found |= HANDLE
     return Clues(found, shape) if found else _NOTHING
 
