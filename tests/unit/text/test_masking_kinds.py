@@ -42,7 +42,9 @@ def test_every_kind_becomes_a_label_or_stays(kind: str) -> None:
     assert len(wrong) <= 1, wrong
 
 
-TEXT = st.one_of(st.sampled_from([line.text for line in LINES]), st.text(max_size=20), st.sampled_from(["，", " or ", "\n", "/", "\u200b", "❤️"]))
+TEXT = st.one_of(
+    st.sampled_from([line.text for line in LINES]), st.text(max_size=20), st.sampled_from(["，", " or ", "\n", "/", "\u200b", "❤️"])
+)
 
 
 @given(st.lists(TEXT, max_size=5).map("".join))
