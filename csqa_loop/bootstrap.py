@@ -247,7 +247,14 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     analytics = AnalyticsPublisher(ledger, settings.analytics_file, live)
     judge = build_judge(settings)
     contest = (
-        Contest(model_server, judge, judging=settings.judge, answering=settings.answer, prompt=build_judge_prompt(settings))
+        Contest(
+            model_server,
+            judge,
+            judging=settings.judge,
+            answering=settings.answer,
+            prompt=build_judge_prompt(settings),
+            own=settings.privacy.known,
+        )
         if judge
         else None
     )

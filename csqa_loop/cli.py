@@ -15,6 +15,7 @@ from csqa_loop.commands import (
     knowledge,
     ledger,
     lineage,
+    masking,
     operators,
     pairs,
     policies,
@@ -37,6 +38,7 @@ lineage.register(app)
 operators.register(app)
 gate.register(app)
 report.register(app)
+masking.register(app)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(policies.app, name="policies")
 app.add_typer(knowledge.app, name="knowledge")

@@ -41,7 +41,7 @@ class LoopStream(Process):
             consumer=lambda: self.subscription.consumer,
             written=lambda: self.intake.written(),  # noqa: PLW0108 - each needs the other, and this one is made first
         )
-        self._sorter = Sorter(parts.secrets.secret)
+        self._sorter = Sorter(parts.secrets.secret, settings.privacy.known)
         self.intake = Intake(
             parts.ledger,
             self.position,

@@ -24,7 +24,7 @@ from csqa_loop.knowledge.retrieval import Knowledge, Retrieved
 from csqa_loop.log.bus import Bus
 from csqa_loop.settings import Settings
 from csqa_loop.text.identity import conversation_alias, new_message_id, pseudonym
-from csqa_loop.text.masking import mask
+from csqa_loop.text.masking import Known, mask, with_contacts
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Answerer:
         self._deployment = deployment
         self._secret = secret
         self._settings = settings
+        self._own = settings.privacy.known
         self._clock = clock
         self._unfinished: set[asyncio.Task[None]] = set()
 
@@ -62,20 +63,23 @@ class Answerer:
         """
         began = time.perf_counter()
         exposure, fallback = self._expose(question)
-        history = tuple(
-            ChatMessage(role=message.role, content=mask(message.content)) for message in question.messages if message.role != "system"
-        )
-        text = history[-1].content
-        _, hits = await asyncio.gather(self._bus.publish(exposure), self.retrieve(text, self._settings.retrieval.top_k))
+        spoken = [message for message in question.messages if message.role != "system"]
+        history = _masked(spoken, self._own)
+        _, hits = await asyncio.gather(self._bus.publish(exposure), self.retrieve(history[-1].content, self._settings.retrieval.top_k))
         excerpts = [hit.text for hit in hits]
+        language = self._settings.language
+        if any(before.content != after.content for before, after in zip(spoken, history, strict=True)):
+            # A contact that the excerpts state is no secret. The intake judges by the same words: the answer's event carries them.
+            policy = build_messages(history, excerpts, default_language=language)[0].content
+            history = _masked(spoken, with_contacts(self._own, policy))
         history = fitting(
             history, excerpts, answer_tokens=question.sampling.max_tokens, context_tokens=self._settings.model_server.max_model_len
         )
         return Prepared(
             exposure=exposure,
             fallback=fallback,
-            question=text,
-            messages=build_messages(history, excerpts, default_language=self._settings.language),
+            question=history[-1].content,
+            messages=build_messages(history, excerpts, default_language=language),
             citations=tuple(
                 Citation(chunk_id=hit.chunk_id, policy_id=hit.policy_id, version=hit.version, section=hit.section, score=hit.score)
                 for hit in hits
@@ -149,7 +153,7 @@ class Answerer:
         conversation = question.conversation_id
         if conversation is None:
             conversation = f"c-{uuid4().hex[:24]}"
-        elif mask(conversation) != conversation:
+        elif mask(conversation, self._own) != conversation:
             # An id such as an e-mail address would name a person on every record.
             conversation = conversation_alias(self._secret, conversation)
         user = pseudonym(self._secret, question.user or conversation)
@@ -212,3 +216,7 @@ class Answerer:
         task = asyncio.create_task(work)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
+
+
+def _masked(messages: Sequence[ChatMessage], known: Known) -> tuple[ChatMessage, ...]:
+    return tuple(ChatMessage(role=message.role, content=mask(message.content, known)) for message in messages)

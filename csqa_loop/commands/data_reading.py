@@ -21,6 +21,7 @@ from csqa_loop.data.seen import SeenBefore
 from csqa_loop.errors import PermanentError
 from csqa_loop.evidence.rules.quality import QualityPolicy
 from csqa_loop.settings import load_settings
+from csqa_loop.text.masking import Known
 
 Format = Literal["auto", "csv", "json", "jsonl", "sqlite", "alpaca", "sharegpt"]
 _ALPACA = {"question": "instruction", "chosen": "output"}
@@ -49,6 +50,7 @@ class Reading:
     source: DataFile
     options: ImportOptions
     quality: QualityPolicy
+    own: Known
 
     @property
     def key(self) -> str:
@@ -60,7 +62,7 @@ class Reading:
     def examples(self, tally: Tally, what: str = "reading") -> Iterator[Iterator[tuple[int, Example]]]:
         """The examples that can be used with their lines, in one pass that a bar on stderr follows."""
         with SeenBefore() as seen, bar(what, self.source.length) as (progress, task):
-            yield Importer(self.options, seen, tally, self.quality).examples(followed(self.source.rows(), progress, task))
+            yield Importer(self.options, seen, tally, self.quality, self.own).examples(followed(self.source.rows(), progress, task))
 
     def report(self, tally: Tally, **more: object) -> dict[str, Any]:
         """The tally's report, and which file it is about."""
@@ -95,7 +97,8 @@ def reading_of(
         train_share=train_share,
         seed=seed,
     )
-    return Reading(source, options, bootstrap.pair_policy(load_settings()).quality)
+    settings = load_settings()
+    return Reading(source, options, bootstrap.pair_policy(settings).quality, settings.privacy.known)
 
 
 def check_out(out: Path, file: Path) -> None:

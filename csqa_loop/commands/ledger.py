@@ -70,6 +70,7 @@ def replay(
             replay_log(
                 build_ledger(settings, (into or Path(scratch)) / "ledger.duckdb"),
                 build_secrets(settings).secret,
+                settings.privacy.known,
                 settings.kafka_servers,
                 settings.kafka,
                 progress=lambda n: print(f"{n} records", file=sys.stderr),

@@ -49,7 +49,8 @@ class ImportBody(BaseModel):
 def review_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRouter:
     """Everything under /v1/reviews."""
     agents = Agents(parts)
-    desk = Desk(parts.ledger, parts.bus, now, token_limit=parts.settings.longest_example, tokens_in=tokens_in)
+    settings = parts.settings
+    desk = Desk(parts.ledger, parts.bus, now, token_limit=settings.longest_example, tokens_in=tokens_in, own=settings.privacy.known)
 
     async def agent(authorization: Annotated[str, Header()] = "") -> str:
         return agents.named_by(authorization)

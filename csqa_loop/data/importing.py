@@ -20,6 +20,7 @@ from csqa_loop.evidence.rules.quality import QualityPolicy, findings
 from csqa_loop.files.durable import write_atomically
 from csqa_loop.log.bus import Bus
 from csqa_loop.text.languages import language_of
+from csqa_loop.text.masking import NOTHING, Known
 from csqa_loop.text.normal import normalised
 from csqa_loop.text.similarity import signature
 
@@ -62,12 +63,13 @@ class ImportOptions:
 class Importer:
     """Rows to examples, in one pass. The tally tells what became of each row."""
 
-    def __init__(self, options: ImportOptions, seen: Seen, tally: Tally, quality: QualityPolicy) -> None:
+    def __init__(self, options: ImportOptions, seen: Seen, tally: Tally, quality: QualityPolicy, own: Known = NOTHING) -> None:
         self._options = options
         self._finder = ColumnFinder(options.columns, conversations=options.conversations, fixed=options.fixed_columns)
         self._seen = seen
         self._tally = tally
         self._quality = quality
+        self._own = own
 
     def examples(self, rows: Iterable[Row | Broken]) -> Iterator[tuple[int, Example]]:
         """The examples that can be used with the line of their row, personal data masked. Those that are held are among them: the loop keeps
@@ -122,7 +124,7 @@ class Importer:
     def _judged(self, line: int, read: Example) -> Example | None:
         # First as it was read, before anything that takes time: some files hold one row a hundred thousand times.
         refusal = self._repeats(b"as read", line, read)
-        example = prepared(read) if refusal is None else read
+        example = prepared(read, self._own) if refusal is None else read
         refusal = refusal or self._refusal(line, example) or self._repeats(b"prepared", line, example)
         if refusal is not None:
             self._tally.judge(refusal)

@@ -18,7 +18,7 @@ from csqa_loop.text.masking import mask
 def feedback_router(parts: Parts) -> APIRouter:
     """`POST /v1/feedback` and `POST /v1/bad-cases`."""
     router = APIRouter()
-    limit, secrets = parts.settings.answer.max_body_bytes, parts.secrets
+    limit, secrets, own = parts.settings.answer.max_body_bytes, parts.secrets, parts.settings.privacy.known
 
     def conversation(message_id: str) -> str:
         conversation_id = conversation_of(secrets.secret, message_id)
@@ -45,7 +45,7 @@ def feedback_router(parts: Parts) -> APIRouter:
                 message_id=body.message_id,
                 user=claim.user,
                 thumb=body.thumb,
-                comment=mask(body.comment) if body.comment else None,
+                comment=mask(body.comment, own) if body.comment else None,
             )
         )
 
@@ -59,7 +59,7 @@ def feedback_router(parts: Parts) -> APIRouter:
                 conversation_id=conversation(body.message_id),
                 message_id=body.message_id,
                 reason=body.reason,
-                corrected_answer=mask(body.corrected_answer) if body.corrected_answer else None,
+                corrected_answer=mask(body.corrected_answer, own) if body.corrected_answer else None,
                 reviewer=body.reviewer,
             )
         )

@@ -13,18 +13,19 @@ from csqa_loop.ledger.rules.masking import masked_event
 from csqa_loop.log import read_to_end
 from csqa_loop.log.records import LogRecord
 from csqa_loop.settings import KafkaSettings
+from csqa_loop.text.masking import Known
 
 
 async def replay_log(
-    ledger: Ledger, secret: bytes, servers: str, settings: KafkaSettings, progress: Callable[[int], None]
+    ledger: Ledger, secret: bytes, own: Known, servers: str, settings: KafkaSettings, progress: Callable[[int], None]
 ) -> dict[str, Any]:
-    """Fill `ledger`, which is empty, from the log; its hash and counts.
+    """Fill `ledger`, which is empty, from the log; its hash and counts. `secret` and `own` are those of the running loop.
 
     Raises:
         TransientError: Kafka does not answer, or the disk refuses.
     """
     ledger.open()
-    clean = partial(masked_event, secret)
+    clean = partial(masked_event, secret, own=own)
     batch: list[LogRecord] = []
     records = 0
     try:

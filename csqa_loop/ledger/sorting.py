@@ -11,6 +11,7 @@ from csqa_loop.ledger.rules.batch import Letter, marks_of
 from csqa_loop.ledger.rules.masking import masked_event
 from csqa_loop.ledger.side_process import SideProcess
 from csqa_loop.log.records import LogRecord
+from csqa_loop.text.masking import NOTHING, Known
 
 LONG = 500
 """Records from which another process is worth sending them there and their rows back."""
@@ -19,8 +20,8 @@ LONG = 500
 class Sorter:
     """Batches of records to rows."""
 
-    def __init__(self, secret: bytes) -> None:
-        self._side = SideProcess(partial(_rows_alone, secret), long=LONG)
+    def __init__(self, secret: bytes, own: Known = NOTHING) -> None:
+        self._side = SideProcess(partial(_rows_alone, secret, own), long=LONG)
 
     async def __call__(self, records: Sequence[LogRecord]) -> Rows:
         """The rows of `records`; dead letters are among them."""
@@ -44,10 +45,10 @@ def _unpacked(*fields: Sequence[Any]) -> list[LogRecord]:
     return list(map(LogRecord._make, zip(*fields, strict=True)))
 
 
-def _rows_alone(secret: bytes, records: Sequence[LogRecord]) -> Rows:
+def _rows_alone(secret: bytes, own: Known, records: Sequence[LogRecord]) -> Rows:
     """Without the records: they need not travel back."""
     letters: list[Letter] = []
-    tables = tables_of(facts_of(records, partial(masked_event, secret), letters))
+    tables = tables_of(facts_of(records, partial(masked_event, secret, own=own), letters))
     return Rows(tables, (), letters, marks_of(records))
 
 

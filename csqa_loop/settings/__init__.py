@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from csqa_loop.errors import ConfigurationError
 from csqa_loop.settings.experiments import ExperimentSettings, MetricSettings
 from csqa_loop.settings.learning import KTO_MIN_BATCH, GateSettings, JudgeSettings, PreferenceSettings, TrainingSettings, TriggerSettings
+from csqa_loop.settings.privacy import PrivacySettings
 from csqa_loop.settings.serving import (
     LOOPBACK,
     AnalyticsSettings,
@@ -49,6 +50,7 @@ __all__ = [
     "MetricSettings",
     "ModelServerSettings",
     "PreferenceSettings",
+    "PrivacySettings",
     "RetrievalSettings",
     "Settings",
     "TrainerSettings",
@@ -78,6 +80,7 @@ class Settings(BaseSettings):
     encoder: EncoderSettings = EncoderSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     answer: AnswerSettings = AnswerSettings()
+    privacy: PrivacySettings = PrivacySettings()
     gateway: GatewaySettings = GatewaySettings()
     console: ConsoleSettings = ConsoleSettings()
     indexer: IndexerSettings = IndexerSettings()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from csqa_loop.events import ChatMessage, ExampleImported, derived_id
 from csqa_loop.evidence.rules.quality import cleaned
-from csqa_loop.text.masking import mask
+from csqa_loop.text.masking import NOTHING, Known, mask, with_contacts
 
 Split = Literal["train", "holdout"]
 
@@ -58,20 +58,20 @@ class Example:
         return "i-" + hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
-def prepared(example: Example) -> Example:
-    """The example without hidden characters and personal data. System messages are the company's own words."""
+def prepared(example: Example, own: Known = NOTHING) -> Example:
+    """The example without hidden characters and personal data. System messages are the company's own words: what they state stays."""
+    known = with_contacts(own, "\n\n".join(m.content for m in example.messages if m.role == "system"))
     return replace(
         example,
-        messages=tuple(m if m.role == "system" else ChatMessage(role=m.role, content=_plain(m.content)) for m in example.messages),
-        answer=_plain(example.answer),
-        rejected=None if example.rejected is None else _plain(example.rejected),
-        made_from=_plain(example.made_from),
+        messages=tuple(m if m.role == "system" else ChatMessage(role=m.role, content=_plain(m.content, known)) for m in example.messages),
+        answer=_plain(example.answer, known),
+        rejected=None if example.rejected is None else _plain(example.rejected, known),
+        made_from=_plain(example.made_from, known),
     )
 
 
-def _plain(text: str) -> str:
-    # First what cannot be seen: it would hide a number from the mask.
-    return mask(cleaned(text))
+def _plain(text: str, known: Known) -> str:
+    return mask(cleaned(text), known)
 
 
 def imported(example: Example, *, origin: str, operator: str, occurred_at: datetime) -> ExampleImported:

@@ -24,7 +24,7 @@ from csqa_loop.evidence.judge.rules.judging import (
 )
 from csqa_loop.evidence.judge.rules.prompts import JudgePrompt
 from csqa_loop.settings import AnswerSettings, JudgeSettings
-from csqa_loop.text.masking import mask
+from csqa_loop.text.masking import NOTHING, Known, mask, with_contacts
 from csqa_loop.text.normal import normalised
 
 _OURS = JudgePrompt()
@@ -53,12 +53,14 @@ class Contest:
         judging: JudgeSettings,
         answering: AnswerSettings,
         prompt: JudgePrompt = _OURS,
+        own: Known = NOTHING,
     ) -> None:
         self._server = server
         self._judge = judge
         self._judging = judging
         self._answering = answering
         self._prompt = prompt
+        self._own = own
         self.bias = PositionBias()
         self.counts: Counter[str] = Counter()
         """`unreadable` replies and `judge_errors`, since the start."""
@@ -100,7 +102,7 @@ class Contest:
                 seed=_seed(case.message_id, number),
             )
             generation = await self._server.generate(champion, case.messages, sampling, fallback=champion)
-            text = _as_on_record(generation.text)
+            text = self._as_on_record(generation.text, case)
             # Cut off in the middle: it would teach to stop there.
             if generation.finish_reason != "length" and _worth_judging(text, case):
                 contenders.setdefault(normalised(text), Contender("resample", text, generation.adapter))
@@ -112,8 +114,16 @@ class Contest:
         answer = parse_answer(reply)
         if answer is None:
             raise self._unreadable(reply, 'an object with "answer"')
-        text = _as_on_record(answer)
+        text = self._as_on_record(answer, case)
         return Contender("judge", text, case.adapter) if _worth_judging(text, case) else None
+
+    def _as_on_record(self, text: str, case: Candidate) -> str:
+        """As the bad answer lies in the ledger: what is masked in one only would decide the comparison. Empty where the way into the ledger,
+        on which a proposal carries no policy, would cost it a contact that the bad answer keeps.
+        """
+        known = with_contacts(self._own, "\n\n".join(message.content for message in case.messages if message.role == "system"))
+        kept, alone = mask(text, known), mask(text, self._own)
+        return kept.strip() if kept == alone else ""
 
     async def _wins(self, case: Candidate, answer: str, rival: str) -> bool:
         """Whether the judge prefers `answer` to `rival` in both orders."""
@@ -138,11 +148,6 @@ class Contest:
     def _unreadable(self, reply: str, expected: str) -> PermanentError:
         self.counts["unreadable"] += 1
         return PermanentError(f"the judge {self._judge.model} replied {reply[:80]!r}; {expected} was asked for")
-
-
-def _as_on_record(text: str) -> str:
-    """The answer masked like the bad one in the ledger: text that is masked in one only would decide the comparison."""
-    return mask(text).strip()
 
 
 def _worth_judging(answer: str, case: Candidate) -> bool:

@@ -24,7 +24,7 @@ from csqa_loop.evidence.review.rules.reviewing import (
 )
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.log.bus import Bus
-from csqa_loop.text.masking import mask
+from csqa_loop.text.masking import NOTHING, Known, mask
 
 IN_LEDGER_SECONDS = 2.0
 _IMPORTED_SECONDS = 10.0
@@ -61,6 +61,7 @@ class Desk:
         token_limit: int,
         tokens_in: Callable[[str], int],
         lease_seconds: float = 300.0,
+        own: Known = NOTHING,
     ) -> None:
         self._ledger = ledger
         self._bus = bus
@@ -68,6 +69,7 @@ class Desk:
         self._token_limit = token_limit
         self._tokens_in = tokens_in
         self._leases = Leases(lease_seconds)
+        self._own = own
         # Until the ledger has a decision, sending it again sends the same event: a retry after an error decides once.
         self._on_their_way: dict[str, ReviewDecided] = {}
 
@@ -129,7 +131,7 @@ class Desk:
         if lease is None or lease.agent != agent:
             holder = f"{lease.agent} has it until {lease.until:%H:%M:%S} UTC" if lease else "nobody has it now"
             raise TakenError(f"{agent} does not have this item ({holder}); take it with POST /v1/reviews/{review_id}/lease")
-        event = self._fact(_item(item), _masked(decision), agent)
+        event = self._fact(_item(item), _masked(decision, self._own), agent)
         await self._bus.publish(event)
         return event, await self._in_ledger(event, agent, IN_LEDGER_SECONDS)
 
@@ -153,7 +155,7 @@ class Desk:
                     continue
                 if any(event.review_id == name for event in events):
                     raise TakenError("another row of this file decides the same item")
-                event = self._of_row(items.get(name), name, _masked(decision), agent)
+                event = self._of_row(items.get(name), name, _masked(decision, self._own), agent)
             except PermanentError as error:
                 outcomes.append(RowOutcome(name, "refused", str(error)))
                 continue
@@ -231,9 +233,9 @@ def _named(row: Mapping[str, Any]) -> str:
         return ""
 
 
-def _masked(decision: Decision) -> Decision:
+def _masked(decision: Decision, own: Known) -> Decision:
     """The decision without personal data, as everything that enters the log."""
-    return Decision(decision.action, decision.corrected_answer and mask(decision.corrected_answer), mask(decision.note))
+    return Decision(decision.action, decision.corrected_answer and mask(decision.corrected_answer, own), mask(decision.note, own))
 
 
 def _repeats(event: ReviewDecided, decision: Decision, agent: str) -> bool:

@@ -1,4 +1,7 @@
-"""Privacy once more on intake, for frontends that publish to Kafka themselves. On what a gateway wrote it changes nothing."""
+"""Privacy once more on intake, for frontends that publish to Kafka themselves. On what a gateway wrote it changes nothing.
+
+It knows the event and the settings alone, never which policies are current: so a replay comes to the same ledger.
+"""
 
 from typing import TypeVar
 
@@ -16,7 +19,7 @@ from csqa_loop.events import (
     ReviewDecided,
 )
 from csqa_loop.text.identity import is_pseudonym, pseudonym
-from csqa_loop.text.masking import mask, may_tell
+from csqa_loop.text.masking import NOTHING, Known, mask, may_tell, with_contacts
 
 M = TypeVar("M", bound=BaseModel)
 _MOST = (AnswerGiven, ArmExposed)
@@ -24,32 +27,40 @@ _APART = "\n" * 4
 """Between texts, so that digits of two are never taken for one number."""
 
 
-def masked_event(secret: bytes, event: Event) -> Event:
-    """The event with its user pseudonymised and personal data in free text masked. System messages are the company's own words."""
+def masked_event(secret: bytes, event: Event, own: Known = NOTHING) -> Event:
+    """The event with its user pseudonymised and personal data in free text masked.
+
+    System messages are the company's own words: they stay, and so does a contact that one of the same event states word for word.
+    """
     if isinstance(event, _MOST) and _needs_nothing(event):
         return event
     match event:
         case ArmExposed():
             return _with(event, user=pseudonym(secret, event.user))
         case AnswerGiven():
+            known = _stated(event.messages, own)
             return _with(
                 event,
                 user=pseudonym(secret, event.user),
-                question=mask(event.question),
-                answer=mask(event.answer),
-                messages=_masked(event.messages),
+                question=mask(event.question, known),
+                answer=mask(event.answer, known),
+                messages=_masked(event.messages, known),
             )
         case FeedbackGiven():
-            return _with(event, user=pseudonym(secret, event.user), comment=event.comment and mask(event.comment))
+            return _with(event, user=pseudonym(secret, event.user), comment=event.comment and mask(event.comment, own))
         case BadCaseReported():
-            return _with(event, corrected_answer=event.corrected_answer and mask(event.corrected_answer))
+            return _with(event, corrected_answer=event.corrected_answer and mask(event.corrected_answer, own))
         case ReviewDecided():
-            return _with(event, corrected_answer=event.corrected_answer and mask(event.corrected_answer), note=mask(event.note))
+            return _with(event, corrected_answer=event.corrected_answer and mask(event.corrected_answer, own), note=mask(event.note, own))
         case AnswerProposed():
-            return _with(event, answer=mask(event.answer))
+            return _with(event, answer=mask(event.answer, own))
         case ExampleImported():
+            known = _stated(event.messages, own)
             return _with(
-                event, messages=_masked(event.messages), answer=mask(event.answer), rejected=event.rejected and mask(event.rejected)
+                event,
+                messages=_masked(event.messages, known),
+                answer=mask(event.answer, known),
+                rejected=event.rejected and mask(event.rejected, known),
             )
         case _:
             return event
@@ -65,8 +76,12 @@ def _needs_nothing(event: AnswerGiven | ArmExposed) -> bool:
     return not may_tell(_APART.join((event.question, event.answer, *conversation)))
 
 
-def _masked(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
-    return tuple(message if message.role == "system" else _with(message, content=mask(message.content)) for message in messages)
+def _stated(messages: tuple[ChatMessage, ...], own: Known) -> Known:
+    return with_contacts(own, "\n\n".join(message.content for message in messages if message.role == "system"))
+
+
+def _masked(messages: tuple[ChatMessage, ...], known: Known) -> tuple[ChatMessage, ...]:
+    return tuple(message if message.role == "system" else _with(message, content=mask(message.content, known)) for message in messages)
 
 
 def _with(model: M, **values: object) -> M:

@@ -10,6 +10,7 @@ from csqa_loop.data.rules.rows import RowRefusedError
 from csqa_loop.data.rules.shapes import examples_of
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import ChatMessage
+from csqa_loop.text.masking import Known
 
 
 def examples(values: dict[str, object], **given: str) -> list[Example]:
@@ -143,11 +144,18 @@ def test_a_mapping_is_checked() -> None:
 
 
 def test_personal_data_is_masked_once_and_for_all_but_not_in_system_messages() -> None:
-    mail = "write to jane.doe@example.com"
-    example = prepared(Example(said(("system", mail), ("user", mail)), mail, mail))
-    assert [m.content for m in example.messages] == [mail, "write to [email]"]
+    mail, desk = "write to jane.doe@example.com", "write to jo.b@harbour.example"
+    example = prepared(Example(said(("system", desk), ("user", mail)), mail, mail))
+    assert [m.content for m in example.messages] == [desk, "write to [email]"]
     assert (example.answer, example.rejected) == ("write to [email]", "write to [email]")
     assert prepared(example) == example
+
+
+def test_what_the_system_message_states_stays_in_the_answers() -> None:
+    desk = "write to jo.b@harbour.example"
+    example = Example(said(("system", f"Returns: {desk}."), ("user", "Where?")), f"Please {desk}", desk)
+    assert prepared(example) == example
+    assert prepared(Example(said(("user", "Where?")), desk), Known.of(["harbour.example"])).answer == desk
 
 
 def test_an_id_follows_from_what_a_model_learns_from() -> None:

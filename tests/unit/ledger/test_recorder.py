@@ -10,6 +10,7 @@ from csqa_loop.ledger.recorder import Recorder, sort_out
 from csqa_loop.ledger.rules.batch import Batch
 from csqa_loop.ledger.rules.masking import masked_event
 from csqa_loop.log.records import LogRecord
+from csqa_loop.text.masking import Known
 from tests import events as make
 
 SECRET = b"k" * 32
@@ -66,3 +67,21 @@ def test_intake_masks_what_a_frontend_did_not() -> None:
     thumb = clean(make.thumb(1).model_copy(update={"comment": "call 13800138000"}))
     assert isinstance(thumb, e.FeedbackGiven)
     assert "13800138000" not in str(thumb.comment)
+
+
+def test_a_contact_that_the_events_own_policy_states_stays() -> None:
+    system = e.ChatMessage(role="system", content="Policy:\n\nReturns: write to jo.b@harbour.example or call 0171/1234567.")
+    told = make.answer(
+        1,
+        question="Is 0171 1234567 yours? Mine is 13800138000.",
+        answer="Yes: 0171/1234567, or jo.b@harbour.example.",
+        messages=(system, e.ChatMessage(role="user", content="Is 0171 1234567 yours? Mine is 13800138000.")),
+    )
+    masked = masked_event(SECRET, told)
+    assert isinstance(masked, e.AnswerGiven)
+    assert masked.answer == told.answer
+    assert masked.question == masked.messages[1].content == "Is 0171 1234567 yours? Mine is [phone]."
+    assert masked_event(SECRET, masked) == masked
+    thumb = make.thumb(1).model_copy(update={"comment": "call 0171/1234567"})
+    assert "0171" not in str(masked_event(SECRET, thumb).comment)  # type: ignore[attr-defined]
+    assert masked_event(SECRET, thumb, Known.of(numbers=["+49 171 1234567"])).comment == thumb.comment  # type: ignore[attr-defined]
