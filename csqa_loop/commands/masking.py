@@ -13,8 +13,8 @@ from csqa_loop.text.masking import masked
 
 _HELP = """Mask personal data in the lines of standard input and write them to standard output, each as soon as it is read.
 
-What is found becomes [email], [phone], [card], [iban], [account], [id] or [ip]; everything else of a line stays byte for byte. It is what the gateway,
-the intake of the ledger, `csqa data import` and the review desk do. Addresses of desks (support@, datenschutz@), toll-free numbers, the numbers of
+What is found becomes \\[email], \\[phone], \\[card], \\[iban], \\[account], \\[id] or \\[ip]; everything else of a line stays byte for byte. It is what
+the gateway, the intake of the ledger, `csqa data import` and the review desk do. Addresses of desks (support@, datenschutz@), toll-free numbers, the numbers of
 orders, parcels and articles, dates and amounts stay. So do the contacts in CSQA_PRIVACY__OWN_DOMAINS and CSQA_PRIVACY__OWN_NUMBERS (comma separated).
 
 Examples:

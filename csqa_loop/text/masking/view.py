@@ -163,7 +163,7 @@ def clues(text: str) -> Clues:
             found |= SEVEN if _CLOSER.search(shape) else 0
             found |= SIX if _LETTERED.search(shape) else 0
         if (found & SEVEN or b"0000" in shape or (b"0a" in shape and _FOUR.search(shape))) and _holds(
-            plain.lower().decode(), seen, STEMS, HAN_STEMS
+            plain.lower().decode(), seen, STEMS if b"aa" in shape else (), HAN_STEMS
         ):
             found |= FOUR
         if b"0.0" in shape and _QUAD.search(shape):

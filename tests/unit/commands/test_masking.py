@@ -50,4 +50,5 @@ def test_help_teaches() -> None:
     told = CliRunner().invoke(app, ["mask", "--help"])
     assert told.exit_code == 0
     assert "csqa mask < chats.txt" in told.output
+    assert "[email], [phone], [card]" in told.output
     assert "CSQA_PRIVACY__OWN_DOMAINS" in told.output
