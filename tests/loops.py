@@ -88,7 +88,7 @@ async def replayed(settings: Settings) -> str:
     """The hash of a ledger that is made of the log alone."""
     ledger = bootstrap.build_ledger(settings, settings.var / "replayed" / "ledger.duckdb")
     secret = bootstrap.build_secrets(settings).secret
-    told = await replay_log(ledger, secret, settings.kafka_servers, settings.kafka, own=settings.privacy.known, progress=lambda _: None)
+    told = await replay_log(ledger, secret, settings.privacy.known, settings.kafka_servers, settings.kafka, lambda _: None)
     return str(told["hash"])
 
 
