@@ -3,6 +3,7 @@
 The method is docs/statistics.md; the rules are the contract that `ExperimentOpened` carries.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from csqa_loop.experiment.rules.comparison import (
     quantile_estimates,
     users_of,
 )
-from csqa_loop.experiment.rules.statistics import CannotCompute, SampleRatio, sample_ratio, tuning
+from csqa_loop.experiment.rules.statistics import SPLIT_DOUBT, CannotCompute, SampleRatio, sample_ratio, tuning
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,11 @@ def _judge(
     share_is_final: bool,
 ) -> tuple[Verdict, str]:
     if ratio_test.mismatch:
-        counts = f"{ratio_test.challenger} challenger and {ratio_test.control} control users exposed"
-        return "INVALID", f"sample ratio: {counts}, promised 1:1 (always-valid p = {ratio_test.p_value:.2g})"
+        return "INVALID", f"sample ratio: {ratio_test.counts} (always-valid p = {ratio_test.p_value:.2g})"
     for comparison in (primary, *guardrails):
         if comparison.harmed:
             return "ROLL_BACK", "harm: " + comparison.bound("upper" if comparison.metric.higher_is_better else "lower")
-    missing = list(_missing(contract, primary, guardrails, share_is_final=share_is_final))
+    missing = list(_missing(contract, primary, guardrails, ratio_test, share_is_final=share_is_final))
     if not missing:
         return "PROMOTE", f"better: {primary.bound('lower')}; every guardrail within its margin"
     if min(closed) >= contract.max_users:
@@ -106,9 +106,17 @@ def _judge(
 
 
 def _missing(
-    contract: ExperimentContract, primary: Comparison, guardrails: tuple[Comparison, ...], *, share_is_final: bool
+    contract: ExperimentContract,
+    primary: Comparison,
+    guardrails: tuple[Comparison, ...],
+    ratio_test: SampleRatio,
+    *,
+    share_is_final: bool,
 ) -> Iterator[str]:
     """What keeps the challenger from promotion, most telling first."""
+    if ratio_test.in_doubt:
+        # Every bound rests on the split: what they say is not believed before it is.
+        yield f"a split that is not in doubt: {ratio_test.counts} (e-value {math.exp(ratio_test.log_e_value):.3g}, at most {SPLIT_DOUBT:g} would do)"
     for comparison in (primary, *guardrails):
         if isinstance(comparison.interval, CannotCompute):
             yield comparison.interval.reason

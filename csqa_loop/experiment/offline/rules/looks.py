@@ -12,6 +12,7 @@ from csqa_loop.experiment.rules import rare_events
 from csqa_loop.experiment.rules.comparison import definitions, harm_floor, horizon
 from csqa_loop.experiment.rules.statistics import (
     SAMPLE_RATIO_ALPHA,
+    SPLIT_DOUBT,
     Floats,
     MetricTotals,
     influence_variance,
@@ -80,7 +81,9 @@ def first_verdicts(contract: ExperimentContract, metrics: Mapping[str, Looks], e
         lower, upper = metric_gains(known[name], metrics[name], contract, margin, winning)
         winning &= enough & (lower > -margin)
         harmed |= enough & (upper < -margin)
-    invalid = sample_ratio_evidence(entered[0], entered[1]) >= -np.log(SAMPLE_RATIO_ALPHA)
+    split = np.asarray(sample_ratio_evidence(entered[0], entered[1]))
+    invalid = split >= -np.log(SAMPLE_RATIO_ALPHA)
+    winning &= split <= np.log(SPLIT_DOUBT)
     over = entered.min(axis=0) >= contract.max_users
 
     stopped = invalid | harmed | winning | over
