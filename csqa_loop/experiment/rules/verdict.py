@@ -47,6 +47,7 @@ def analyse(
     elapsed_seconds: float,
     *,
     share_is_final: bool = True,
+    doubt: str | None = None,
 ) -> Analysis:
     """Judge an experiment by its contract. Looking costs nothing: call it after every user if you like.
 
@@ -58,6 +59,7 @@ def analyse(
         elapsed_seconds: Since the experiment opened.
         share_is_final: The ramp is at its last share. Before, harm may stop the experiment and nothing may promote: latency and errors
             at the full share are part of the promise.
+        doubt: What else speaks against a promotion, in words: users who were left out, say. Harm may stop the experiment all the same.
 
     Raises:
         PermanentError: the contract names a metric that it does not define.
@@ -74,9 +76,10 @@ def analyse(
     ]
     quantiles = [row for name in known for row in quantile_estimates(name, challenger, control)]
     ratio_test = sample_ratio(*exposed)
-    verdict, stopped_by = _judge(
-        contract, primary, guardrails, ratio_test, (challenger.users, control.users), elapsed_seconds, share_is_final
-    )
+    missing = [doubt] if doubt else []
+    missing += _missing(contract, primary, guardrails, ratio_test, share_is_final=share_is_final)
+    closed = min(challenger.users, control.users)
+    verdict, stopped_by = _judge(contract, primary, guardrails, ratio_test, closed, elapsed_seconds, missing)
     estimates = tuple(row for c in (primary, *guardrails, *reported) for row in estimates_of(c, contract.alpha, rho))
     return Analysis(verdict, stopped_by, (*estimates, *quantiles), ratio_test, primary, guardrails)
 
@@ -86,19 +89,18 @@ def _judge(
     primary: Comparison,
     guardrails: tuple[Comparison, ...],
     ratio_test: SampleRatio,
-    closed: tuple[int, int],
+    closed: int,
     elapsed_seconds: float,
-    share_is_final: bool,
+    missing: list[str],
 ) -> tuple[Verdict, str]:
     if ratio_test.mismatch:
         return "INVALID", f"sample ratio: {ratio_test.counts} (always-valid p = {ratio_test.p_value:.2g})"
     for comparison in (primary, *guardrails):
         if comparison.harmed:
             return "ROLL_BACK", "harm: " + comparison.bound("upper" if comparison.metric.higher_is_better else "lower")
-    missing = list(_missing(contract, primary, guardrails, ratio_test, share_is_final=share_is_final))
     if not missing:
         return "PROMOTE", f"better: {primary.bound('lower')}; every guardrail within its margin"
-    if min(closed) >= contract.max_users:
+    if closed >= contract.max_users:
         return "INCONCLUSIVE", f"{contract.max_users} users an arm are closed (max_users); still missing: {missing[0]}"
     if elapsed_seconds >= contract.max_seconds:
         return "INCONCLUSIVE", f"{contract.max_seconds:g} s have passed (max_seconds); still missing: {missing[0]}"

@@ -65,13 +65,14 @@ class Stops:
     """The look of the verdict; the last one where it never stopped."""
 
 
-def first_verdicts(contract: ExperimentContract, metrics: Mapping[str, Looks], entered: Floats) -> Stops:
+def first_verdicts(contract: ExperimentContract, metrics: Mapping[str, Looks], entered: Floats, *, may_promote: bool = True) -> Stops:
     """The first look at which the rules say anything but CONTINUE, at the ramp's last share and within `max_seconds`.
 
     Args:
         contract: The rules.
         metrics: Looks of the primary and of every guardrail.
         entered: Users so far, shape (2, experiments, looks), whatever they did.
+        may_promote: Nothing else speaks against it: the `doubt` of `analyse`.
     """
     known = definitions(contract)
     winning = metrics[contract.primary].users.min(axis=0) >= contract.burn_in_users
@@ -83,7 +84,7 @@ def first_verdicts(contract: ExperimentContract, metrics: Mapping[str, Looks], e
         harmed |= enough & (upper < -margin)
     split = np.asarray(sample_ratio_evidence(entered[0], entered[1]))
     invalid = split >= -np.log(SAMPLE_RATIO_ALPHA)
-    winning &= split <= np.log(SPLIT_DOUBT)
+    winning &= may_promote & (split <= np.log(SPLIT_DOUBT))
     over = entered.min(axis=0) >= contract.max_users
 
     stopped = invalid | harmed | winning | over
