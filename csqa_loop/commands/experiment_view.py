@@ -20,6 +20,8 @@ def show_experiment(told: ExperimentStatus) -> str:
     ]
     if both := told.excluded.seen_in_both_arms:
         lines.append(f"  left out: {both} users who saw both arms")
+    if (late := told.late) and (late.challenger or late.control):
+        lines.append(f"  late: {late.challenger} challenger and {late.control} control users got an answer after their window; no errors")
     return "\n".join([*lines, *_estimates(told.estimates)])
 
 

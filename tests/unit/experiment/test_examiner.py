@@ -103,8 +103,8 @@ async def test_alpha_stands_for_itself_unless_errors_are_controlled_over_experim
     board = Board()
     board.hold(*ended_experiments(True, False))
     plain = contract_of(ExperimentSettings())
-    assert await Examiner(board, 0).promised(plain) == plain
+    assert await Examiner(board, 0, 0).promised(plain) == plain
     online = contract_of(ExperimentSettings(error_control="online-fdr", alpha=0.1))
-    promised = await Examiner(board, 0).promised(online)
+    promised = await Examiner(board, 0, 0).promised(online)
     assert promised.alpha == next_alpha([True, False], 0.1)
     assert promised.false_discovery_target == 0.1
