@@ -1,13 +1,18 @@
 """Opening an experiment by contract, looking at it, and saying what was seen."""
 
+import logging
 from datetime import datetime
 
 from csqa_loop.events import ArmEstimate, ExperimentContract, ExperimentOpened, ShareRaised, Verdict, VerdictReached, derived_id
 from csqa_loop.experiment.closed_users import ClosedUsers, past_experiments
 from csqa_loop.experiment.rules.error_control import next_alpha
 from csqa_loop.experiment.rules.experiments import Experiment, experiment_id
+from csqa_loop.experiment.rules.feasibility import short_window
 from csqa_loop.experiment.rules.verdict import Analysis, analyse
+from csqa_loop.experiment.state import recent_latency
 from csqa_loop.ledger.service import LedgerService
+
+_log = logging.getLogger(__name__)
 
 
 def opened(run_id: str, attempt: int, contract: ExperimentContract, now: datetime, *, champion: str, challenger: str) -> ExperimentOpened:
@@ -37,7 +42,20 @@ class Examiner:
         self._closed_users = ClosedUsers()
         self.latest: tuple[str, datetime, Analysis] | None = None
         """(experiment, as_of, analysis) of the last look, for people."""
+        self.refusal: str | None = None
+        """Why an experiment that is due was not opened when it was last tried, for people."""
         self._late: tuple[str, tuple[int, int]] | None = None
+
+    async def refuses(self, contract: ExperimentContract | None) -> str | None:
+        """Why an experiment by this contract must not open now: its window is short against the answers of late.
+
+        None: nothing speaks against it, or there is no contract because none is due.
+        """
+        found = short_window(contract, await self._ledger.ask(recent_latency)) if contract else None
+        if found and found != self.refusal:
+            _log.warning("%s", found)
+        self.refusal = found
+        return found
 
     async def promised(self, contract: ExperimentContract) -> ExperimentContract:
         """The contract of an experiment that opens now: where errors are controlled over experiments, its alpha follows from those before."""

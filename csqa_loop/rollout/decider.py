@@ -116,6 +116,9 @@ class Decider:
             self._planned_for = None  # what is being planned rests on what may be different when it is asked for again
         if isinstance(step, Deploy | OpenExperiment) and (found := await self._obstacle(step, state.deployment)):
             step = instead(step, state, found, self._resident_within)
+        # An order that overtakes the experiment takes its refusal with it.
+        if refusal := await self._examiner.refuses(self._contract if isinstance(step, OpenExperiment) else None):
+            step = Wait(refusal)
         return await self._carried_out(step, state)
 
     async def _obstacle(self, step: Deploy | OpenExperiment, deployment: DeploymentChanged | None) -> Obstacle | None:
