@@ -85,7 +85,7 @@ def main() -> int:
         for look in range(LOOKS):
             began = time.perf_counter()
             as_of = OPENED + LENGTH + look * BEAT
-            challenger, control = closed.totals(ledger.connection, experiment, as_of, 2.0)
+            challenger, control = closed.totals(ledger.connection, experiment, as_of, 2.0, 60.0)
             analyse(experiment.opened.contract, challenger, control, closed.exposed(ledger.connection, "x-1"), 1.0)
             seconds.append(time.perf_counter() - began)
             print(f"{seconds[-1]:.2f} s for {challenger.users + control.users} closed users", file=sys.stderr, flush=True)

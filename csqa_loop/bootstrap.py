@@ -217,7 +217,8 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     )
     trigger = settings.trigger
     planner = RunPlanner(ledger, RunWriter(settings.runs, config, fingerprint_here, suite_hash), RunPolicy.of(settings))
-    examiner, reconciler = Examiner(ledger, settings.experiment.grace_seconds), Reconciler(model_server)
+    examiner = Examiner(ledger, settings.experiment.grace_seconds, settings.model_server.timeout_seconds)
+    reconciler = Reconciler(model_server)
     decider = Decider(
         ledger,
         bus,

@@ -190,7 +190,7 @@ def build(
     decider = Decider(
         board, board.bus,
         RunPlanner(board, run_writer(board), RunPolicy(TriggerPolicy(min_pairs=2, min_users=2), SelectionPolicy(max_pairs=5))),
-        Examiner(board, 0), reconciler, AdapterFolders(board.adapters), resident_within=timedelta(seconds=600),
+        Examiner(board, 0, 0), reconciler, AdapterFolders(board.adapters), resident_within=timedelta(seconds=600),
         contract=contract, progress_timeout=timedelta(minutes=5), max_attempts=2, clock=lambda: board.now, horizon=lambda: board.now,
     )  # fmt: skip
     return decider, board, board.bus, reconciler

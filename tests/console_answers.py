@@ -26,7 +26,7 @@ CONTRACT: dict[str, Any] = {
 }  # fmt: skip
 EXPERIMENT: dict[str, Any] = {
     "id": "x-1", "run_id": "r-1", "alpha": 0.05, "champion": "base", "challenger": "a-0123456789abcdef", "share": 0.4,
-    "n": {"challenger": 3, "control": 4}, "exposed": {"challenger": 5, "control": 6}, "excluded": {"seen_in_both_arms": 2}, "estimate": None,
+    "n": {"challenger": 3, "control": 4}, "exposed": {"challenger": 5, "control": 6}, "excluded": {"seen_in_both_arms": 2}, "late": {"challenger": 1, "control": 0}, "estimate": None,
     "lower": None, "upper": None, "verdict": "CONTINUE", "stopped_by": "", "as_of": None, "settled": False, "estimates": [], "contract": CONTRACT,
 }  # fmt: skip
 

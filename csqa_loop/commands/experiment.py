@@ -21,6 +21,7 @@ from csqa_loop.experiment.status import ExperimentStatus
 from csqa_loop.settings import load_settings
 
 if TYPE_CHECKING:
+    from csqa_loop.experiment.offline.rules.exclusions import Exclusion
     from csqa_loop.experiment.offline.rules.hindsight import ExperimentUsers, Hindsight
 
 app = typer.Typer(no_args_is_help=True, help="Experiments: results, analyses afterwards, and simulated error rates.")
@@ -82,6 +83,8 @@ def analyse(
     primary: Annotated[str | None, typer.Option(metavar="NAME", help="The metric that must get better.")] = None,
     burn_in: Annotated[int | None, typer.Option(min=2, help="Users an arm before anything is promoted.")] = None,
     max_users: Annotated[int | None, typer.Option(min=2, help="Users an arm after which it ends INCONCLUSIVE.")] = None,
+    challenger: Annotated[str | None, typer.Option(metavar="NAME", help="How the file calls the challenger's arm.")] = None,
+    control: Annotated[str | None, typer.Option(metavar="NAME", help="How the file calls the control arm.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with the metrics, margins and alpha.")] = None,
 ) -> None:
     """Judge experiments from a table of users as the loop would have: after each user, in the order in which windows closed.
@@ -89,11 +92,11 @@ def analyse(
     Example: csqa experiment analyse users.parquet --json --primary satisfaction --margin error=0.02
     """
     from csqa_loop.experiment.offline.rules.hindsight import hindsight
-    from csqa_loop.experiment.offline.tables import UserTable
+    from csqa_loop.experiment.offline.tables import ArmNames, UserTable
 
     if config:
         os.environ["CSQA_CONFIG"] = str(config)
-    table = UserTable(file)
+    table = UserTable(file, ArmNames(challenger, control))
     contract, notes = contract_for_table(
         load_settings().experiment,
         table,
@@ -125,11 +128,26 @@ def _result(users: "ExperimentUsers", seen: "Hindsight", notes: list[str]) -> di
         "stopped_by": seen.analysis.stopped_by,
         "arms": {"challenger": seen.users[0], "control": seen.users[1]},
         "of_users": len(users.closed_at),
-        "excluded": dict(users.excluded),
+        "excluded": _by_reason(users),
+        "exclusions": [_exclusion(users, one) for one in users.excluded],
+        "doubt": seen.doubt,
         "metrics": seen.analysis.estimates,
         "fixed_horizon": {"cannot_compute": planned.reason} if isinstance(planned, CannotCompute) else asdict(planned),
         "notes": notes,
     }
+
+
+def _by_reason(users: "ExperimentUsers") -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for one in users.excluded:
+        counted[one.reason] = counted.get(one.reason, 0) + one.rows
+    return counted
+
+
+def _exclusion(users: "ExperimentUsers", one: "Exclusion") -> dict[str, Any]:
+    """`share`: of all rows of the arm, used or not."""
+    share = one.rows / users.rows_of(one.arm) if one.arm else None
+    return {"arm": one.arm, "reason": one.reason, "rows": one.rows, "share": share, "first": one.first}
 
 
 def _margins(given: list[str]) -> dict[str, float]:

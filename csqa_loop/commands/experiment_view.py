@@ -20,6 +20,8 @@ def show_experiment(told: ExperimentStatus) -> str:
     ]
     if both := told.excluded.seen_in_both_arms:
         lines.append(f"  left out: {both} users who saw both arms")
+    if (late := told.late) and (late.challenger or late.control):
+        lines.append(f"  late: {late.challenger} challenger and {late.control} control users got an answer after their window; no errors")
     return "\n".join([*lines, *_estimates(told.estimates)])
 
 
@@ -42,9 +44,16 @@ def show_hindsight(results: Sequence[Mapping[str, Any]]) -> str:
         planned = result["fixed_horizon"]
         if "p_value" in planned:
             lines.append(f"  {planned['test']} over all users: p = {planned['p_value']:.3g} ({planned['caution']})")
-        lines.extend(f"  left out: {count} rows, {reason}" for reason, count in result["excluded"].items())
+        if result["doubt"]:
+            lines.append(f"  nothing may be promoted: {result['doubt']}")
+        lines.extend(_left_out(one) for one in result["exclusions"])
     notes = dict.fromkeys(note for result in results for note in result["notes"])
     return "\n".join([*lines, *notes])
+
+
+def _left_out(one: Mapping[str, Any]) -> str:
+    share = "" if one["share"] is None else f" ({one['share']:.1%})"
+    return f"  left out: {one['rows']} {one['arm'] or 'armless'} rows{share}, {one['reason']}; first {one['first']}"
 
 
 def show_simulation(report: Mapping[str, Any]) -> str:

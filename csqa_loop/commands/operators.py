@@ -102,6 +102,8 @@ def operators_in_words(settings: Settings) -> list[str]:
         lines.append(
             f"{order.action} {order.target} under way since {order.occurred_at:{_SECOND}} UTC, by {order.operator}: {order.reason}"
         )
+    if status.experiment_refused:
+        lines.append(status.experiment_refused)
     return lines + [
         f"{unservable.replica} cannot serve {unservable.adapter} since {unservable.since[:19].replace('T', ' ')} UTC: {unservable.reason}"
         for unservable in status.unservable

@@ -142,6 +142,8 @@ class Status(_Part):
     unservable: tuple[Unservable, ...]
     run: RunStatus | None
     experiment: ExperimentStatus | None
+    experiment_refused: str | None = None
+    """Why an experiment that is due does not open."""
     proposals: ProposalStatus | None
     pairs: PairCounts
     recorded: Recorded

@@ -42,6 +42,7 @@ async def status(parts: ConsoleParts, *, caught_up: bool) -> Status:
         ),
         run=run_status(state.run) if state.run else None,
         experiment=await experiment_status(parts.examiner, state.experiment, settled=not busy) if state.experiment else None,
+        experiment_refused=parts.examiner.refusal,
         proposals=parts.proposer.status() if parts.proposer else None,
         pairs=PairCounts(**await parts.ledger.ask(pairs.pair_counts)),
         recorded=Recorded(**await parts.ledger.ask(bookkeeping.recorded_counts)),

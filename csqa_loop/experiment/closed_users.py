@@ -15,7 +15,8 @@ from csqa_loop.experiment.rules.statistics import MetricTotals
 from csqa_loop.ledger.connection import Connection
 from csqa_loop.settings.metrics import COUNTS
 
-# A second exposure of a message is a repetition; its first answer and its last thumb count. A question that the same
+# A second exposure of a message is a repetition; its first answer and its last thumb count. An answer counts if it came while it was
+# waited for: within the window, or the time that an answer may take; so what a user counts for is the same at every later look. A question that the same
 # user asks again in the same words within the window was not resolved the first time. Facts up to $after belong to users who are known already.
 # `due` keeps a later look from grouping every user whose window is still open.
 _CLOSED = """
@@ -27,29 +28,33 @@ WITH due AS (
     FROM exposures SEMI JOIN due USING ("user")
     WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND occurred_at > $after GROUP BY "user"
 ), shown AS (
-    SELECT x."user", x.message_id, min(x.conversation_id) AS conversation_id, min(e.entered_at) AS entered_at FROM exposures x JOIN entered e USING ("user")
+    SELECT x."user", x.message_id, min(x.conversation_id) AS conversation_id, min(e.entered_at) + to_microseconds($window_us) AS window_end,
+        max(x.occurred_at) + to_microseconds($answer_us) AS answer_due FROM exposures x JOIN entered e USING ("user")
     WHERE x.experiment = $experiment AND x.arm = e.arm AND x.arm = e.other_arm AND x.occurred_at > $after
         AND x.occurred_at <= e.entered_at + to_microseconds($window_us) GROUP BY x."user", x.message_id
 ), told AS (
-    SELECT message_id, handoff, covered, latency_ms, length(answer) AS characters, completion_tokens, hash(lower(trim(question))) AS question
+    SELECT message_id, occurred_at AS told_at, handoff, covered, latency_ms, length(answer) AS characters, completion_tokens, hash(lower(trim(question))) AS question
     FROM answers SEMI JOIN shown USING (message_id) WHERE experiment = $experiment AND occurred_at > $after
     QUALIFY is_first_answer(message_id, occurred_at, event_id)
 ), rated AS (
     SELECT f.message_id, f.thumb FROM feedback f JOIN shown s USING (message_id)
-    WHERE f.occurred_at > $after AND f.occurred_at <= s.entered_at + to_microseconds($window_us)
+    WHERE f.occurred_at > $after AND f.occurred_at <= s.window_end
     QUALIFY is_last_thumb(f.message_id, f.occurred_at, f.event_id)
 ), messages AS (
     SELECT s."user", s.conversation_id, t.message_id IS NOT NULL AS answered, t.handoff, t.covered, t.latency_ms, t.characters, t.completion_tokens,
-        r.thumb, t.question IS NOT NULL AND count(*) OVER (PARTITION BY s."user", t.question) > 1 AS repeated
-    FROM shown s LEFT JOIN told t USING (message_id) LEFT JOIN rated r USING (message_id)
+        r.thumb, t.told_at > s.window_end AS late, t.question IS NOT NULL AND count(*) OVER (PARTITION BY s."user", t.question) > 1 AS repeated
+    FROM shown s LEFT JOIN told t ON t.message_id = s.message_id AND t.told_at <= greatest(s.window_end, s.answer_due) + to_microseconds($grace_us)
+    LEFT JOIN rated r ON r.message_id = s.message_id
 ), conversations AS (
-    SELECT "user", conversation_id, count(*) AS exposures, count(*) FILTER (answered) AS answers, count(*) FILTER (thumb = 'up') AS ups,
+    SELECT "user", conversation_id, count(*) AS exposures, count(*) FILTER (answered) AS answers, count(*) FILTER (late) AS late_answers,
+        count(*) FILTER (thumb = 'up') AS ups,
         count(*) FILTER (thumb = 'down') AS downs, count(*) FILTER (handoff) AS handoffs, count(*) FILTER (NOT covered) AS unanswered,
         sum(latency_ms) AS latency_ms, sum(characters) AS answer_characters, sum(completion_tokens) AS completion_tokens,
         bool_and(answered AND NOT handoff AND NOT repeated) AND count(*) FILTER (thumb = 'down') = 0 AS resolved
     FROM messages GROUP BY ALL
 ), counted AS (
-    SELECT "user", 1.0 AS users, sum(exposures)::DOUBLE AS exposures, sum(answers)::DOUBLE AS answers, sum(exposures - answers)::DOUBLE AS errors,
+    SELECT "user", 1.0 AS users, sum(exposures)::DOUBLE AS exposures, sum(answers)::DOUBLE AS answers, sum(late_answers)::DOUBLE AS late_answers,
+        sum(exposures - answers)::DOUBLE AS errors,
         count(*)::DOUBLE AS conversations, (count(*) FILTER (resolved))::DOUBLE AS resolved_conversations, sum(ups)::DOUBLE AS ups,
         sum(downs)::DOUBLE AS downs, sum(ups + downs)::DOUBLE AS thumbs, sum(handoffs)::DOUBLE AS handoffs, sum(unanswered)::DOUBLE AS unanswered,
         coalesce(sum(latency_ms), 0)::DOUBLE AS latency_ms, coalesce(sum(answer_characters), 0)::DOUBLE AS answer_characters,
@@ -59,18 +64,34 @@ WITH due AS (
 SELECT e."user", e.first_arm, CASE WHEN e.arm = e.other_arm THEN e.arm END AS arm, c.* EXCLUDE ("user")
 FROM entered e LEFT JOIN counted c USING ("user")
 """
+# Users whose window is over while an answer to a question in it is still on its way.
+_WAITED_FOR = """
+WITH asked AS (
+    SELECT x."user", x.occurred_at FROM exposures x
+    ANTI JOIN (SELECT message_id FROM answers WHERE experiment = $experiment AND occurred_at > $asked_after) a ON a.message_id = x.message_id
+    WHERE x.experiment = $experiment AND x.arm IN ('challenger', 'control') AND x.occurred_at > $asked_after
+), entered AS (
+    SELECT "user", min(occurred_at) AS entered_at FROM exposures SEMI JOIN asked USING ("user")
+    WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND occurred_at > $after AND occurred_at <= $closed_before GROUP BY "user"
+)
+SELECT "user", min(e.entered_at) AS entered_at FROM entered e JOIN asked a USING ("user")
+WHERE a.occurred_at <= e.entered_at + to_microseconds($window_us) GROUP BY "user"
+"""
 _OPEN = """
 SELECT "user", arg_min(arm, occurred_at) AS first_arm, min(arm) < max(arm) AS crossed FROM exposures
 WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND occurred_at > $after GROUP BY "user"
 """
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class ClosedUsers:
     """One experiment's closed users, a row each, so that a look reads what came since the last one and not the whole experiment again.
 
-    What a user did in their window no longer changes once it closed: facts that arrive later count from the next start of the process at
-    the earliest. Looks may come from any thread, one at a time.
+    Users are taken in the order in which they entered, and what one counts for no longer changes then: whoever still waits for an answer
+    is waited for, and everybody behind them too. So every look sees the first so many users, whatever became of them, and never those
+    alone whose answers were quick. Facts that reach the log after that count from the next start of the process at the earliest.
+    Looks may come from any thread, one at a time.
     """
 
     def __init__(self) -> None:
@@ -85,29 +106,56 @@ class ClosedUsers:
         counts = ", ".join(f"{name} DOUBLE" for name in COUNTS)
         self._users.execute(f'CREATE TABLE closed ("user" VARCHAR, first_arm VARCHAR, arm VARCHAR, look INTEGER, {counts})')
 
-    def totals(self, connection: Connection, experiment: Experiment, as_of: datetime, grace_seconds: float) -> tuple[ArmTotals, ArmTotals]:
-        """Sums over closed users, challenger then control. A user counts once, in the one arm they were seen in; seen in both, nowhere."""
+    def totals(
+        self, connection: Connection, experiment: Experiment, as_of: datetime, grace_seconds: float, answer_seconds: float = 0.0
+    ) -> tuple[ArmTotals, ArmTotals]:
+        """Sums over closed users, challenger then control. A user counts once, in the one arm they were seen in; seen in both, nowhere.
+
+        Args:
+            connection: The ledger.
+            experiment: Whose users.
+            as_of: The log is taken up to this moment.
+            grace_seconds: How long facts may be on their way to the log.
+            answer_seconds: How long an answer may take; a question in the window that has none by then, nor by the window's end, is an error.
+        """
         contract = experiment.opened.contract
-        window = timedelta(seconds=contract.window_seconds)
+        window, grace, answer = (timedelta(seconds=value) for value in (contract.window_seconds, grace_seconds, answer_seconds))
         with self._lock:
-            until = as_of - window - timedelta(seconds=grace_seconds)
+            until = as_of - window - grace
             if experiment.opened.experiment_id != self._experiment or until < self._until:
                 self._forget(experiment.opened.experiment_id)
             # Older contracts may name counts that nobody records any more; those metrics have no data.
             metrics = [metric for metric in definitions(contract).values() if {metric.numerator, metric.denominator} <= COUNTS.keys()]
-            self._take(connection, until, window, [metric for metric in metrics if metric.kind != "quantile"])
+            until = self._before_waiting(connection, until, window, asked_after=as_of - answer - grace)
+            parameters = {
+                **self._since(until, window),
+                "answer_us": answer // _MICROSECOND,
+                "grace_us": grace // _MICROSECOND,
+            }
+            self._take(connection, parameters, [metric for metric in metrics if metric.kind != "quantile"])
+            self._until, self._look = max(until, _EVER), self._look + 1
             quantiles = self._quantiles(metrics)
             return self._arm("challenger", metrics, quantiles), self._arm("control", metrics, quantiles)
 
-    def _take(self, connection: Connection, until: datetime, window: timedelta, summed: Sequence[MetricContract]) -> None:
+    def _since(self, until: datetime, window: timedelta) -> dict[str, object]:
+        """Parameters: who entered since the last look, up to `until`."""
+        return {"experiment": self._experiment, "after": self._until, "closed_before": until, "window_us": window // _MICROSECOND}
+
+    def _before_waiting(self, connection: Connection, until: datetime, window: timedelta, *, asked_after: datetime) -> datetime:
+        """`until`, or just before the first user entered who waits for the answer to a question asked after that moment."""
+        waiting: dict[str, datetime] = dict(
+            connection.execute(_WAITED_FOR, self._since(until, window) | {"asked_after": asked_after}).fetchall()
+        )
+        if waiting:
+            # Whoever is counted already, and came back, holds up nobody.
+            query = 'SELECT "user" FROM closed WHERE "user" IN (SELECT unnest($users))'
+            for (known,) in self._users.execute(query, {"users": list(waiting)}).fetchall():
+                del waiting[known]
+        return min([until, *(entered_at - _MICROSECOND for entered_at in waiting.values())])
+
+    def _take(self, connection: Connection, parameters: Mapping[str, object], summed: Sequence[MetricContract]) -> None:
         """Add the users whose window closed since the last look; whoever turns up again in the other arm counts nowhere from now on."""
-        parameters = {
-            "experiment": self._experiment,
-            "after": self._until,
-            "closed_before": until,
-            "window_us": int(window / timedelta(microseconds=1)),
-        }
-        self._users.register("fresh", connection.execute(_CLOSED, parameters).to_arrow_table())
+        self._users.register("fresh", connection.execute(_CLOSED, dict(parameters)).to_arrow_table())
         # The many closed users are read once, against a hash of the few fresh ones.
         self._users.execute('CREATE OR REPLACE TEMP TABLE known AS SELECT "user", arm FROM closed SEMI JOIN fresh USING ("user")')
         crossed = self._count(
@@ -130,23 +178,22 @@ class ClosedUsers:
             self._entered[arm] += users
             self._in_both += in_both
         rows = self._users.execute(
-            f"SELECT arm, {', '.join(['[count(*)]', *map(_sums, summed)])} FROM closed WHERE arm IS NOT NULL AND look >= ? GROUP BY arm",  # noqa: S608 - names of counts are ours
+            f"SELECT arm, {', '.join(['[count(*), count(*) FILTER (late_answers > 0)]', *map(_sums, summed)])} FROM closed WHERE arm IS NOT NULL AND look >= ? GROUP BY arm",  # noqa: S608 - names of counts are ours
             [self._look if self._sums else 0],
         ).fetchall()
         for arm, *added in rows:
             kept = self._sums.get(arm) or [[0.0] * len(sums) for sums in added]
             self._sums[arm] = [[old + (new or 0.0) for old, new in zip(*pair, strict=True)] for pair in zip(kept, added, strict=True)]
-        self._until, self._look = max(until, _EVER), self._look + 1
 
     def _arm(
         self, arm: Literal["challenger", "control"], metrics: Sequence[MetricContract], quantiles: Mapping[str, Mapping[str, Quantile]]
     ) -> ArmTotals:
         if arm not in self._sums:
             return ArmTotals(arm, 0, {})
-        (users,), *sums = self._sums[arm]
+        (users, late), *sums = self._sums[arm]
         summed = [metric.name for metric in metrics if metric.kind != "quantile"]
         totals = {name: MetricTotals(int(n), *rest) for name, (n, *rest) in zip(summed, sums, strict=True) if n}
-        return ArmTotals(arm, int(users), totals, quantiles.get(arm, {}))
+        return ArmTotals(arm, int(users), totals, quantiles.get(arm, {}), int(late))
 
     def _quantiles(self, metrics: Sequence[MetricContract]) -> dict[str, dict[str, Quantile]]:
         """By arm and metric: they cannot be added up, so all closed users are read, once."""

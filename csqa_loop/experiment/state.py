@@ -2,6 +2,7 @@
 
 from csqa_loop import events as e
 from csqa_loop.experiment.rules.experiments import Experiment
+from csqa_loop.experiment.rules.feasibility import RecentLatency
 from csqa_loop.ledger.connection import Connection
 
 
@@ -23,3 +24,16 @@ def latest_experiment(connection: Connection, experiment_id: str | None = None) 
         share=max([opened.share, *shares]),
         verdict=e.VerdictReached.model_validate_json(verdict[0]) if verdict else None,
     )
+
+
+_RECENT_ANSWERS = 200
+
+
+def recent_latency(connection: Connection) -> RecentLatency:
+    """Of the last answers, whoever asked."""
+    row = connection.execute(
+        "SELECT count(*), coalesce(quantile_cont(latency_ms, 0.95), 0) FROM (SELECT latency_ms FROM answers ORDER BY occurred_at DESC LIMIT ?)",
+        [_RECENT_ANSWERS],
+    ).fetchone()
+    answers, p95_ms = row or (0, 0.0)
+    return RecentLatency(int(answers), float(p95_ms) / 1000)

@@ -39,6 +39,8 @@ class ExperimentStatus(_Part):
     n: Arms
     exposed: Arms
     excluded: Excluded
+    late: Arms | None = None
+    """Counted users with an answer that came after their window: not errors, and shown apart. None: this process has not looked at it."""
     estimate: float | None
     lower: float | None
     upper: float | None
@@ -59,6 +61,7 @@ async def experiment_status(examiner: Examiner, experiment: Experiment, *, settl
     users = {arm: row.users for arm, row in primary.items()}
     difference = primary.get("difference")
     challenger, control = await examiner.exposed(opened.experiment_id)
+    late = examiner.late(opened.experiment_id)
     return ExperimentStatus(
         id=opened.experiment_id,
         run_id=opened.run_id,
@@ -69,6 +72,7 @@ async def experiment_status(examiner: Examiner, experiment: Experiment, *, settl
         n=Arms(challenger=users.get("challenger", 0), control=users.get("control", 0)),
         exposed=Arms(challenger=challenger, control=control),
         excluded=Excluded(seen_in_both_arms=await examiner.in_both_arms(opened.experiment_id)),
+        late=Arms(challenger=late[0], control=late[1]) if late else None,
         estimate=difference.estimate if difference else None,
         lower=difference.lower if difference else None,
         upper=difference.upper if difference else None,

@@ -116,6 +116,9 @@ class Decider:
             self._planned_for = None  # the plan under way rests on a state that may differ when it is asked for again
         if isinstance(step, Deploy | OpenExperiment) and (obstacle := await self._obstacle(step, state.deployment)):
             step = instead(step, state, obstacle, self._resident_within)
+        # An order that overtakes the experiment takes its refusal with it.
+        if refusal := await self._examiner.refuses(self._contract if isinstance(step, OpenExperiment) else None):
+            step = Wait(refusal)
         return await self._carried_out(step, state)
 
     async def _obstacle(self, step: Deploy | OpenExperiment, deployment: DeploymentChanged | None) -> Obstacle | None:

@@ -8,7 +8,8 @@ COUNTS: Mapping[str, str] = {
     "users": "1 for every user",
     "exposures": "questions for which an arm was chosen",
     "answers": "of those, answered",
-    "errors": "of those, never answered",
+    "late_answers": "answers that came after the window, within the time that an answer may take",
+    "errors": "of the questions, never answered",
     "conversations": "conversations in which the user asked",
     "resolved_conversations": "of those, without handoff, error, thumbs-down and repeated question",
     "ups": "answers rated up",
@@ -24,7 +25,7 @@ COUNTS: Mapping[str, str] = {
 
 _PARTS: Mapping[str, frozenset[str]] = {
     "exposures": frozenset({"answers", "errors"}),
-    "answers": frozenset({"ups", "downs", "thumbs", "handoffs", "unanswered"}),
+    "answers": frozenset({"ups", "downs", "thumbs", "handoffs", "unanswered", "late_answers"}),
     "thumbs": frozenset({"ups", "downs"}),
     "conversations": frozenset({"resolved_conversations"}),
 }

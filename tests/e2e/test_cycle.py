@@ -62,7 +62,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "CSQA_TRIGGER__MIN_PAIRS": "8", "CSQA_TRIGGER__MAX_PAIRS": "8", "CSQA_TRAINING__EPOCHS": "1",
         "CSQA_PREFERENCES__MIN_USERS": "4",
         "CSQA_GATE__PREFERENCE_MARGIN": "1", "CSQA_GATE__REGRESSION_MARGIN": "1",
-        "CSQA_EXPERIMENT__BURN_IN_USERS": "20", "CSQA_EXPERIMENT__MAX_USERS": "30", "CSQA_EXPERIMENT__WINDOW_SECONDS": "4",
+        "CSQA_EXPERIMENT__BURN_IN_USERS": "20", "CSQA_EXPERIMENT__MAX_USERS": "30", "CSQA_EXPERIMENT__WINDOW_SECONDS": "20",
         "CSQA_EXPERIMENT__HANDOFF_MARGIN": "0.4", "CSQA_EXPERIMENT__ERROR_MARGIN": "0.4",
     }  # fmt: skip
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CSQA_")}

@@ -42,7 +42,7 @@ def contract_for_table(
             f"burn-in of {fewest} users an arm is more than max-users {users}: nothing could be promoted. Give --burn-in of at most {users}, "
             f"or --max-users of at least {fewest}"
         )
-    notes = [f"{nameless} rows of the file name no experiment: left out"] if (nameless := table.without_experiment()) else []
+    notes = table.notes
     metrics: list[MetricContract] = []
     for name in table.metrics:
         metric = declared.get(name)

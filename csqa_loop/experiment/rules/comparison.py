@@ -44,6 +44,8 @@ class ArmTotals:
     users: int
     metrics: Mapping[str, MetricTotals]
     quantiles: Mapping[str, Quantile] = field(default_factory=dict)
+    late: int = 0
+    """Of the users, those with an answer that came after their window: answered, and shown apart."""
 
 
 @dataclass(frozen=True)

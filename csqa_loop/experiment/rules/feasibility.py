@@ -1,12 +1,38 @@
 """Could the contract ever be fulfilled? Asked before the first user enters."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from csqa_loop.events import ExperimentContract
 from csqa_loop.experiment.rules import rare_events
 from csqa_loop.experiment.rules.comparison import definitions
 
 _MOST_USERS = 2**31 - 1
+ANSWERS_A_WINDOW = 3.0
+"""Slow answers for which a window must have room: one third of it for the answer, as much again for a challenger that takes twice as long,
+and the rest for the customer to read it and rate it."""
+_FEWEST_ANSWERS = 20
+"""Of fewer, the 95th percentile is the slowest one."""
+
+
+@dataclass(frozen=True)
+class RecentLatency:
+    """How long the last answers took."""
+
+    answers: int
+    p95_seconds: float
+
+
+def short_window(contract: ExperimentContract, recent: RecentLatency) -> str | None:
+    """Why the contract's window cannot hold what customers do in it, and what would be right; None where it can, or nothing is known."""
+    needed = ANSWERS_A_WINDOW * recent.p95_seconds
+    if recent.answers < _FEWEST_ANSWERS or contract.window_seconds >= needed:
+        return None
+    return (
+        f"no experiment opens: its window of {contract.window_seconds:g} s (experiment.window_seconds) is shorter than {ANSWERS_A_WINDOW:g} times "
+        f"the {recent.p95_seconds:.3g} s in which 95 % of the last {recent.answers} answers came, so users would be counted before they could "
+        f"rate. Set at least {needed:.3g} s, or make answers quicker"
+    )
 
 
 def impossible_margins(contract: ExperimentContract) -> Iterator[str]:

@@ -24,6 +24,8 @@ margin of 0.02 in 5.6 % of simulated experiments, and in 4.7 % with six.
 SAMPLE_RATIO_CONCENTRATION = 50.0
 """Parameters of the Dirichlet prior of the sample-ratio test: an alternative of 0.50 +- 0.05."""
 SAMPLE_RATIO_ALPHA = 0.001
+SPLIT_DOUBT = 20.0
+"""E-value against the promised split above which nothing is promoted: a fair split ever has it with probability of at most 1/20."""
 LARGEST_TUNED_ALPHA = 0.25
 
 
@@ -189,6 +191,16 @@ class SampleRatio:
     def mismatch(self) -> bool:
         """The split is not the promised one; nothing else in the experiment can be believed."""
         return self.log_e_value >= -math.log(SAMPLE_RATIO_ALPHA)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Too little speaks for the promised split to promote anything now; more users settle it one way or the other."""
+        return self.log_e_value > math.log(SPLIT_DOUBT)
+
+    @property
+    def counts(self) -> str:
+        """In words."""
+        return f"{self.challenger} challenger and {self.control} control users exposed, promised 1:1"
 
 
 def sample_ratio(challenger: int, control: int) -> SampleRatio:

@@ -3,6 +3,7 @@
 The method is docs/statistics.md; the rules are the contract that `ExperimentOpened` carries.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from csqa_loop.experiment.rules.comparison import (
     quantile_estimates,
     users_of,
 )
-from csqa_loop.experiment.rules.statistics import CannotCompute, SampleRatio, sample_ratio, tuning
+from csqa_loop.experiment.rules.statistics import SPLIT_DOUBT, CannotCompute, SampleRatio, sample_ratio, tuning
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def analyse(
     elapsed_seconds: float,
     *,
     share_is_final: bool = True,
+    doubt: str | None = None,
 ) -> Analysis:
     """Judge an experiment by its contract. Looking costs nothing: call it after every user if you like.
 
@@ -57,6 +59,7 @@ def analyse(
         elapsed_seconds: Since the experiment opened.
         share_is_final: The ramp is at its last share. Before, harm may stop the experiment and nothing may promote: latency and errors
             at the full share are part of the promise.
+        doubt: What else speaks against a promotion, in words: users who were left out, say. Harm may stop the experiment all the same.
 
     Raises:
         PermanentError: the contract names a metric that it does not define.
@@ -73,9 +76,10 @@ def analyse(
     ]
     quantiles = [row for name in known for row in quantile_estimates(name, challenger, control)]
     ratio_test = sample_ratio(*exposed)
-    verdict, stopped_by = _judge(
-        contract, primary, guardrails, ratio_test, (challenger.users, control.users), elapsed_seconds, share_is_final
-    )
+    missing = [doubt] if doubt else []
+    missing += _missing(contract, primary, guardrails, ratio_test, share_is_final=share_is_final)
+    closed = min(challenger.users, control.users)
+    verdict, stopped_by = _judge(contract, primary, guardrails, ratio_test, closed, elapsed_seconds, missing)
     estimates = tuple(row for c in (primary, *guardrails, *reported) for row in estimates_of(c, contract.alpha, rho))
     return Analysis(verdict, stopped_by, (*estimates, *quantiles), ratio_test, primary, guardrails)
 
@@ -85,20 +89,18 @@ def _judge(
     primary: Comparison,
     guardrails: tuple[Comparison, ...],
     ratio_test: SampleRatio,
-    closed: tuple[int, int],
+    closed: int,
     elapsed_seconds: float,
-    share_is_final: bool,
+    missing: list[str],
 ) -> tuple[Verdict, str]:
     if ratio_test.mismatch:
-        counts = f"{ratio_test.challenger} challenger and {ratio_test.control} control users exposed"
-        return "INVALID", f"sample ratio: {counts}, promised 1:1 (always-valid p = {ratio_test.p_value:.2g})"
+        return "INVALID", f"sample ratio: {ratio_test.counts} (always-valid p = {ratio_test.p_value:.2g})"
     for comparison in (primary, *guardrails):
         if comparison.harmed:
             return "ROLL_BACK", "harm: " + comparison.bound("upper" if comparison.metric.higher_is_better else "lower")
-    missing = list(_missing(contract, primary, guardrails, share_is_final=share_is_final))
     if not missing:
         return "PROMOTE", f"better: {primary.bound('lower')}; every guardrail within its margin"
-    if min(closed) >= contract.max_users:
+    if closed >= contract.max_users:
         return "INCONCLUSIVE", f"{contract.max_users} users an arm are closed (max_users); still missing: {missing[0]}"
     if elapsed_seconds >= contract.max_seconds:
         return "INCONCLUSIVE", f"{contract.max_seconds:g} s have passed (max_seconds); still missing: {missing[0]}"
@@ -106,9 +108,17 @@ def _judge(
 
 
 def _missing(
-    contract: ExperimentContract, primary: Comparison, guardrails: tuple[Comparison, ...], *, share_is_final: bool
+    contract: ExperimentContract,
+    primary: Comparison,
+    guardrails: tuple[Comparison, ...],
+    ratio_test: SampleRatio,
+    *,
+    share_is_final: bool,
 ) -> Iterator[str]:
     """What keeps the challenger from promotion, most telling first."""
+    if ratio_test.in_doubt:
+        # Every bound rests on the split: what they say is not believed before it is.
+        yield f"a split that is not in doubt: {ratio_test.counts} (e-value {math.exp(ratio_test.log_e_value):.3g}, at most {SPLIT_DOUBT:g} would do)"
     for comparison in (primary, *guardrails):
         if isinstance(comparison.interval, CannotCompute):
             yield comparison.interval.reason

@@ -83,10 +83,11 @@ def test_what_is_no_user_is_counted_and_left_out(tmp_path: Path):
     good = rows("x", 400, (0.6, 0.6))
     moment = START.isoformat()
     bad = [
-        f"x,a1,treatment,{moment},1,1,0,1",
-        "x,a2,control,yesterday,1,1,0,1",
-        f"x,a3,control,{moment},many,1,0,1",
+        f"x,a1,,{moment},1,1,0,1",
+        "x,a2,control,,1,1,0,1",
+        f"x,a3,control,{moment},,1,0,1",
         f"x,a4,control,{moment},nan,1,0,1",
+        f"x,a4,control,{moment},1,,0,1",
         f"x,a5,control,{moment},1,inf,0,1",
         f"x,a6,control,{moment},1,-1,0,1",
         f"x,a7,control,{moment},2,1,0,1",
@@ -97,8 +98,8 @@ def test_what_is_no_user_is_counted_and_left_out(tmp_path: Path):
     (plain,), (found,) = analysed(csv(tmp_path, *good)), analysed(csv(tmp_path, *good, *bad))
     assert found["of_users"] == plain["of_users"] + 1
     assert found["excluded"] == {
-        "unknown arm": 1, "closed_at is no date": 1, "satisfaction is not a finite number": 3, "satisfaction_den is negative": 1,
-        "satisfaction_num is outside 0 to satisfaction_den": 1, "seen in both arms": 2, "entered before": 1, "no user": 1,
+        "no arm": 1, "closed_at is empty": 1, "satisfaction is not a finite number": 1, "satisfaction_den is negative": 1,
+        "satisfaction_num is empty": 2, "satisfaction_den is empty": 1, "satisfaction_num is outside 0 to satisfaction_den": 1, "seen in both arms": 2, "entered before": 1, "no user": 1,
     }  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def facts() -> list[e.Event]:
 async def test_the_console_and_the_view_agree(ledger: Ledger, tmp_path: Path, closed: bool):
     ledger.take(make.batch(*facts()))
     service = LedgerService(ledger)
-    examiner, as_of = Examiner(service, 2.0), make.at(100)
+    examiner, as_of = Examiner(service, 2.0, 0.0), make.at(100)
     experiment = latest_experiment(ledger.connection, "x-1")
     assert experiment is not None
     await examiner.look(experiment, as_of=make.at(100), now=make.at(100))

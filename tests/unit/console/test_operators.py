@@ -12,7 +12,9 @@ from csqa_loop import events as e
 from csqa_loop.commands import adapters as exports
 from csqa_loop.commands import operators
 from csqa_loop.commands.experiment import app as experiment_app
+from csqa_loop.console.answers import Status
 from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.experiment.examiner import Examiner
 from csqa_loop.rollout.reconciler import Reconciler
 from csqa_loop.rollout.rules.unservable import Trouble
 from csqa_loop.settings import Settings
@@ -215,6 +217,14 @@ def test_an_adapter_that_was_given_up_is_shown_with_the_reason(
     trouble = Trouble("http://one", "a-1", make.at(0), "refuses it")
     monkeypatch.setattr(Reconciler, "troubles", property(lambda _: [trouble]))
     assert operators.operators_in_words(Settings())[-1] == "http://one cannot serve a-1 since 2026-01-05 09:00:00 UTC: refuses it"
+
+
+def test_the_status_says_why_an_experiment_does_not_open(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "no experiment opens: its window is short"
+    assert desk.ask(None, "/v1/status", Status).experiment_refused is None
+    monkeypatch.setattr(Examiner, "refusal", property(lambda _: why), raising=False)
+    assert desk.ask(None, "/v1/status", Status).experiment_refused == why
+    assert operators.operators_in_words(Settings()) == [why]
 
 
 def test_the_status_names_who_paused_and_what_is_under_way(desk: Desk, adapters: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,11 @@ from csqa_loop.errors import ConfigurationError
 from csqa_loop.experiment.contract import contract_of
 from csqa_loop.experiment.examiner import Examiner
 from csqa_loop.experiment.rules.error_control import next_alpha
+from csqa_loop.experiment.rules.feasibility import RecentLatency, short_window
+from csqa_loop.experiment.state import recent_latency
 from csqa_loop.settings import ExperimentSettings, MetricSettings, load_settings
 from csqa_loop.settings.metrics import COUNTS, SHIPPED, fault
+from tests import events as make
 from tests.boards import Board, ended_experiments
 
 
@@ -103,8 +106,25 @@ async def test_alpha_stands_for_itself_unless_errors_are_controlled_over_experim
     board = Board()
     board.hold(*ended_experiments(True, False))
     plain = contract_of(ExperimentSettings())
-    assert await Examiner(board, 0).promised(plain) == plain
+    assert await Examiner(board, 0, 0).promised(plain) == plain
     online = contract_of(ExperimentSettings(error_control="online-fdr", alpha=0.1))
-    promised = await Examiner(board, 0).promised(online)
+    promised = await Examiner(board, 0, 0).promised(online)
     assert promised.alpha == next_alpha([True, False], 0.1)
     assert promised.false_discovery_target == 0.1
+
+
+@pytest.mark.parametrize(
+    ("answers", "p95", "refused"), [(200, 6.6, False), (200, 6.7, True), (19, 60.0, False), (20, 60.0, True), (0, 0.0, False)]
+)
+def test_a_window_has_room_for_three_slow_answers(answers: int, p95: float, refused: bool):
+    contract = contract_of(ExperimentSettings()).model_copy(update={"window_seconds": 20.0})
+    assert (short_window(contract, RecentLatency(answers, p95)) is not None) == refused
+
+
+async def test_the_latency_of_late_is_that_of_the_last_answers():
+    board = Board()
+    old = [make.answer(number, second=number / 10, latency_ms=9000.0) for number in range(100)]
+    board.hold(*old, *(make.answer(number, second=number / 10, latency_ms=100.0 + number % 200) for number in range(200, 400)))
+    recent = await board.ask(recent_latency)
+    assert (recent.answers, recent.p95_seconds) == (200, pytest.approx(0.2891, abs=0.001))
+    assert (await Board().ask(recent_latency)).answers == 0

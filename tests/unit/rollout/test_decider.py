@@ -87,3 +87,36 @@ async def test_no_traffic_moves_to_an_adapter_that_no_replica_holds() -> None:
     deployed = board.last(e.DeploymentChanged)
     assert (deployed.challenger, deployed.share) == (ADAPTER, 1.0)
     assert kinds(bus).index("ExperimentOpened") < len(kinds(bus)) - 1
+
+
+async def test_an_experiment_opens_only_where_its_window_holds_the_answers(caplog: pytest.LogCaptureFixture) -> None:
+    decider, board, bus, _ = build()
+    await board.offer(pair(1), pair(2))
+    await board.take(make.batch(*(make.answer(number, second=1, latency_ms=400.0) for number in range(200)), first_offset=5000))
+    await decider.beat()
+    request = board.last(e.TrainingRequested)
+    of_run = {"occurred_at": make.at(10), "run_id": request.run_id, "attempt": 1, "adapter": ADAPTER}
+    await board.happen(
+        e.AdapterTrained(parent="base", recipe_hash="", data_hash="", pairs=2, seconds=1, **of_run),
+        e.AdapterEvaluated(champion="base", passed=True, **of_run),
+    )
+    await decider.beat()
+    await decider.beat()
+    assert "ExperimentOpened" not in kinds(bus)
+    refused = decider._examiner.refusal
+    assert refused is not None
+    assert "its window of 1 s (experiment.window_seconds) is shorter than 3 times the 0.4 s" in refused
+    assert refused.endswith("Set at least 1.2 s, or make answers quicker")
+    assert [record.getMessage() for record in caplog.records].count(refused) == 1
+    await board.take(make.batch(*(make.answer(number, second=3, latency_ms=300.0) for number in range(300, 500)), first_offset=6000))
+    await decider.beat()
+    assert "ExperimentOpened" in kinds(bus)
+    assert decider._examiner.refusal is None
+
+
+async def test_an_order_takes_the_refusal_of_an_experiment_with_it() -> None:
+    decider, board, _, _ = build()
+    decider._examiner.refusal = "no experiment opens"
+    await decider.beat()
+    assert decider._examiner.refusal is None
+    board.end()

@@ -12,6 +12,7 @@ from csqa_loop.experiment.rules import rare_events
 from csqa_loop.experiment.rules.comparison import definitions, harm_floor, horizon
 from csqa_loop.experiment.rules.statistics import (
     SAMPLE_RATIO_ALPHA,
+    SPLIT_DOUBT,
     Floats,
     MetricTotals,
     influence_variance,
@@ -64,13 +65,14 @@ class Stops:
     """The look of the verdict; the last one where it never stopped."""
 
 
-def first_verdicts(contract: ExperimentContract, metrics: Mapping[str, Looks], entered: Floats) -> Stops:
+def first_verdicts(contract: ExperimentContract, metrics: Mapping[str, Looks], entered: Floats, *, may_promote: bool = True) -> Stops:
     """The first look at which the rules say anything but CONTINUE, at the ramp's last share and within `max_seconds`.
 
     Args:
         contract: The rules.
         metrics: Looks of the primary and of every guardrail.
         entered: Users so far, shape (2, experiments, looks), whatever they did.
+        may_promote: Nothing else speaks against it: the `doubt` of `analyse`.
     """
     known = definitions(contract)
     winning = metrics[contract.primary].users.min(axis=0) >= contract.burn_in_users
@@ -80,7 +82,9 @@ def first_verdicts(contract: ExperimentContract, metrics: Mapping[str, Looks], e
         lower, upper = metric_gains(known[name], metrics[name], contract, margin, winning)
         winning &= enough & (lower > -margin)
         harmed |= enough & (upper < -margin)
-    invalid = sample_ratio_evidence(entered[0], entered[1]) >= -np.log(SAMPLE_RATIO_ALPHA)
+    split = np.asarray(sample_ratio_evidence(entered[0], entered[1]))
+    invalid = split >= -np.log(SAMPLE_RATIO_ALPHA)
+    winning &= may_promote & (split <= np.log(SPLIT_DOUBT))
     over = entered.min(axis=0) >= contract.max_users
 
     stopped = invalid | harmed | winning | over

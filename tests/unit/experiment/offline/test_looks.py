@@ -7,6 +7,7 @@ from csqa_loop.events import ExperimentContract, GuardrailContract
 from csqa_loop.experiment.offline.rules.looks import Looks, first_verdicts
 from csqa_loop.experiment.offline.rules.populations import LIVELY, Population
 from csqa_loop.experiment.rules.comparison import ArmTotals
+from csqa_loop.experiment.rules.statistics import SPLIT_DOUBT, sample_ratio_evidence
 from csqa_loop.experiment.rules.verdict import analyse
 
 
@@ -19,6 +20,19 @@ def contract(**changes: object) -> ExperimentContract:
 
 
 STEADY = Population(satisfaction=0.6)
+
+
+def engines(terms: ExperimentContract, looks: dict[str, Looks], entered: np.ndarray, run: int, look: int) -> str:
+    """What `analyse` says of one look."""
+    sums = {name: sides.totals(run, look) for name, sides in looks.items()}
+    exposed = int(entered[0, run, look]), int(entered[1, run, look])
+    one, other = (
+        ArmTotals(arm, exposed[side], {name: both[side] for name, both in sums.items()})
+        for side, arm in enumerate(("challenger", "control"))
+    )
+    return analyse(terms, one, other, exposed, 0.0).verdict
+
+
 CASES = {
     "placebo": (STEADY, 0.0, 0.0, {}),
     "better": (STEADY, 0.3, 0.0, {}),
@@ -39,15 +53,7 @@ def test_the_first_verdict_is_the_engines(population: Population, effect: float,
     entered = np.cumsum(np.stack([challenger, ~challenger]), axis=-1, dtype=float)
     stops = first_verdicts(terms, looks, entered)
     for run, (verdict, last) in enumerate(zip(stops.verdicts, stops.looks, strict=True)):
-        said = []
-        for look in sorted({*range(0, last, 9), max(last - 1, 0), last}):
-            sums = {name: sides.totals(run, look) for name, sides in looks.items()}
-            exposed = int(entered[0, run, look]), int(entered[1, run, look])
-            arms = [
-                ArmTotals(arm, exposed[side], {name: both[side] for name, both in sums.items()})
-                for side, arm in enumerate(("challenger", "control"))
-            ]
-            said.append(analyse(terms, arms[0], arms[1], exposed, 0.0).verdict)
+        said = [engines(terms, looks, entered, run, look) for look in sorted({*range(0, last, 9), max(last - 1, 0), last})]
         assert said[-1] == verdict
         assert set(said[:-1]) <= {"CONTINUE"}
 
@@ -59,6 +65,24 @@ def test_a_lopsided_split_is_invalid():
     entered = np.cumsum(np.stack([challenger, ~challenger])[:, None], axis=-1, dtype=float)
     stops = first_verdicts(contract(guardrails=(), max_users=300), {"satisfaction": looks}, entered)
     assert stops.verdicts == ("INVALID",)
+
+
+def test_while_the_split_is_in_doubt_nothing_is_promoted():
+    rng = np.random.default_rng(8)
+    challenger = rng.random((12, 900)) < 0.58
+    drawn = STEADY.draw(rng, challenger, 0.25)["satisfaction"]
+    looks = {"satisfaction": Looks.after_each(*drawn, challenger)}
+    entered = np.cumsum(np.stack([challenger, ~challenger]), axis=-1, dtype=float)
+    terms = contract(guardrails=(), burn_in_users=150, max_users=700)
+    stops, doubted = first_verdicts(terms, looks, entered), 0
+    for run, last in enumerate(stops.looks):
+        said = [engines(terms, looks, entered, run, look) for look in range(last + 1)]
+        assert said == ["CONTINUE"] * int(last) + [stops.verdicts[run]]
+        evidence = np.exp(sample_ratio_evidence(entered[0, run, : last + 1], entered[1, run, : last + 1]))
+        assert stops.verdicts[run] != "PROMOTE" or evidence[-1] <= SPLIT_DOUBT
+        doubted += int(((evidence > SPLIT_DOUBT) & (entered[:, run, : last + 1].min(axis=0) >= 150)).sum())
+    assert doubted > 50
+    assert {"PROMOTE", "INVALID"} <= set(stops.verdicts)
 
 
 def test_users_without_data_count_nowhere():
