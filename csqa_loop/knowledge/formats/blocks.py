@@ -17,6 +17,8 @@ _INTRODUCING = re.compile(r"[:：][*_\"'”’)）\s]*$")
 _ITEM_LINE = re.compile(r"^\s*(?:[•·●○▪◦‣∙➢✓✔–—][ \t]*\S|[(（]?(?:\d{1,2}|[a-z]|[ivx]{1,4}|[一二三四五六七八九十]{1,3})[)）、．]|[①-⑳])")
 """What people write for a list where Markdown sees lines of a paragraph."""
 _TWO_LETTERS = re.compile(r"\w.*?\w", re.DOTALL)
+_DELIMITERS = re.compile(r"[-\s|:>*+]+")
+_DASHES = re.compile(r"-{4,}")
 _WITHOUT_TEXT = re.compile(r"[\s>]*(?:(?:[-*+]|\d+[.)])\s*)*")
 _LISTS = ("bullet_list_open", "ordered_list_open")
 _DEEPEST = 60
@@ -90,7 +92,6 @@ class _Reader:
                 at = self._items(at + 1, _joined(needs, lead))
             elif token.type == "blockquote_open":
                 at = self._siblings(at + 1, needs, lead)
-                lead = ()
             else:
                 before = len(self._sections[-1].blocks)
                 behind = self._behind(at)
@@ -135,7 +136,7 @@ class _Reader:
         if token.type in ("paragraph_open", "heading_open"):
             return self._paragraph(visible("\n".join(lines)), gap, needs, lead, self._follower(behind))
         if token.type == "table_open":
-            told = [" ".join(visible(line).split("\n")) for line in lines]
+            told = [_row(line) for line in lines]
             self._table("\n".join(told[:2]), told[2:], gap, needs, lead)
         elif token.type == "html_block":
             return self._html("\n".join(lines), gap, needs, lead)
@@ -191,14 +192,17 @@ class _Reader:
         return lead
 
     def _follower(self, at: int) -> str:
-        """`list` or `table` where token `at` begins one, less comments before it."""
-        while at < len(self._tokens) and self._tokens[at].type == "html_block" and not lines_of_html(self._tokens[at].content):
+        """`list` or `table` where token `at` begins one, perhaps in a quotation or behind a comment."""
+        while at < len(self._tokens) and (
+            self._tokens[at].type == "blockquote_open"
+            or (self._tokens[at].type == "html_block" and not lines_of_html(self._tokens[at].content))
+        ):
             at += 1
         if at == len(self._tokens):
             return ""
         token = self._tokens[at]
         if token.type == "paragraph_open" and token.map:
-            return "list" if _ITEM_LINE.match(self._lines[token.map[0]]) else ""
+            return "list" if _ITEM_LINE.match(self._lines[token.map[0]].lstrip("> \t")) else ""
         return "list" if token.type in _LISTS else "table" if token.type == "table_open" else ""
 
     def _note(self, label: str, text: str, gap: str, needs: tuple[int, ...]) -> None:
@@ -248,6 +252,12 @@ def labels_in(text: str, notes: Mapping[str, str]) -> tuple[str, ...]:
 
 def _joined(needs: tuple[int, ...], more: tuple[int, ...]) -> tuple[int, ...]:
     return (*needs, *(place for place in more if place not in needs))
+
+
+def _row(line: str) -> str:
+    """A row of a table on one line, without what only aligns its columns."""
+    row = " ".join(visible(line).split())
+    return _DASHES.sub("---", row) if _DELIMITERS.fullmatch(row) else row
 
 
 def _parts(lines: list[str]) -> list[str]:

@@ -14,8 +14,8 @@ _ELEMENT_NAMES = (
 )
 _ELEMENTS = frozenset(_ELEMENT_NAMES.split())
 _LINE_NAMES = (
-    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark nobr q s samp small span strike strong sub sup time tt "
-    "u var wbr"
+    "a abbr acronym b bdi bdo big button cite code data del dfn em font i img input ins kbd label mark nobr picture q s samp small span "
+    "strike strong sub sup svg time tt u var wbr"
 )
 _WITHIN_A_LINE = frozenset(_LINE_NAMES.split())
 _CELLS = frozenset(("td", "th"))
@@ -35,7 +35,7 @@ _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 def visible(text: str) -> str:
     """A block of Markdown without comments and tags and with its entities decoded; code spans and escaped characters stay as they are.
 
-    A placeholder such as `<order number>` is no tag: HTML has no element of that name.
+    `<order number>` and `a <b and c> d` are no tags: HTML has no element and no attributes of these names.
     """
     if "<" not in text and "&" not in text:
         return text
@@ -69,11 +69,14 @@ def _seen(found: re.Match[str]) -> str:
     if found["entity"]:
         known = found["entity"][1] == "#" or found["entity"][1:] in html5
         return html.unescape(found["entity"]).replace("\xa0", " ") if known else found[0]
-    name = found["name"].lower()
-    if name not in _ELEMENTS and not (found["close"] or found["alone"] or "=" in found["attributes"]):
+    name, attributes = found["name"].lower(), found["attributes"]
+    within_a_line = name in _WITHIN_A_LINE
+    is_tag = name in _ELEMENTS and not (within_a_line and attributes and "=" not in attributes)
+    if not is_tag and not (found["close"] or found["alone"] or "=" in attributes):
         return found[0]
-    if name in _WITHIN_A_LINE:
-        return ""
+    if within_a_line:
+        # 14<sup>1</sup> days are not 141.
+        return "^" if name == "sup" and found.string[found.end() : found.end() + 1].isdigit() and not found["close"] else ""
     if name in _CELLS:
         return " | " if found["close"] else ""
     return "\n- " if name == "li" and not found["close"] else "\n"

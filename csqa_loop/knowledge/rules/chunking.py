@@ -33,6 +33,11 @@ def title_of(text: str) -> str:
     return document.title or next((section.heading for section in outline(document.body).sections if section.level), "")
 
 
+def is_empty(text: str) -> bool:
+    """Whether a reader sees nothing of it: no heading and no text."""
+    return not any(section.level or any(block.text for block in section.blocks) for section in outline(read_document(text).body).sections)
+
+
 def chunk_markdown(text: str, limit: int) -> tuple[Passage, ...]:
     """The passages of a Markdown text, in order; each `Passage.text` has at most `limit` characters (`limit` >= 40).
 
@@ -70,12 +75,13 @@ def _with_paths(sections: list[Section], title: str, limit: int) -> Iterator[tup
         if section.level:
             open_headings.append((section.level, paths[-1]))
     below: tuple[str, ...] = ()
+    level_below = 0
     seen: list[bool] = []
     for section, path in zip(reversed(sections), reversed(paths), strict=True):
-        within = below[: len(path)] == path and len(PATH_SEPARATOR.join(below[len(path) - 1 :])) <= limit
-        seen.append(within)
-        if any(block.text for block in section.blocks) or not within:
+        seen.append(level_below > section.level and len(PATH_SEPARATOR.join(below[len(path) - 1 :])) <= limit)
+        if any(block.text for block in section.blocks) or not seen[-1]:
             below = path
+        level_below = section.level
     yield from zip(sections, paths, reversed(seen), strict=True)
 
 

@@ -9,7 +9,7 @@ from csqa_loop.knowledge.formats.blocks import SENTENCE_END, Block, labels_in
 # From coarse to fine. Each keeps the separator with the piece before it, so that joining the pieces gives the text back.
 _LINES, _SENTENCES, _CLAUSES, _WORDS = range(4)
 _BOUNDARIES = tuple(re.compile(pattern) for pattern in (r"\n", SENTENCE_END, r"[,;:]\s+|[，、：]", r"\s+"))
-_REPEATED_SHARE = 3
+_REPEATED_SHARE = 2
 """What is repeated takes at most one part in so many of a piece, and so do footnotes that were told in full before."""
 _SHORTEST = 8
 """Less of a repeated text than this says nothing."""
@@ -20,10 +20,14 @@ _MARKER = 3
 def packed(blocks: Sequence[Block], heading: str, notes: Mapping[str, str], room: int) -> list[str]:
     """The pieces, in order; none has more than `room` characters.
 
-    A piece begins with the blocks that its first one needs, shortened to a third of `room` where they are longer; the content is never
+    A piece begins with the blocks that its first one needs, shortened to half of `room` where they are longer; the content is never
     shortened. A paragraph, an item or a row is cut only where it does not fit into a piece with them: between sentences, and within a
     sentence only where that alone is longer than a piece.
     """
+    if not notes:
+        text = "".join([block.gap + block.text for block in blocks if block.text]).strip()
+        if len(text) <= room:
+            return [text] if text else []
     packer = _Packer(blocks, heading, notes, room)
     for number, block in enumerate(blocks):
         if block.text:
@@ -143,7 +147,7 @@ class _Packer:
         missing = [one for one in block.needs if not piece.holds(one)]
         left = self._room - len(block.text.strip())
         bound = min(self._bound, left - 1) if shortening else self._bound
-        repeated = "\n".join(_shortened([self._blocks[one].text.strip() for one in missing], bound))
+        repeated = "\n".join(_shortened([self._blocks[one].text.strip() for one in missing], bound)) if missing else ""
         text = piece.text + (block.gap if piece.text else "") + (repeated + "\n" if repeated else "") + block.text
         stripped = text.strip()
         if len(stripped) > self._room:
@@ -177,7 +181,7 @@ class _Packer:
 
 
 def _shortened(texts: list[str], bound: int) -> list[str]:
-    """The texts, the longest of them cut so that together, a line each, they have at most `bound` characters."""
+    """The texts, the longest of them cut in the middle so that together, a line each, they have at most `bound` characters."""
     allowed = dict.fromkeys(range(len(texts)), 0)
     left = bound
     for rank, place in enumerate(sorted(allowed, key=lambda place: len(texts[place]))):
@@ -187,11 +191,13 @@ def _shortened(texts: list[str], bound: int) -> list[str]:
 
 
 def _cut_short(text: str, length: int) -> str:
+    """Its beginning and its end: what is said of the items stands in either."""
     if len(text) <= length:
         return text
-    start = text[: length - 1]
-    at_word = start.rsplit(None, 1)[0]
-    return (at_word if len(at_word) > length // 2 else start).rstrip() + "…"
+    half = length // 2
+    head, tail = text[:half], text[len(text) - (length - half - 1) :]
+    at_word, from_word = head.rstrip().rsplit(None, 1)[0], tail.lstrip().split(None, 1)[-1]
+    return (at_word if len(at_word) > half // 2 else head) + "…" + (from_word if len(from_word) > half // 2 else tail)
 
 
 def _cut(text: str, boundary: re.Pattern[str], *, at_least: int) -> Iterator[str]:
