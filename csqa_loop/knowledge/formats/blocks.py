@@ -193,17 +193,18 @@ class _Reader:
 
     def _follower(self, at: int) -> str:
         """`list` or `table` where token `at` begins one, perhaps in a quotation or behind a comment."""
-        while at < len(self._tokens) and (
-            self._tokens[at].type == "blockquote_open"
-            or (self._tokens[at].type == "html_block" and not lines_of_html(self._tokens[at].content))
-        ):
+        while at < len(self._tokens):
+            token = self._tokens[at]
+            if token.type == "paragraph_open" and token.map:
+                return "list" if _ITEM_LINE.match(self._lines[token.map[0]].lstrip("> \t")) else ""
+            if token.type == "html_block":
+                line, is_row = next(iter(lines_of_html(token.content)), ("", False))
+                if line:
+                    return "table" if is_row else "list" if line.startswith("- ") else ""
+            elif token.type != "blockquote_open":
+                return "list" if token.type in _LISTS else "table" if token.type == "table_open" else ""
             at += 1
-        if at == len(self._tokens):
-            return ""
-        token = self._tokens[at]
-        if token.type == "paragraph_open" and token.map:
-            return "list" if _ITEM_LINE.match(self._lines[token.map[0]].lstrip("> \t")) else ""
-        return "list" if token.type in _LISTS else "table" if token.type == "table_open" else ""
+        return ""
 
     def _note(self, label: str, text: str, gap: str, needs: tuple[int, ...]) -> None:
         blocks = self._sections[-1].blocks

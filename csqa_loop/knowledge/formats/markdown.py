@@ -25,7 +25,7 @@ class Document:
 
 def with_plain_line_ends(text: str) -> str:
     """The text without a byte order mark, its lines ended by LF: what an editor or a checkout changes on its own is no other text."""
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_document(text: str) -> Document:
