@@ -1,5 +1,6 @@
 """`csqa`: one line on stderr and exit 1 for every error we foresee."""
 
+import logging
 import sys
 
 import typer
@@ -31,6 +32,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Customer-service answers that learn from feedback. Start with `csqa demo`, or `csqa up` and `csqa policies sync DIR`.",
 )
+_PROCESSES = ("gateway", "indexer", "loop", "trainer", "up")
+
+
+@app.callback()
+def _quieten(context: typer.Context) -> None:
+    """A command says in one sentence that Kafka is away; its client's lines, one a try, are for the logs of processes."""
+    if context.invoked_subcommand not in _PROCESSES:
+        logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+
+
 processes.register(app)
 demo.register(app)
 docs.register(app)

@@ -15,10 +15,11 @@ from rich.table import Table
 from csqa_loop import bootstrap
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import PolicyWithdrawn, now
-from csqa_loop.events.topics import CHUNKS, MAX_POLICY_BYTES, POLICIES
+from csqa_loop.events.topics import CHUNKS, POLICIES
 from csqa_loop.events.wire import decode
+from csqa_loop.knowledge.folder import PolicyFolder, counted, read_folder
 from csqa_loop.knowledge.rules.current import KnowledgeState
-from csqa_loop.knowledge.rules.publishing import SyncPlan, plan_sync, withdrawal
+from csqa_loop.knowledge.rules.publishing import SyncPlan, plan_sync, to_withdraw, withdrawal
 from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import Settings, load_settings
 
@@ -38,11 +39,20 @@ Wait = Annotated[
 @app.command()
 def sync(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with .md files; sub-folders count. A file's path without .md is its policy_id.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder with .md or .markdown files; sub-folders count. A file's path without its ending is its policy_id."
+        ),
     ],
     withdraw_missing: Annotated[
         bool,
         typer.Option("--withdraw-missing", help="Withdraw current policies that DIR has no file for. Without it they are only listed."),
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", help="With --withdraw-missing: also where that is more than half of them, and those whose file only has another name."
+        ),
     ] = False,
     language: Annotated[
         str, typer.Option(help="Language of documents whose front matter names none (en, zh, ...). Default: what their letters tell.")
@@ -53,11 +63,12 @@ def sync(
     """Publish the Markdown files of DIR that are new or changed; the others are left alone.
 
     Gateways serve a change as soon as it is indexed, without a restart. Files that are empty, larger than 1 MiB or not UTF-8 are refused by
-    name: the others are published all the same, and the exit code is 1.
+    name, and so are two files of one policy_id: the others are published all the same, and the exit code is 1. Files that are no Markdown
+    are skipped and named.
     """
     settings = load_settings()
-    files, unreadable = read_folder(folder)
-    asyncio.run(_sync(settings, files, unreadable, withdraw_missing=withdraw_missing, language=language, wait=wait, as_json=as_json))
+    found = read_folder(folder)
+    asyncio.run(_sync(settings, found, withdraw_missing=withdraw_missing, yes=yes, language=language, wait=wait, as_json=as_json))
 
 
 @app.command()
@@ -95,31 +106,6 @@ def show(as_json: AsJson = False) -> None:
     Console().print(table if rows else "No policies are published. Publish some with `csqa policies sync DIR`.")
 
 
-def read_folder(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The Markdown files under a folder: policy_id -> text, and policy_id -> why it cannot be read. Hidden files and folders are left out.
-
-    Raises:
-        PermanentError: no such folder, or no Markdown file in it.
-    """
-    if not folder.is_dir():
-        raise PermanentError(f"{folder} is not a folder; give the one that holds the policies' .md files")
-    files: dict[str, str] = {}
-    unreadable: dict[str, str] = {}
-    for file in sorted(folder.rglob("*.md")):
-        name = file.relative_to(folder)
-        if any(part.startswith(".") for part in name.parts) or file.is_dir():
-            continue
-        policy_id = name.with_suffix("").as_posix()
-        try:
-            files[policy_id] = _read(file)
-        except (PermanentError, OSError) as error:
-            unreadable[policy_id] = str(error)
-    if not files and not unreadable:
-        # An empty folder is a wrong path far more often than a shop without policies.
-        raise PermanentError(f"{folder} holds no .md file; nothing is published and nothing withdrawn")
-    return files, unreadable
-
-
 async def read_state(settings: Settings) -> KnowledgeState:
     """What the log says now. Records that cannot be read are passed over, as every reader does."""
     state = KnowledgeState()
@@ -129,16 +115,6 @@ async def read_state(settings: Settings) -> KnowledgeState:
         except PermanentError:
             continue
     return state
-
-
-def _read(file: Path) -> str:
-    size = file.stat().st_size
-    if size > MAX_POLICY_BYTES:
-        raise PermanentError(f"it has {size} bytes; a policy may have {MAX_POLICY_BYTES} (1 MiB): split it")
-    try:
-        return file.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise PermanentError(f"it is not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8") from error
 
 
 @asynccontextmanager
@@ -154,10 +130,10 @@ async def _started_bus(settings: Settings) -> AsyncIterator[KafkaBus]:
 
 async def _sync(
     settings: Settings,
-    files: dict[str, str],
-    unreadable: dict[str, str],
+    folder: PolicyFolder,
     *,
     withdraw_missing: bool,
+    yes: bool,
     language: str,
     wait: float,
     as_json: bool,
@@ -165,23 +141,31 @@ async def _sync(
     async with _started_bus(settings) as bus:
         state = await read_state(settings)
         current = {key: event.version for key, event in state.current.items()}
-        plan = plan_sync(files, unreadable, current, now=now(), language=language, default_language=settings.language)
+        plan = plan_sync(
+            folder.texts,
+            folder.refused,
+            current,
+            now=now(),
+            skipped=folder.skipped_ids,
+            language=language,
+            default_language=settings.language,
+        )
+        withdrawn = to_withdraw(plan, current, confirmed=yes) if withdraw_missing else ()
         for start in range(0, len(plan.publish), _PUBLISH_TOGETHER):
             await bus.publish(*plan.publish[start : start + _PUBLISH_TOGETHER])
-        withdrawn = plan.missing if withdraw_missing else ()
         if withdrawn:
-            await bus.publish(*(withdrawal(key, "its file was removed", current, now=now()) for key in withdrawn))
-    late = await _not_indexed(settings, files, plan, wait) if wait else []
-    _report(plan, withdrawn, late, waited=wait > 0, as_json=as_json)
+            reasons = {old: f"it is called {new} now" for old, new in plan.renamed}
+            await bus.publish(*(withdrawal(key, reasons.get(key, "its file was removed"), current, now=now()) for key in withdrawn))
+    late = await _not_indexed(settings, plan, wait) if wait else []
+    _report(plan, folder, withdrawn, late, waited=wait > 0, as_json=as_json)
     if late:
         raise TransientError(f"not indexed within {wait:g} s: {', '.join(late)}; is the indexer running (`csqa status`)?")
     if plan.refused:
-        raise PermanentError(f"{len(plan.refused)} file(s) refused: {', '.join(f'{key}.md' for key, _ in plan.refused)}")
+        raise PermanentError(f"{len(plan.refused)} file(s) refused: {', '.join(folder.name_of(key) for key, _ in plan.refused)}")
 
 
-async def _not_indexed(settings: Settings, files: dict[str, str], plan: SyncPlan, wait: float) -> list[str]:
-    refused = {key for key, _ in plan.refused}
-    wanted = sorted(set(files) - refused)
+async def _not_indexed(settings: Settings, plan: SyncPlan, wait: float) -> list[str]:
+    wanted = sorted((*(event.policy_id for event in plan.publish), *plan.unchanged))
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
     while True:
@@ -193,7 +177,7 @@ async def _not_indexed(settings: Settings, files: dict[str, str], plan: SyncPlan
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _report(plan: SyncPlan, withdrawn: tuple[str, ...], late: list[str], *, waited: bool, as_json: bool) -> None:
+def _report(plan: SyncPlan, folder: PolicyFolder, withdrawn: tuple[str, ...], late: list[str], *, waited: bool, as_json: bool) -> None:
     missing = [key for key in plan.missing if key not in withdrawn]
     if as_json:
         report: dict[str, object] = {
@@ -202,23 +186,36 @@ def _report(plan: SyncPlan, withdrawn: tuple[str, ...], late: list[str], *, wait
             "missing": missing,
             "withdrawn": list(withdrawn),
             "refused": [{"policy_id": key, "reason": reason} for key, reason in plan.refused],
+            "renamed": [{"policy_id": old, "now": new} for old, new in plan.renamed],
+            "skipped": [{"file": name, "reason": reason} for name, reason in folder.skipped.items()],
         }
         if waited:
             report["not_indexed"] = late
         print(json.dumps(report, ensure_ascii=False, indent=2))
         return
+    now_called = dict(plan.renamed)
     table = Table("policy", "what happened", "")
     for event in plan.publish:
         table.add_row(escape(event.policy_id), "[green]published[/green]", escape(f"{event.title} ({event.version})"))
     for key in withdrawn:
-        table.add_row(escape(key), "[yellow]withdrawn[/yellow]", "its file was removed")
+        table.add_row(
+            escape(key),
+            "[yellow]withdrawn[/yellow]",
+            f"its text is {escape(now_called[key])}" if key in now_called else "its file was removed",
+        )
     for key in missing:
-        table.add_row(escape(key), "[yellow]missing[/yellow]", "still current; --withdraw-missing withdraws it")
+        if key in now_called:
+            told = f"still current too; its text is {escape(now_called[key])} now. --withdraw-missing --yes withdraws it"
+            table.add_row(escape(key), "[yellow]renamed[/yellow]", told)
+        else:
+            table.add_row(escape(key), "[yellow]missing[/yellow]", "still current; --withdraw-missing withdraws it")
     for key, reason in plan.refused:
         table.add_row(escape(key), "[red]refused[/red]", escape(reason))
     console = Console()
     if table.rows:
         console.print(table)
+    if folder.skipped:
+        console.print(escape(f"skipped, no Markdown: {counted(folder.skipped)} ({', '.join(folder.skipped)})"))
     console.print(
         f"{len(plan.publish)} published, {len(plan.unchanged)} unchanged, {len(withdrawn)} withdrawn, {len(plan.refused)} refused"
     )

@@ -93,8 +93,45 @@ def test_a_folder_is_published_changed_and_withdrawn(which: str, request: pytest
     assert json.loads(csqa("policies", "list", "--json").stdout) == []
 
 
-def test_without_a_broker_it_says_so_in_one_line(tmp_path: Path) -> None:
+def test_a_sync_names_what_it_skips_and_asks_before_it_withdraws_most(mortal_broker: Broker, tmp_path: Path) -> None:
+    csqa, folder = Csqa(mortal_broker, tmp_path / "var"), tmp_path / "policies"
+    folder.mkdir()
+    for name in ("returns.md", "FEES.MD", "shipping.markdown"):
+        (folder / name).write_text(f"# {name}\n\nText.\n")
+    (folder / "notes.txt").write_text("text")
+    first = csqa("policies", "sync", str(folder))
+    assert first.returncode == 0, first.stderr
+    assert "skipped, no Markdown: 1 .txt (notes.txt)" in first.stdout
+    assert "3 published" in first.stdout
+
+    (folder / "FEES.MD").rename(folder / "prices.md")
+    (folder / "returns.md").unlink()
+    (folder / "shipping.markdown").rename(folder / "shipping.docx")
+    told = json.loads(csqa("policies", "sync", str(folder), "--withdraw-missing", "--json").stdout)
+    assert [row["policy_id"] for row in told["published"]] == ["prices"]
+    assert (told["withdrawn"], told["missing"], told["renamed"]) == (["returns"], ["FEES"], [{"policy_id": "FEES", "now": "prices"}])
+    assert [row["file"] for row in told["skipped"]] == ["notes.txt", "shipping.docx"]
+    assert "still current too" in csqa("policies", "sync", str(folder), "--withdraw-missing").stdout
+    told = json.loads(csqa("policies", "sync", str(folder), "--withdraw-missing", "--yes", "--json").stdout)
+    assert (told["withdrawn"], told["missing"]) == (["FEES"], [])
+
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    (wrong / "readme.md").write_text("# Read me\n\nText.\n")
+    refused = csqa("policies", "sync", str(wrong), "--withdraw-missing")
+    assert refused.returncode == 1
+    assert "2 of 2 current policies have no file here (prices, shipping)" in refused.stderr
+    listed = json.loads(csqa("policies", "list", "--json").stdout)
+    assert [row["policy_id"] for row in listed] == ["prices", "shipping"]
+
+
+@pytest.mark.parametrize("command", ["policies list", "policies sync {folder}", "topics create", "data import {folder}/chat.jsonl"])
+def test_without_a_broker_it_says_so_in_one_line_and_no_other(command: str, tmp_path: Path) -> None:
+    (tmp_path / "returns.md").write_text("# Returns\n\n14 days.\n")
+    turns = [{"role": "user", "content": "How long?"}, {"role": "assistant", "content": "14 days."}]
+    (tmp_path / "chat.jsonl").write_text(json.dumps({"messages": turns}))
     nowhere = Broker("embedded", "127.0.0.1:9")
-    result = Csqa(nowhere, tmp_path)("policies", "list")
+    result = Csqa(nowhere, tmp_path / "var")(*command.format(folder=tmp_path).split())
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("csqa: Kafka at 127.0.0.1:9 does not answer")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("csqa: Kafka at 127.0.0.1:9 does not answer")

@@ -3,28 +3,14 @@
 The section (its heading path) does not depend on the section's text or on the limit: what is held out is decided by it.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from csqa_loop.knowledge.formats.markdown import Document, read_document
+from csqa_loop.knowledge.formats.blocks import Block, Section, outline
+from csqa_loop.knowledge.formats.markdown import read_document
+from csqa_loop.knowledge.rules.packing import packed
 
 PATH_SEPARATOR = " > "
-_ATX = re.compile(r"^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
-_SETEXT = re.compile(r"^ {0,3}(=+|-+)[ \t]*$")
-_CODE_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
-_NOT_A_PARAGRAPH = re.compile(r"^(\s{4,}|\s*([-*+>|]|\d+[.)])(\s|$))")
-# From coarse to fine. Each keeps the separator with the piece before it, so that joining the pieces gives the text back.
-_BOUNDARIES = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"\n[ \t]*\n\s*",  # paragraphs
-        r"\n",  # lines: list items, table rows
-        r"(?<=[.!?])[\"')\]]*\s+|[。！？；…]+[”’」』）]*",  # sentences
-        r"[,;:]\s+|[，、：]",  # clauses
-        r"\s+",  # words
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,37 +27,62 @@ class Passage:
         return "\n".join(part for part in (self.heading, self.body) if part)
 
 
-@dataclass(slots=True)
-class _Section:
-    level: int
-    path: tuple[str, ...]
-    lines: list[str]
-    has_children: bool = False
-
-
 def title_of(text: str) -> str:
     """The front matter's title, else the first heading; empty where there is neither."""
     document = read_document(text)
-    if document.title:
-        return document.title
-    return next((section.path[-1] for section in _sections(document) if section.level), "")
+    return document.title or next((section.heading for section in outline(document.body).sections if section.level), "")
+
+
+def is_empty(text: str) -> bool:
+    """Whether a reader sees nothing of it: no heading and no text."""
+    return not any(section.level or any(block.text for block in section.blocks) for section in outline(read_document(text).body).sections)
 
 
 def chunk_markdown(text: str, limit: int) -> tuple[Passage, ...]:
     """The passages of a Markdown text, in order; each `Passage.text` has at most `limit` characters (`limit` >= 40).
 
-    Every non-blank character of the body is in exactly one passage, and every heading in at least one passage's section.
+    Every word that a reader sees is in a passage, in order. What a piece cannot be understood without is repeated before it: the lead-in
+    of a list, the items that a nested one stands in, the header row of a table; a footnote stands behind what refers to it.
     """
+    document = read_document(text)
+    read = outline(document.body)
     passages: list[Passage] = []
-    for section in _sections(read_document(text)):
-        body = "\n".join(section.lines).strip()
-        if not body and (section.has_children or not section.level):
+    for section, path, shown_below in _with_paths(read.sections, document.title, limit // 2):
+        blocks = section.blocks
+        if not any(block.text for block in blocks) and (shown_below or not section.level):
             continue  # its heading lives on in the paths of its children
-        path = PATH_SEPARATOR.join(section.path)
-        heading = _heading_within(section.path, limit // 2)
+        heading = _heading_within(path, limit // 2)
+        if path and section.level and not heading.endswith(path[-1]):
+            # Too long to be repeated: it is text, once.
+            blocks = [Block(path[-1], "\n"), *(block.moved(1) for block in blocks)]
         room = limit - len(heading) - 1 if heading else limit
-        passages.extend(Passage(path, heading, part) for part in (_parts(body, room) if body else ("",)))
+        passages.extend(Passage(PATH_SEPARATOR.join(path), heading, part) for part in packed(blocks, heading, read.notes, room) or ("",))
     return tuple(passages)
+
+
+def _with_paths(sections: list[Section], title: str, limit: int) -> Iterator[tuple[Section, tuple[str, ...], bool]]:
+    """(section, its heading path, whether its heading is seen in the first passage below it)."""
+    outermost = (title,) if title else ()
+    paths: list[tuple[str, ...]] = []
+    open_headings: list[tuple[int, tuple[str, ...]]] = []
+    for section in sections:
+        while open_headings and open_headings[-1][0] >= section.level:
+            open_headings.pop()
+        outer = open_headings[-1][1] if open_headings else outermost
+        # A first heading that repeats the front matter's title is that title, not a section in it.
+        repeats = not section.level or outer == outermost == (section.heading,)
+        paths.append(outer if repeats else (*outer, section.heading))
+        if section.level:
+            open_headings.append((section.level, paths[-1]))
+    below: tuple[str, ...] = ()
+    level_below = 0
+    seen: list[bool] = []
+    for section, path in zip(reversed(sections), reversed(paths), strict=True):
+        seen.append(level_below > section.level and len(PATH_SEPARATOR.join(below[len(path) - 1 :])) <= limit)
+        if any(block.text for block in section.blocks) or not seen[-1]:
+            below = path
+        level_below = section.level
+    yield from zip(sections, paths, reversed(seen), strict=True)
 
 
 def _heading_within(path: tuple[str, ...], limit: int) -> str:
@@ -81,84 +92,3 @@ def _heading_within(path: tuple[str, ...], limit: int) -> str:
         if len(heading) <= limit:
             return heading
     return path[-1][: limit - 1].rstrip() + "…" if path else ""
-
-
-def _sections(document: Document) -> list[_Section]:
-    title = (document.title,) if document.title else ()
-    sections = [_Section(level=0, path=title, lines=[])]
-    open_headings: list[_Section] = []
-    for level, line in _marked_lines(document.body):
-        if not level:
-            sections[-1].lines.append(line)
-            continue
-        while open_headings and open_headings[-1].level >= level:
-            open_headings.pop()
-        if open_headings:
-            open_headings[-1].has_children = True
-        outer = open_headings[-1].path if open_headings else title
-        # A first heading that repeats the front matter's title is that title, not a section in it.
-        path = outer if outer == title == (line,) else (*outer, line)
-        section = _Section(level, path, [])
-        open_headings.append(section)
-        sections.append(section)
-    return sections
-
-
-def _marked_lines(body: str) -> Iterator[tuple[int, str]]:
-    """(heading level or 0, heading text or the line as it is)."""
-    lines = body.split("\n")
-    fence = ""
-    number = 0
-    while number < len(lines):
-        line = lines[number]
-        number += 1
-        code = _CODE_FENCE.match(line)
-        if code and not fence:
-            fence = code[1]
-        elif code and code[1].startswith(fence) and not line.strip().strip(fence[0]):
-            fence = ""
-        elif not fence:
-            heading = _ATX.match(line)
-            if heading and heading[2]:
-                yield len(heading[1]), heading[2].strip()
-                continue
-            underline = _SETEXT.match(lines[number]) if number < len(lines) else None
-            alone = number == 1 or not lines[number - 2].strip()
-            if underline and alone and line.strip() and not _NOT_A_PARAGRAPH.match(line):
-                number += 1
-                yield (1 if underline[1][0] == "=" else 2), line.strip()
-                continue
-        yield 0, line
-
-
-def _parts(text: str, room: int) -> list[str]:
-    return [part.strip() for part in _split(text, room, 0) if part.strip()]
-
-
-def _split(text: str, room: int, level: int) -> list[str]:
-    """Pieces that join to `text`, each at most `room` characters when stripped, cut at the coarsest boundary that allows it."""
-    if len(text.strip()) <= room:
-        return [text]
-    if level == len(_BOUNDARIES):
-        return [text[start : start + room] for start in range(0, len(text), room)]
-    parts: list[str] = []
-    open_part = ""
-    for piece in _pieces(text, _BOUNDARIES[level]):
-        if len((open_part + piece).strip()) <= room:
-            open_part += piece
-            continue
-        if open_part:
-            parts.append(open_part)
-        *whole, open_part = _split(piece, room, level + 1)
-        parts.extend(whole)
-    return [*parts, open_part] if open_part else parts
-
-
-def _pieces(text: str, boundary: re.Pattern[str]) -> Iterator[str]:
-    start = 0
-    for found in boundary.finditer(text):
-        if found.end() > start:
-            yield text[start : found.end()]
-            start = found.end()
-    if start < len(text):
-        yield text[start:]

@@ -1,13 +1,14 @@
 """What a folder of documents means for the log: publish, leave alone, withdraw. Nothing is read or written here."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import PolicyPublished, PolicyWithdrawn
-from csqa_loop.knowledge.formats.markdown import read_document
-from csqa_loop.knowledge.rules.chunking import title_of
+from csqa_loop.knowledge.formats.markdown import read_document, with_plain_line_ends
+from csqa_loop.knowledge.rules.chunking import is_empty, title_of
 from csqa_loop.knowledge.rules.versions import policy_version
 from csqa_loop.text.languages import DEFAULT_LANGUAGE, language_of
 
@@ -22,6 +23,8 @@ class SyncPlan:
     unchanged: tuple[str, ...]
     missing: tuple[str, ...]
     """Current policies that the folder has no file for."""
+    renamed: tuple[tuple[str, str], ...]
+    """Those of them whose very text the folder holds under another name: (policy_id, the other one)."""
     refused: tuple[tuple[str, str], ...]
     """(file's policy_id, what is wrong with it)."""
 
@@ -32,13 +35,18 @@ def plan_sync(
     current: Mapping[str, str],
     *,
     now: datetime,
+    skipped: Collection[str] = (),
     language: str = "",
     default_language: str = DEFAULT_LANGUAGE,
 ) -> SyncPlan:
     """Compare a folder (policy_id -> text; policy_id -> why it cannot be read) with the current policies (policy_id -> version).
 
-    A file that is refused is not missing: its last good version stays current. A document's language is its front matter's, else `language`, else what its letters tell.
+    A file that is refused or `skipped` is not missing: its last good version stays current. A name with `/` behind it stands for all
+    policies in that folder. A policy that was published under another spelling of the same name (NFD) keeps it. A document's language is its front matter's, else `language`, else what its letters tell.
     """
+    published_as = {_composed(policy_id): policy_id for policy_id in sorted(current, key=_is_composed)}
+    files = {published_as.get(_composed(name), name): text for name, text in files.items()}
+    unreadable = {published_as.get(_composed(name), name): reason for name, reason in unreadable.items()}
     publish: list[PolicyPublished] = []
     unchanged: list[str] = []
     refused = list(unreadable.items())
@@ -52,8 +60,39 @@ def plan_sync(
             unchanged.append(policy_id)
         else:
             publish.append(event)
-    missing = tuple(sorted(set(current) - set(files) - set(unreadable)))
-    return SyncPlan(tuple(publish), tuple(unchanged), missing, tuple(sorted(refused)))
+    present = {*files, *unreadable, *(published_as.get(_composed(name), name) for name in skipped)}
+    folders = tuple(name for name in present if name.endswith("/"))
+    missing = tuple(policy_id for policy_id in sorted(set(current) - present) if not policy_id.startswith(folders))
+    holding = {event.version: event.policy_id for event in publish} | {current[policy_id]: policy_id for policy_id in unchanged}
+    renamed = tuple((policy_id, holding[current[policy_id]]) for policy_id in missing if current[policy_id] in holding)
+    return SyncPlan(tuple(publish), tuple(unchanged), missing, renamed, tuple(sorted(refused)))
+
+
+def to_withdraw(plan: SyncPlan, current: Mapping[str, str], *, confirmed: bool) -> tuple[str, ...]:
+    """The missing policies that may be withdrawn: those that only have another name now stay until somebody confirms it.
+
+    Raises:
+        PermanentError: more than half of the current policies are missing, and nobody confirmed it.
+    """
+    if confirmed:
+        return plan.missing
+    renamed = {policy_id for policy_id, _ in plan.renamed}
+    gone = tuple(policy_id for policy_id in plan.missing if policy_id not in renamed)
+    if 2 * len(gone) > len(current):
+        shown = ", ".join(gone[:12]) + (", ..." if len(gone) > 12 else "")
+        raise PermanentError(
+            f"{len(gone)} of {len(current)} current policies have no file here ({shown}); is it the right folder? "
+            "Nothing is published or withdrawn; --yes withdraws them"
+        )
+    return gone
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _is_composed(name: str) -> bool:
+    return unicodedata.is_normalized("NFC", name)
 
 
 def publication(
@@ -64,9 +103,10 @@ def publication(
     Raises:
         PermanentError: there is nothing in it to retrieve, or its name is too long for a policy_id.
     """
+    text = with_plain_line_ends(text)
     document = read_document(text)
-    if not document.body.strip():
-        raise PermanentError("the file is empty; a policy needs text under its front matter")
+    if is_empty(text):
+        raise PermanentError("the file is empty but for front matter and comments; a policy needs text that a reader sees")
     if len(policy_id) > 200:
         raise PermanentError(f"its path has {len(policy_id)} characters; a policy_id has at most 200")
     spoken = document.language or language or language_of(document.body, default_language)

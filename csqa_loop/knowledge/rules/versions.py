@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Iterable
 
+from csqa_loop.knowledge.formats.markdown import with_plain_line_ends
+
 
 def policy_version(text: str) -> str:
-    """12 hex of the SHA-256 of the whole text, front matter included: any change of a file is a new version."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    """12 hex of the SHA-256 of the whole text, front matter included: any change of a file but of its line ends is a new version."""
+    return hashlib.sha256(with_plain_line_ends(text).encode()).hexdigest()[:12]
 
 
 def chunk_id(policy_id: str, version: str, number: int) -> str:
