@@ -162,6 +162,8 @@ class ColumnFinder:
         marks = [] if is_pair else [Mark(name, mark_kind(name)) for name in free if mark_kind(name) and _may_rate(name, kinds[name])]  # type: ignore[arg-type]
         if columns.liked and not is_pair:
             marks.insert(0, Mark(columns.liked, "thumb"))
+        # What people said of an answer stands before what was suggested to them about the same.
+        marks = list({plain(mark.column): mark for mark in reversed(marks)}.values())[::-1]
         columns = replace(columns, marks=tuple(marks), left_out=tuple(name for name in free if plain(name) in KEYS))
         columns = replace(columns, chosen_score=sides.get("chosen", ""), rejected_score=sides.get("rejected", ""))
         became = {getattr(columns, role): role for role in _SINGLE if getattr(columns, role)}
@@ -181,7 +183,7 @@ class ColumnFinder:
             return ""
         taken = {*self._given.values(), *found.values()}
         named = [name for name in kinds if name not in taken and side_of_pair(name) == side and kinds[name] != "blank"]
-        return next((name for name in named if kinds[name] not in {"flag", "mark"} or not is_needing_text(name)), "")
+        return next((name for name in named if kinds[name] != "flag" and (kinds[name] != "mark" or not is_needing_text(name))), "")
 
 
 def _fits(role: str, kind: ValueKind, wanted: Collection[str] | None) -> bool:

@@ -69,6 +69,9 @@ def common_prompt(prompt: Sequence[Turn], chosen: Any, rejected: Any, notes: Not
     if not good and not bad:
         return list(prompt), *_without_text(prompt, chosen, rejected)
     begin = list(prompt)
+    if good and begin and begin[-1].role == "assistant" and begin[-1].content == good[-1].content:
+        # Some files repeat the better answer as the end of a conversation.
+        begin.pop()
     whole = [_joined(begin, turns, where) if turns else [] for turns, where in ((good, "chosen"), (bad, "rejected"))]
     asked = (whole[0] or whole[1])[:-1]
     answers: list[Any] = []

@@ -179,7 +179,7 @@ class Tally:
         if self.near_duplicates:
             said.append(f"the questions of {_rows(self.near_duplicates)} nearly repeat an earlier one")
         if held := self.verdicts["held"]:
-            said.append(f"{_rows(held)} are held: pairs among them wait for a review before they train anything")
+            said.append(f"held: {_rows(held)}; pairs among them wait for a review before they train anything")
         unread = sum(self.reasons[f"refused: {kind}"] for kind in ("unreadable", "encoding"))
         if unread:
             said.append(f"{_rows(unread)} could not be read")

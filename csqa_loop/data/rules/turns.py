@@ -99,7 +99,7 @@ def spoken(role: Role, content: Any, where: str) -> Turn:
 
 def transcript(text: Any) -> list[Turn]:
     """The turns of a text with a speaker before each: "Human: ... Assistant: ...". Empty where it is no such text."""
-    if not isinstance(text, str) or not _SPEAKER.match(text):
+    if not isinstance(text, str) or not _SPEAKER.match(text := text.strip()):
         return []
     pieces = _SPEAKER.split(text)[1:]
     said = [(speaker.casefold(), content.strip()) for speaker, content in zip(pieces[::2], pieces[1::2], strict=True)]

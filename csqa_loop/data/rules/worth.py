@@ -26,6 +26,7 @@ _OF = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*(?:/|of|out of|von|sur)\s*([0-9]+)"
 _STARS = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*(?:\*|stars?|星|分|pts?|points?)")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?")
 _QUARTER = 0.25
+_MOST_STARS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,9 @@ def verdict_of(value: Any, column: str, scale: Scale | None = None, *, kind: Mar
     number = number_in(value)
     if number is not None and (kind != "thumb" or (scale is not None and (scale.high > 1 or scale.low < -1))):
         ends = (scale or Scale(number, number)).ends(stars=kind == "stars")
+        if kind == "thumb" and ends is not None and ends[1] > _MOST_STARS:
+            # Thumbs may be given as stars; more numbers than five are classes of something else.
+            ends = None
         if ends is None:
             low, high = (scale.low, scale.high) if scale else (number, number)
             raise RowRefusedError(
