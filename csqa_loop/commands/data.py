@@ -15,6 +15,7 @@ from csqa_loop.commands import data_generate
 from csqa_loop.commands.data_reading import (
     AsJson,
     CategoryColumn,
+    Encoding,
     File,
     FormatOption,
     Language,
@@ -25,6 +26,7 @@ from csqa_loop.commands.data_reading import (
     Seed,
     Table,
     check_out,
+    first_reason,
     read_all,
     reading_of,
 )
@@ -56,6 +58,7 @@ def import_(
     file: File,
     format_: FormatOption = "auto",
     table: Table = "",
+    encoding: Encoding = "",
     columns: Mapped = "",
     category_column: CategoryColumn = "",
     language: Language = "",
@@ -79,7 +82,7 @@ def import_(
     for target in report or []:
         check_target(target)
     settings = load_settings()
-    reading = reading_of(file, format_, table, columns, category_column, language, split_share, seed)
+    reading = reading_of(file, format_, table, columns, category_column, language, split_share, seed, encoding=encoding)
     folder = settings.var / "imports"
     sidecar, refusals = folder / f"{reading.key}.json", folder / f"{reading.key}.refused.jsonl"
     try:
@@ -117,7 +120,7 @@ def import_(
     if not as_json:
         print(_summary(told, reading))
     if not tally.kinds:
-        raise PermanentError(f"{file}: no row can be used; the reasons are in {refusals}")
+        raise PermanentError(f"{file}: no row can be used{first_reason(tally)}; every reason is in {refusals}")
 
 
 def _published_otherwise(folder: Path, own: Path, progress: Progress) -> int:
@@ -188,6 +191,7 @@ def report_(
     file: File,
     format_: FormatOption = "auto",
     table: Table = "",
+    encoding: Encoding = "",
     columns: Mapped = "",
     category_column: CategoryColumn = "",
     language: Language = "",
@@ -200,7 +204,7 @@ def report_(
     """
     for target in report or []:
         check_target(target)
-    reading = reading_of(file, format_, table, columns, category_column, language)
+    reading = reading_of(file, format_, table, columns, category_column, language, encoding=encoding)
     tally = Tally()
     with reading.examples(tally) as examples:
         for _ in examples:
@@ -217,6 +221,7 @@ def split(
     seed: Seed = 0,
     format_: FormatOption = "auto",
     table: Table = "",
+    encoding: Encoding = "",
     columns: Mapped = "",
     category_column: CategoryColumn = "",
     as_json: AsJson = False,
@@ -233,7 +238,7 @@ def split(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PermanentError(f"--out {out} is no folder and cannot become one: {error.strerror}; name a folder") from error
-    found, _ = read_all(reading_of(file, format_, table, columns, category_column, ""))
+    found, _ = read_all(reading_of(file, format_, table, columns, category_column, "", encoding=encoding))
     examples = [example for _, example in found]
     sides = stratified([e.question for e in examples], [_stratum(e, by) for e in examples], share, seed, [e.origin for e in examples])
     told: dict[str, Any] = {"file": str(file), "out": str(out)}
@@ -263,6 +268,7 @@ def augment(
     names: Annotated[str, typer.Option(help="Names that stay as they are, such as titles of policies; comma separated.")] = "",
     format_: FormatOption = "auto",
     table: Table = "",
+    encoding: Encoding = "",
     columns: Mapped = "",
     category_column: CategoryColumn = "",
     as_json: AsJson = False,
@@ -273,7 +279,7 @@ def augment(
     """
     chosen = _chosen(methods)
     check_out(out, file)
-    found, _ = read_all(reading_of(file, format_, table, columns, category_column, ""))
+    found, _ = read_all(reading_of(file, format_, table, columns, category_column, "", encoding=encoding))
     kept = [name.strip() for name in names.split(",") if name.strip()]
     augmenter = augmentation.Augmenter(augmentation_wording(), seed=seed, names=kept)
     rows = (as_row(row) for _, example in found for row in (example, *augmenter.variants(example, chosen, factor)))

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from csqa_loop import bootstrap
-from csqa_loop.commands.data_reading import AsJson, CategoryColumn, File, FormatOption, Mapped, Seed, Table, check_out, read_all, reading_of
+from csqa_loop.commands.data_reading import (
+    AsJson,
+    CategoryColumn,
+    Encoding,
+    File,
+    FormatOption,
+    Mapped,
+    Seed,
+    Table,
+    check_out,
+    read_all,
+    reading_of,
+)
 from csqa_loop.commands.data_view import bar
 from csqa_loop.data.generating import GenerationMethod, Generator, Made, MadeFrom, generate
 from csqa_loop.data.rules.examples import Example, as_row
@@ -33,6 +45,7 @@ def generate_(
     seed: Seed = 0,
     format_: FormatOption = "auto",
     table: Table = "",
+    encoding: Encoding = "",
     columns: Mapped = "",
     category_column: CategoryColumn = "",
     as_json: AsJson = False,
@@ -52,7 +65,7 @@ def generate_(
     if not out.parent.is_dir():
         raise PermanentError(f"--out {out}: {out.parent} is not a folder")
     check_out(out, file)
-    reading = reading_of(file, format_, table, columns, category_column, "")
+    reading = reading_of(file, format_, table, columns, category_column, "", encoding=encoding)
     sources, _ = read_all(reading)
     part = out.with_name(f"{out.name}.part")
     finished = asyncio.run(_generate(settings, sources, part, MadeFrom(method, reading.source.name, reading.key, seed), n))

@@ -15,13 +15,15 @@ from rich.table import Table
 
 from csqa_loop.analytics import plots
 from csqa_loop.data.rules.report import Tally
-from csqa_loop.data.rules.rows import Broken, Row
+from csqa_loop.data.rules.rows import Broken, Remark, Row
 from csqa_loop.errors import PermanentError
 from csqa_loop.files.durable import write_atomically
 
 _SHOWN = 10
+_ENOUGH_FOR_TABLES = 10
+"""Examples: of fewer, the rows themselves tell more."""
 _STEP = 100
-_LINE = TypeVar("_LINE", Row, Broken, Row | Broken)
+_LINE = TypeVar("_LINE", bound=Row | Broken | Remark)
 
 
 @contextmanager
@@ -74,20 +76,39 @@ def write_report(target: Path, report: Mapping[str, Any], tally: Tally) -> None:
 
 
 def show(report: Mapping[str, Any]) -> None:
-    """The report for people, on stdout."""
+    """The report for people, on stdout: what was read and how, warnings, then tables where there is enough to count."""
     console = Console()
+    for line in _summary(report):
+        console.print(escape(line), highlight=False, soft_wrap=True)
+    for warning in report["warnings"]:
+        console.print(f"[yellow]warning[/]: {escape(warning)}", highlight=False, soft_wrap=True)
+    for entry in report["listed"][1:_SHOWN]:
+        console.print(f"line {entry['line']}: {entry['verdict']}: {escape(entry['reason'])}", highlight=False, soft_wrap=True)
+    rest = report["examples"]["held"] + report["examples"]["refused"] - min(_SHOWN, len(report["listed"]))
+    if rest > 0:
+        console.print(f"... and {rest} more")
+    if sum(report["kinds"].values()) < _ENOUGH_FOR_TABLES:
+        return
     for title, rows in _tables(report):
         table = Table("", *map(str, rows[0][1:]), title=title, title_justify="left")
         for row in rows[1:]:
             table.add_row(*(escape(str(cell)) for cell in row))
-        console.print(table)
-    for entry in report["listed"][:_SHOWN]:
-        console.print(f"line {entry['line']}: {entry['verdict']}: {escape(entry['reason'])}", highlight=False)
-    rest = report["examples"]["held"] + report["examples"]["refused"] - min(_SHOWN, len(report["listed"]))
-    if rest > 0:
-        console.print(f"... and {rest} more")
-    for warning in report["warnings"]:
-        console.print(f"[yellow]warning[/]: {escape(warning)}", highlight=False)
+        if len(rows) > 2:  # one count tells nothing that the rows above do not
+            console.print(table)
+
+
+def _summary(report: Mapping[str, Any]) -> Iterator[str]:
+    """The encoding, what became of the rows with the first reason in full, and of the columns, the unread ones first."""
+    guess = " (a guess)" if report["encoding_guessed"] else ""
+    yield f"{report['file']}: {report['format']}, encoding {report['encoding']}{guess}"
+    verdicts, first = report["row_verdicts"], report["first"]
+    counts = f"{verdicts['accepted']} taken, {verdicts['held']} held, {verdicts['refused']} refused"
+    yield f"rows: {report['rows']}; {counts}" + (f"; line {first['line']} {first['verdict']}: {first['reason']}" if first else "")
+    columns = [f"{entry['column']}: {entry['read_as'] or 'NOT READ'}" for entry in report["columns"]]
+    if columns:
+        yield f"columns: {'; '.join(columns)}"
+    for note, rows in report["notes"].items():
+        yield f"in {rows} row{'' if rows == 1 else 's'}: {note}"
 
 
 def _tables(report: Mapping[str, Any]) -> Iterator[tuple[str, list[list[object]]]]:
@@ -131,6 +152,7 @@ def _page(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
         lines = "".join(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
         body.append(f"<h2>{html.escape(title)}</h2><table><tr>{head}</tr>{lines}</table>")
     body += [f'<img alt="{name}" src="data:image/png;base64,{base64.b64encode(image).decode()}">' for name, image in figures.items()]
+    body[:0] = [f"<p>{html.escape(line)}</p>" for line in _summary(report)]
     title = html.escape(f"Training data: {report['file']}")
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}table{border-collapse:collapse}"

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from csqa_loop.data.rules.columns import ColumnFinder, Columns
 from csqa_loop.data.rules.examples import Example, imported, prepared
 from csqa_loop.data.rules.report import Outcome, Tally
-from csqa_loop.data.rules.rows import Broken, Row, RowRefusedError
-from csqa_loop.data.rules.shapes import examples_of
+from csqa_loop.data.rules.rows import Broken, Remark, Row, RowRefusedError
+from csqa_loop.data.rules.shapes import Scales, examples_of
 from csqa_loop.data.rules.split import side_of
+from csqa_loop.data.rules.unfolding import unfolded
 from csqa_loop.errors import PermanentError
 from csqa_loop.evidence.rules.quality import QualityPolicy, findings
 from csqa_loop.files.durable import write_atomically
@@ -63,15 +64,26 @@ class ImportOptions:
 class Importer:
     """Rows to examples, in one pass. The tally tells what became of each row."""
 
-    def __init__(self, options: ImportOptions, seen: Seen, tally: Tally, quality: QualityPolicy, own: Known = NOTHING) -> None:
+    def __init__(
+        self,
+        options: ImportOptions,
+        seen: Seen,
+        tally: Tally,
+        quality: QualityPolicy,
+        own: Known = NOTHING,
+        *,
+        scales: Callable[[], Scales] = dict,
+    ) -> None:
+        """`scales` is asked when the first row is read."""
         self._options = options
         self._finder = ColumnFinder(options.columns, conversations=options.conversations, fixed=options.fixed_columns)
         self._seen = seen
         self._tally = tally
         self._quality = quality
         self._own = own
+        self._scales = scales
 
-    def examples(self, rows: Iterable[Row | Broken]) -> Iterator[tuple[int, Example]]:
+    def examples(self, rows: Iterable[Row | Broken | Remark]) -> Iterator[tuple[int, Example]]:
         """The examples that can be used with the line of their row, personal data masked. Those that are held are among them: the loop keeps
         them out of training until a person has looked.
 
@@ -79,9 +91,11 @@ class Importer:
             PermanentError: none of the first hundred rows has the columns that are needed, or, in a table, the first has not. Otherwise rows
                 without them are refused by line.
         """
+        scales = self._scales()
         for row, columns in self._with_columns(rows):
+            self._tally.columns[columns.became] += 1
             try:
-                found = examples_of(row.values, columns)
+                found = examples_of(row.values, columns, scales, self._tally.notes)
             except RowRefusedError as error:
                 self._tally.judge(Outcome(row.line, "refused", error.kind, str(error)))
                 continue
@@ -90,25 +104,29 @@ class Importer:
                 if usable is not None:
                     yield row.line, usable
 
-    def _with_columns(self, rows: Iterable[Row | Broken]) -> Iterator[tuple[Row, Columns]]:
+    def _with_columns(self, rows: Iterable[Row | Broken | Remark]) -> Iterator[tuple[Row, Columns]]:
         """The rows that have what is needed; the others are judged, in the file's order."""
         unread: list[Outcome] = []
         failure: PermanentError | None = None
         known = False
         for row in rows:
+            if isinstance(row, Remark):
+                self._tally.remarks.append(f"line {row.line}: {row.text}")
+                continue
             self._tally.rows += 1
             if isinstance(row, Broken):
-                unread.append(Outcome(row.line, "refused", row.kind, row.reason))
+                unread.append(Outcome(row.line, "refused", row.kind, row.reason, self._tally.rows))
             else:
+                values = unfolded(row.values, self._options.columns)
                 try:
-                    columns = self._finder.find(row.values)
+                    columns = self._finder.find(values)
                 except PermanentError as error:
-                    unread.append(Outcome(row.line, "refused", "columns", str(error)))
+                    unread.append(Outcome(row.line, "refused", "columns", str(error), self._tally.rows))
                     failure = failure or error
                 else:
                     known = True
                     self._judge_all(unread)
-                    yield row, columns
+                    yield Row(row.line, values), columns
             if not known and failure and (self._options.fixed_columns or len(unread) >= _COLUMNS_WITHIN):
                 raise failure
             if known or not failure:

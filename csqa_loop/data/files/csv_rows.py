@@ -1,21 +1,23 @@
 """CSV and TSV, one record at a time: what breaks one record must not swallow the next ones."""
 
 import csv
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from csqa_loop.data.files.encoding import LONGEST_LINE, Line
-from csqa_loop.data.rules.rows import Broken, Row
+from csqa_loop.data.rules.rows import Broken, Remark, Row
 from csqa_loop.errors import PermanentError
 
 _DELIMITERS = ",\t;|"
+_SEPARATOR = re.compile(r'\ufeff?"?sep=([^\r\n"])"?[\s,;]*', re.IGNORECASE)
 _LONGEST_RECORD_LINES = 500
 """A quote that never closes would else take the rest of the file into one field."""
 
 Damage = Callable[[str], str | None]
 
 
-def csv_rows(lines: Iterator[Line], damage: Damage) -> Iterator[Row | Broken]:
+def csv_rows(lines: Iterator[Line], damage: Damage) -> Iterator[Row | Broken | Remark]:
     """The records under the header line.
 
     Raises:
@@ -24,10 +26,19 @@ def csv_rows(lines: Iterator[Line], damage: Damage) -> Iterator[Row | Broken]:
     csv.field_size_limit(LONGEST_LINE)
     records = _Records(lines, damage)
     header = records.header()
+    unnamed = {place for place, name in enumerate(header) if not name}
     for record in records:
         if isinstance(record, Broken):
             yield record
+        elif [field.strip("\ufeff ") for field in record.fields[: len(header)]] == header:
+            yield Broken(record.line, "it repeats the header line", "header")
         else:
+            for place in sorted(place for place in unnamed if record.fields[place].strip()):
+                unnamed.remove(place)
+                yield Remark(
+                    record.line,
+                    f"column {place + 1} has no name in the header and is not read; it begins with {record.fields[place][:40]!r}",
+                )
             # Past the last name only empty cells follow.
             yield Row(record.line, {name: value for name, value in zip(header, record.fields, strict=False) if name})
 
@@ -49,25 +60,31 @@ class _Records:
         self._header: list[str] = []
 
     def header(self) -> list[str]:
-        first = next((line for line in self._lines if line.text.strip()), None)
+        first = self._first_line()
+        separator = _SEPARATOR.fullmatch(first.text) if first else None
+        # Excel's own line, which names the delimiter.
+        first = self._first_line() if separator else first
         if first is None or (reason := self._damage(first.text)):
             raise PermanentError(f"it has no header line that names its columns{f' ({reason})' if first else ': it is empty'}")
-        self._delimiter = max(_DELIMITERS, key=first.text.count)
+        self._delimiter = separator[1] if separator else max(_DELIMITERS, key=first.text.count)
         self._back.append(first)
         record = next(iter(self), None)
         if record is None:
             raise PermanentError("it has no header line that names its columns: all of its cells are empty")
         if isinstance(record, Broken):
             raise PermanentError(f"its header cannot be read: {record.reason}")
-        names = [name.strip() for name in record.fields]
+        names = [name.strip("\ufeff \t\r\n") for name in record.fields]
         twice = sorted({name for name in names if name and names.count(name) > 1})
         if twice:
-            raise PermanentError(f"its header names {twice[0]!r} more than once; each column needs a name of its own")
+            raise PermanentError(f"its header (line {first.number}) names {twice[0]!r} more than once; each column needs a name of its own")
         # Spreadsheets write the empty columns beside a table too.
         while not names[-1]:
             names.pop()
         self._header = names
         return names
+
+    def _first_line(self) -> Line | None:
+        return next((line for line in self._lines if line.text.strip("\ufeff \t\r\n")), None)
 
     def __iter__(self) -> Iterator[_Record | Broken]:
         while True:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from csqa_loop.data.files.guessing import escaped_encoding, guessed_encoding
 from csqa_loop.errors import PermanentError
 
 _BLOCK = 1024 * 1024
@@ -14,10 +15,23 @@ LONGEST_LINE = 8 * 1024 * 1024
 """Characters: what a record of the log may hold."""
 _SAMPLE_LINES = 20_000
 _SAMPLE_BYTES = 256 * 1024
-_COMMON_HAN = 0.6
-"""Share of Han characters of GB 2312's first level, above which bytes that decode as GB 18030 are taken for it."""
 _UTF8 = "utf-8-sig"
-_WIDE = {"utf-16", "utf-32"}
+_WIDE = ("utf-16", "utf-32", "utf_16", "utf_32")
+ENCODINGS = (
+    "utf_8", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "gb18030", "big5", "big5hkscs", "cp949", "cp932", "euc_jp",
+    "iso2022_jp", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp874", "cp437", "cp850", "cp852",
+    "cp866", "koi8_r", "koi8_u", "iso8859_1", "iso8859_2", "iso8859_5", "iso8859_7", "iso8859_9", "iso8859_15", "mac_roman", "mac_cyrillic",
+)  # fmt: skip
+_SUPERSETS = {
+    "gbk": "gb18030",
+    "gb2312": "gb18030",
+    "euc_kr": "cp949",
+    "shift_jis": "cp932",
+    "ascii": "utf_8",
+    "utf_8_sig": "utf_8",
+    "cp950": "big5",
+}
+"""What is named and what is meant: files say the old name and hold the newer encoding's characters too."""
 
 
 class Line(NamedTuple):
@@ -35,10 +49,28 @@ class Survey:
     lines: int
     encoding: str
     """As Python names it; `utf-8-sig` for UTF-8 with and without BOM."""
+    guessed: bool = False
+    """Nothing but what the text then says speaks for it."""
 
 
-def survey(path: Path) -> Survey:
-    """Hash, number of lines and encoding of a file.
+def named_encoding(name: str) -> str:
+    """The encoding that a person names, as Python names it.
+
+    Raises:
+        PermanentError: there is none of that name here; the message lists them.
+    """
+    try:
+        found = codecs.lookup(name.strip()).name.replace("-", "_")
+    except (LookupError, ValueError):
+        found = ""
+    found = _SUPERSETS.get(found, found)
+    if found not in ENCODINGS:
+        raise PermanentError(f"--encoding {name!r} is no encoding that is read here; name one of {', '.join(ENCODINGS)}")
+    return {"utf_8": _UTF8, "utf_16": "utf-16", "utf_32": "utf-32"}.get(found, found)
+
+
+def survey(path: Path, encoding: str = "") -> Survey:
+    """Hash, number of lines and encoding of a file; `encoding` is taken where it is given.
 
     Raises:
         PermanentError: it cannot be read, or nothing tells its encoding.
@@ -57,14 +89,23 @@ def survey(path: Path) -> Survey:
     except OSError as error:
         raise PermanentError(f"{path} cannot be read: {error.strerror}") from error
     lines = ends + (last not in {b"", b"\n"})
+    if encoding:
+        return Survey(digest.hexdigest(), lines, encoding)
     # UTF-32's mark begins with that of UTF-16.
     if head in {codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE}:
         return Survey(digest.hexdigest(), lines, "utf-32")
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return Survey(digest.hexdigest(), lines, "utf-16")
     if is_utf8 or head.startswith((codecs.BOM_UTF8, b"SQLi")):
-        return Survey(digest.hexdigest(), lines, _UTF8)
-    return Survey(digest.hexdigest(), lines, _legacy(path))
+        escaped = escaped_encoding(_beginning(path)) if is_utf8 else None
+        return Survey(digest.hexdigest(), lines, escaped or _UTF8, guessed=bool(escaped))
+    found = _legacy(path)
+    return Survey(digest.hexdigest(), lines, found, guessed=found != _UTF8)
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as handle:
+        return handle.read(_SAMPLE_BYTES)
 
 
 def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> bool:
@@ -91,30 +132,12 @@ def _legacy(path: Path) -> str:
                 size += len(line)
     if good >= bad:
         return _UTF8
-    text = b"".join(sample)
-    if _is(text, "gb18030") and _reads_as_chinese(text.decode("gb18030")):
-        return "gb18030"
-    # Some lines may be damaged: then most of them decode.
-    decodable = [line for line in sample if _is(line, "gb18030")]
-    if 2 * len(decodable) > len(sample) and _reads_as_chinese(b"".join(decodable).decode("gb18030")):
-        return "gb18030"
-    try:
-        from charset_normalizer import from_bytes
-    except ImportError as error:
-        raise PermanentError(f"{path} is neither UTF-8 nor GB 18030; save it as UTF-8, or pip install 'csqa-loop[reports]'") from error
-
-    guess = from_bytes(text).best()
+    guess = guessed_encoding(sample)
     if guess is None:
-        raise PermanentError(f"{path}: {bad} of {good + bad} lines are not UTF-8 and no other encoding fits; save it as UTF-8")
-    return guess.encoding
-
-
-def _reads_as_chinese(text: str) -> bool:
-    """Whether the Han characters in it are the ones that people write: wrongly decoded bytes give rare ones."""
-    han = [character for character in text if "\u4e00" <= character <= "\u9fff"]
-    # The first level of GB 2312, 3755 characters by frequency, has lead bytes B0 to D7.
-    common = sum(0xB0 <= character.encode("gb18030")[0] <= 0xD7 and character.encode("gb18030")[1] >= 0xA1 for character in han)
-    return bool(han) and common >= _COMMON_HAN * len(han)
+        raise PermanentError(
+            f"{path}: {bad} of {good + bad} lines are not UTF-8 and no other encoding fits; save it as UTF-8, or name it with --encoding"
+        )
+    return guess
 
 
 def _is(data: bytes, encoding: str) -> bool:
@@ -127,7 +150,7 @@ def _is(data: bytes, encoding: str) -> bool:
 
 def errors_of(encoding: str) -> str:
     """The handler that keeps bad bytes visible: UTF-16 and UTF-32 have no surrogates to spare."""
-    return "replace" if encoding in _WIDE else "surrogateescape"
+    return "replace" if encoding.startswith(_WIDE) else "surrogateescape"
 
 
 def lines_of(path: Path, encoding: str) -> Iterator[Line]:
@@ -145,7 +168,7 @@ def damage(text: str, encoding: str) -> str | None:
     """Why a text is not what stood in the file; None where it is."""
     if text.isascii():
         return None
-    if encoding in _WIDE:
+    if encoding.startswith(_WIDE):
         return f"it holds bytes that are not {encoding.upper()}" if "\ufffd" in text else None
     named = "UTF-8" if encoding == _UTF8 else encoding
     if encoding != _UTF8 and _is(text.encode(encoding, "surrogateescape"), "utf-8"):

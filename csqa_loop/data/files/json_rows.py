@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from csqa_loop.data.files.encoding import LONGEST_LINE, Line
-from csqa_loop.data.rules.rows import Broken, Row
+from csqa_loop.data.rules.rows import Broken, Remark, Row
 from csqa_loop.errors import PermanentError
 
 _BLOCK = 256 * 1024
@@ -15,16 +15,34 @@ _STRING_END = re.compile(r'["\\]')
 _NOT_SPACE = re.compile(r"[^\s\ufeff]")
 _WRAPPED = re.compile(r'[\s\ufeff]*\{\s*"data"\s*:\s*(?=\[\s*\{)')
 _LONGEST_LEAD = 80
+_BLANKS = " \t\r\n\ufeff\0"
 _UNCLOSED = "it is no JSON object: a bracket or quote that it opens is never closed"
 
 Damage = Callable[[str], str | None]
 
 
 def json_lines(lines: Iterator[Line], damage: Damage) -> Iterator[Row | Broken]:
-    """One object a line; empty lines are passed over."""
+    """One object a line, or several; empty lines are passed over, and so are commas between lines."""
     for number, text in lines:
-        if text.strip():
-            yield _element(number, text, damage)
+        if stripped := text.strip(_BLANKS):
+            row = _element(number, stripped.rstrip(",").rstrip(), damage)
+            yield from (_several(number, stripped) or [row]) if isinstance(row, Broken) and row.kind == "unreadable" else [row]
+
+
+def _several(number: int, text: str) -> list[Row | Broken]:
+    """The objects of a line that holds nothing but objects, one behind the other; empty for any other line."""
+    rows: list[Row | Broken] = []
+    decoder, at = json.JSONDecoder(), 0
+    while at < len(text):
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(value, dict):
+            return []
+        rows.append(Row(number, value))
+        at = len(text) - len(text[end:].lstrip(_BLANKS + ","))
+    return rows
 
 
 def wrapped_list(text: str) -> int:
@@ -33,8 +51,8 @@ def wrapped_list(text: str) -> int:
     return match.end() if match else 0
 
 
-def json_list(handle: TextIO, damage: Damage) -> Iterator[Row | Broken]:
-    """The elements of a list of objects, or of `{"data": [...]}`.
+def json_list(handle: TextIO, damage: Damage) -> Iterator[Row | Broken | Remark]:
+    """The elements of a list of objects, or of `{"data": [...]}`, and of what follows it: a list that was closed early, or a second one.
 
     Raises:
         PermanentError: the text begins with neither.
@@ -53,27 +71,74 @@ class _List:
         self._line = 1
         self._lead = ""
         self._ended = False
+        self._lost = False
+        """The rest of the text is inside an element that never ends, which was said."""
 
-    def __iter__(self) -> Iterator[Row | Broken]:
+    def __iter__(self) -> Iterator[Row | Broken | Remark]:
+        wrapped = False
         if self._next_character() == "{":
+            wrapped = True
             self._advance(self._at + wrapped_list(self._text[self._at :]))
         if self._next_character() != "[":
             raise PermanentError("it is no JSON list: it must begin with [")
         self._advance(self._at + 1)
+        yield from self._elements()
+        if wrapped:
+            yield from self._rest_of_wrapper()
+        told = False
+        while character := self._next_character():
+            if character in ",]":
+                self._advance(self._at + 1)
+                continue
+            if not told:
+                told = True
+                yield Remark(self._line, "the list ends before here, and more follows; what follows is read as rows of it")
+            if character == "[":
+                self._advance(self._at + 1)
+                yield from self._elements()
+            else:
+                yield from self._rows_at()
+
+    def _elements(self) -> Iterator[Row | Broken]:
+        """Up to the list's end, which is passed."""
         while (character := self._next_character()) not in {"]", ""}:
             if character == ",":
                 self._advance(self._at + 1)
-                continue
-            end = self._end_of_element()
-            row = Broken(self._line, _UNCLOSED) if end is None else _element(self._line, self._text[self._at : end], self._damage)
-            yield row
-            # What a bracket or quote too few has taken in may be rows of its own.
-            resumed = self._next_object(end) if isinstance(row, Broken) else None
-            if end is None and resumed is None:
-                return
-            self._advance(resumed or end or self._at)
-        if character == "":
+            else:
+                yield from self._rows_at()
+        if character == "" and not self._lost:
             yield Broken(self._line, "the list is never closed: the file ends without ]")
+        self._advance(self._at + len(character))
+
+    def _rows_at(self) -> Iterator[Row | Broken]:
+        """The element that begins here, as a row or as a place where none could be read."""
+        end = self._end_of_element()
+        # A bracket that closes what nothing opened is an element of its own.
+        end = None if end is None else max(end, self._at + 1)
+        row = Broken(self._line, _UNCLOSED) if end is None else _element(self._line, self._text[self._at : end], self._damage)
+        yield row
+        # What a bracket or quote too few has taken in may be rows of its own.
+        resumed = self._next_object(end) if isinstance(row, Broken) else None
+        if end is None and resumed is None:
+            self._lost = True
+            self._advance(len(self._text))
+            return
+        self._advance(resumed or end or self._at)
+
+    def _rest_of_wrapper(self) -> Iterator[Broken | Remark]:
+        """What stands beside the list in its object: no rows, but it is said."""
+        line, names = self._line, []
+        while (character := self._next_character()) not in {"}", ""}:
+            if character == ",":
+                self._advance(self._at + 1)
+                continue
+            # A name with its value: a colon ends nothing.
+            end = self._end_of_element()
+            names.append(self._text[self._at : end].partition(":")[0].strip()[:_LONGEST_LEAD])
+            self._advance(len(self._text) if end is None else max(end, self._at + 1))
+        self._advance(self._at + len(character))
+        if names:
+            yield Remark(line, f"beside the list stand {', '.join(names)}, which are not read")
 
     def _next_character(self) -> str:
         while True:

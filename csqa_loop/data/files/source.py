@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from csqa_loop.data.files.csv_rows import csv_rows
-from csqa_loop.data.files.encoding import damage, errors_of, lines_of, survey
+from csqa_loop.data.files.encoding import damage, errors_of, lines_of, named_encoding, survey
 from csqa_loop.data.files.json_rows import json_lines, json_list, wrapped_list
 from csqa_loop.data.files.sqlite_rows import choose_table, sqlite_rows
-from csqa_loop.data.rules.rows import Broken, Row
+from csqa_loop.data.rules.rows import Broken, Remark, Row
 from csqa_loop.errors import PermanentError
 
 Container = Literal["csv", "json", "jsonl", "sqlite"]
@@ -36,13 +36,15 @@ class DataFile:
     length: int
     """Rows of a table, else lines: what `line` of the last row comes to."""
     table: str = ""
+    guessed: bool = False
+    """The encoding is a guess."""
 
     @property
     def name(self) -> str:
         """The file's name as text, at most 400 characters, for the origin of examples."""
         return self.path.name.encode(errors="replace").decode()[:400]
 
-    def rows(self) -> Iterator[Row | Broken]:
+    def rows(self) -> Iterator[Row | Broken | Remark]:
         """Every row, and every place where none could be read, in the file's order.
 
         Raises:
@@ -55,7 +57,7 @@ class DataFile:
         except OSError as error:
             raise PermanentError(f"{self.path} cannot be read: {error.strerror}") from error
 
-    def _rows(self) -> Iterator[Row | Broken]:
+    def _rows(self) -> Iterator[Row | Broken | Remark]:
         seen_damage = partial(damage, encoding=self.encoding)
         match self.container:
             case "sqlite":
@@ -69,8 +71,8 @@ class DataFile:
                     yield from json_list(handle, seen_damage)
 
 
-def open_data_file(path: Path, *, container: Container | None = None, table: str = "") -> DataFile:
-    """Look at a file: its hash, encoding and, where `container` does not say it, its format.
+def open_data_file(path: Path, *, container: Container | None = None, table: str = "", encoding: str = "") -> DataFile:
+    """Look at a file: its hash and, where `encoding` and `container` do not say them, its encoding and format.
 
     Raises:
         PermanentError: no such file, empty, of an unknown format or encoding; or, for SQLite, the table is not there.
@@ -81,9 +83,10 @@ def open_data_file(path: Path, *, container: Container | None = None, table: str
         raise PermanentError(f"{path} is empty; it should hold rows of questions and answers")
     head = _head(path)
     is_sqlite = head.startswith(b"SQLite format 3\0")
-    if (other := _no_text(head)) and not is_sqlite:
+    named = named_encoding(encoding) if encoding else ""
+    if (other := _no_text(head, wide=named.startswith("utf_"))) and not is_sqlite:
         raise PermanentError(f"{path} {other}")
-    seen = survey(path)
+    seen = survey(path, named)
     if container is None:
         container = "sqlite" if is_sqlite else _guess(path, seen.encoding)
     if (container == "sqlite") != is_sqlite:
@@ -95,7 +98,7 @@ def open_data_file(path: Path, *, container: Container | None = None, table: str
     if is_sqlite:
         name, length = choose_table(path, table)
         return DataFile(path, "sqlite", "utf-8-sig", seen.sha256, length, name)
-    return DataFile(path, container, seen.encoding, seen.sha256, seen.lines)
+    return DataFile(path, container, seen.encoding, seen.sha256, seen.lines, guessed=seen.guessed)
 
 
 def _head(path: Path) -> bytes:
@@ -106,15 +109,15 @@ def _head(path: Path) -> bytes:
         raise PermanentError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _no_text(head: bytes) -> str:
+def _no_text(head: bytes, *, wide: bool) -> str:
     """What a file is instead of text, and what would be right; empty where it may be text."""
     if head.startswith(b"PK\x03\x04"):
         return "is a spreadsheet (.xlsx) or another ZIP archive; save the sheet as CSV in UTF-8"
     if head.startswith(b"\x1f\x8b"):
         return "is compressed (gzip); unpack it first"
     marked = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE))
-    if not marked and head.count(0) > _FEW_NULS * len(head):
-        return "is UTF-16 or UTF-32 without a byte order mark, or no text at all; save it as UTF-8"
+    if not marked and not wide and head.count(0) > _FEW_NULS * len(head):
+        return "is UTF-16 or UTF-32 without a byte order mark, or no text at all; save it as UTF-8, or name it with --encoding"
     return ""
 
 

@@ -10,8 +10,10 @@ from csqa_loop.data.rules.figures import DIVERSITY_TEXTS, Diversity, Lengths, es
 from csqa_loop.text.languages import language_of
 
 Disposition = Literal["accepted", "held", "refused"]
+_BEST: tuple[Disposition, ...] = ("accepted", "held", "refused")
 ROLES = ("question", "answer", "rejected")
 _LISTED = 200
+_REMARKS = 50
 _FEW_QUESTIONS = 50
 _ONE_SIDED = 0.8
 _ENOUGH_ROWS = 10
@@ -26,6 +28,8 @@ class Outcome:
     verdict: Disposition
     kind: str = ""
     reason: str = ""
+    row: int = 0
+    """The row's number, counted from 1; 0: the one that was read last."""
 
 
 @dataclass
@@ -35,6 +39,14 @@ class Tally:
     listener: Callable[[Outcome], None] | None = None
     """Told of every row that is not usable: the tally itself lists only the first ones."""
     rows: int = 0
+    row_verdicts: Counter[str] = field(default_factory=Counter)
+    """Of whole rows: the best that became of their examples."""
+    columns: Counter[tuple[tuple[str, str], ...]] = field(default_factory=Counter)
+    """Rows by what their columns are read as."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """What was done to rows beside reading them."""
+    remarks: list[str] = field(default_factory=list)
+    """What the file's format tells, by line."""
     verdicts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     outcomes: list[Outcome] = field(default_factory=list)
@@ -50,10 +62,13 @@ class Tally:
     distinct_questions: int = 0
     near_duplicates: int = 0
     near_duplicate_lines: list[tuple[int, int]] = field(default_factory=list)
+    _row: int = 0
+    _row_verdict: Disposition | None = None
 
     def judge(self, outcome: Outcome) -> None:
-        """Count a verdict; a reason is kept where there is one."""
+        """Count a verdict; a reason is kept where there is one. The verdicts of one row follow one another."""
         self.verdicts[outcome.verdict] += 1
+        self._judge_row(outcome)
         if outcome.verdict == "accepted":
             return
         self.reasons[f"{outcome.verdict}: {outcome.kind}"] += 1
@@ -61,6 +76,32 @@ class Tally:
             self.outcomes.append(outcome)
         if self.listener is not None:
             self.listener(outcome)
+
+    def _judge_row(self, outcome: Outcome) -> None:
+        number = outcome.row or self.rows
+        known = self._row_verdict if self._row == number else None
+        if known is None or _BEST.index(outcome.verdict) < _BEST.index(known):
+            self.row_verdicts[outcome.verdict] += 1
+            if known is not None:
+                self.row_verdicts[known] -= 1
+            self._row, self._row_verdict = number, outcome.verdict
+
+    def column_report(self) -> list[dict[str, Any]]:
+        """Each column with what it became and in how many rows; those that were not read in any come first."""
+        became: dict[str, Counter[str]] = {}
+        for layout, rows in self.columns.items():
+            for name, role in layout:
+                became.setdefault(name, Counter())[role] += rows
+        told = [
+            {
+                "column": name,
+                "read_as": next((role for role, _ in roles.most_common() if role), None),
+                "rows": roles.total(),
+                "unread": roles[""],
+            }
+            for name, roles in became.items()
+        ]
+        return sorted(told, key=lambda entry: entry["read_as"] is not None)
 
     def add(self, example: Example) -> None:
         """Take an example that can be used, held or not, into the figures."""
@@ -90,7 +131,12 @@ class Tally:
         usable = self.kinds.total()
         return {
             "rows": self.rows,
+            "row_verdicts": {name: self.row_verdicts[name] for name in _BEST},
             "examples": {name: self.verdicts[name] for name in ("accepted", "held", "refused")},
+            "first": None if not self.outcomes else _told(self.outcomes[0]),
+            "columns": self.column_report(),
+            "warnings": self.warnings(),
+            "notes": dict(self.notes.most_common()),
             "reasons": dict(self.reasons.most_common()),
             "kinds": dict(self.kinds),
             "labels": dict(self.labels),
@@ -108,15 +154,24 @@ class Tally:
                 "near": self.near_duplicates,
                 "near_lines": [list(lines) for lines in self.near_duplicate_lines],
             },
-            "warnings": self.warnings(),
-            "listed": [{"line": o.line, "verdict": o.verdict, "kind": o.kind, "reason": o.reason} for o in self.outcomes],
+            "listed": [_told(outcome) for outcome in self.outcomes],
         }
+
+    def unread_columns(self) -> list[str]:
+        """The warning about columns that nothing is read from."""
+        unread = [entry for entry in self.column_report() if entry["unread"]]
+        never = [repr(entry["column"]) for entry in unread if entry["read_as"] is None]
+        partly = [f"{entry['column']!r} in {_rows(entry['unread'])}" for entry in unread if entry["read_as"] is not None]
+        said = [f"not read: {', '.join(never)}; --columns ROLE=NAME gives a column its role"] if never else []
+        return said + ([f"not read in some rows: {', '.join(partly)}"] if partly else [])
 
     def warnings(self) -> list[str]:
         """What a person should know before training on it."""
-        usable, said = self.kinds.total(), []
+        usable, said = self.kinds.total(), self.unread_columns() + self.remarks[:_REMARKS]
+        if len(self.remarks) > _REMARKS:
+            said.append(f"{len(self.remarks) - _REMARKS} more places of the file are like these")
         if not usable:
-            return ["no row can be used"]
+            return [*said, "no row can be used"]
         if equal := self.reasons["refused: equal"]:
             said.append(f"rejected and chosen are equal in {_rows(equal)}")
         if twice := self.reasons["refused: duplicate"]:
@@ -124,7 +179,7 @@ class Tally:
         if self.near_duplicates:
             said.append(f"the questions of {_rows(self.near_duplicates)} nearly repeat an earlier one")
         if held := self.verdicts["held"]:
-            said.append(f"{_rows(held)} are held: pairs among them wait for a review before they train anything")
+            said.append(f"held: {_rows(held)}; pairs among them wait for a review before they train anything")
         unread = sum(self.reasons[f"refused: {kind}"] for kind in ("unreadable", "encoding"))
         if unread:
             said.append(f"{_rows(unread)} could not be read")
@@ -144,6 +199,10 @@ class Tally:
         if usable > DIVERSITY_TEXTS:
             said.append(f"diversity is measured on the first {DIVERSITY_TEXTS} of {usable} rows")
         return said
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    return {"line": outcome.line, "verdict": outcome.verdict, "kind": outcome.kind, "reason": outcome.reason}
 
 
 def _dominant(counts: Counter[str], total: int, what: str) -> list[str]:

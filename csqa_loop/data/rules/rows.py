@@ -24,6 +24,14 @@ class Broken:
     kind: str = "unreadable"
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a reader should know of a place in a file that gave or gives rows all the same."""
+
+    line: int
+    text: str
+
+
 class RowRefusedError(PermanentError):
     """One row cannot become an example. `kind` is one word to count by."""
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from csqa_loop.evidence.rules.unfilled import placeholder_in, spreadsheet_error_in
 from csqa_loop.text.languages import language_of
 from csqa_loop.text.normal import normalised
 
@@ -71,7 +72,7 @@ def cleaned(text: str) -> str:
 def findings(question: str, prompt: str, chosen: str, rejected: str, policy: QualityPolicy) -> tuple[str, ...]:
     """Why a better answer waits for a review, each reason beginning with its code; empty where nothing is wrong.
 
-    Codes: too_short, too_long, language, prohibited, instruction, repetition, same_as_rejected.
+    Codes: too_short, too_long, language, placeholder, spreadsheet, prohibited, instruction, repetition, same_as_rejected.
     """
     return tuple(_reasons(question, prompt, chosen, rejected, policy))
 
@@ -103,6 +104,10 @@ def _reasons(question: str, prompt: str, chosen: str, rejected: str, policy: Qua
     question_language, answer_language = _language(question), _language(chosen)
     if question_language and answer_language and question_language != answer_language:
         yield f"language: the question is {question_language}, the answer {answer_language}"
+    if (place := placeholder_in(chosen)) is not None:
+        yield f'placeholder: holds "{place}", which nobody filled in'
+    if (error := spreadsheet_error_in(chosen)) is not None:
+        yield f'spreadsheet: holds "{error}", which a spreadsheet shows instead of what was meant'
     for phrase in policy.prohibited:
         if _holds(chosen, phrase):
             yield f'prohibited: holds "{phrase}"'
