@@ -226,7 +226,12 @@ class _Reader:
         texts = [section.heading for section in self._sections]
         for section in self._sections:
             texts += [block.text for place, block in enumerate(section.blocks) if (id(section.blocks), place) not in definitions]
-        referred = labels_in("\n".join(texts), self._notes) if self._notes else ()
+        referred = list(labels_in("\n".join(texts), self._notes)) if self._notes else []
+        met = set(referred)
+        for label in referred:
+            new = [one for one in labels_in(self._notes[label], self._notes) if one not in met]
+            met.update(new)
+            referred += new
         for label in referred:
             blocks, place = self._note_places[label]
             blocks[place] = replace(blocks[place], text="")
@@ -241,14 +246,8 @@ class _Reader:
 
 
 def labels_in(text: str, notes: Mapping[str, str]) -> tuple[str, ...]:
-    """The notes that a text refers to, and those that these refer to, in the order in which they are met."""
-    found: dict[str, None] = {}
-    texts = [text]
-    for read in texts:
-        new = [label for one in NOTE_REFERENCE.findall(read) if (label := one.casefold()) in notes and label not in found]
-        found |= dict.fromkeys(new)
-        texts += [notes[label] for label in dict.fromkeys(new)]
-    return tuple(found)
+    """The notes that a text refers to, each once, in the order of the text."""
+    return tuple(dict.fromkeys(label for one in NOTE_REFERENCE.findall(text) if (label := one.casefold()) in notes))
 
 
 def _joined(needs: tuple[int, ...], more: tuple[int, ...]) -> tuple[int, ...]:

@@ -67,20 +67,24 @@ class _Packer:
         self.pieces: list[str] = []
 
     def take(self, place: int, block: Block) -> None:
-        if not self._takes_whole(place, block):
-            self._move_on(block)
-            self._fill(place, block, _LINES)
+        """Put in a block, and after it the footnotes that found no room beside it."""
+        self._place(place, block)
         while self._late:
             label = self._late.pop(0)
             if label not in self._told:
                 self._told.add(label)
-                self.take(place, Block(self._notes[label], "\n"))
+                self._place(place, Block(self._notes[label], "\n"))
 
     def close(self) -> None:
         if self._open.text:
             self.pieces.append(self._open.whole)
             self._told.update(label for label, note in self._open.notes.items() if note == self._notes[label])
         self._open = _Piece()
+
+    def _place(self, place: int, block: Block) -> None:
+        if not self._takes_whole(place, block):
+            self._move_on(block)
+            self._fill(place, block, _LINES)
 
     def _takes_whole(self, place: int, block: Block) -> bool:
         if self._add(self._open, place, block):
@@ -170,13 +174,16 @@ class _Packer:
         if not self._notes:
             return notes
         budget -= sum(len(note) + 1 for note in piece.notes.values())
-        for label in labels_in(f"{self._heading}\n{text}", self._notes):
-            if label in piece.notes or f"[^{label}]:" in text.casefold():
+        wanted = list(labels_in(f"{self._heading}\n{text}", self._notes))
+        for label in wanted:
+            if label in piece.notes or label in notes or f"[^{label}]:" in text.casefold():
                 continue
             note = self._notes[label]
-            full = note if len(note) < budget and (label not in self._told or len(note) <= self._bound) else ""
-            notes[label] = full or "".join(_shortened([note], min(self._bound, budget - 1)))
+            full = len(note) < budget and (label not in self._told or len(note) <= self._bound)
+            notes[label] = note if full else "".join(_shortened([note], min(self._bound, budget - 1)))
             budget -= len(notes[label]) + 1
+            if full:  # else those that it refers to follow it where it is told in full
+                wanted += labels_in(note, self._notes)
         return notes
 
 

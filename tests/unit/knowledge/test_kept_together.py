@@ -89,6 +89,18 @@ def test_a_footnote_longer_than_a_piece_is_told_once_in_full() -> None:
     assert all("[^1]: word0" in text for text in _holding(texts, "Two.[^1]"))
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.lists(st.integers(0, 11), max_size=3)), min_size=12, max_size=12), st.sets(st.integers(0, 11))
+)
+@settings(max_examples=100, deadline=None)
+def test_no_footnote_is_lost_however_they_refer_to_each_other(notes: list[tuple[int, list[int]]], referred: set[int]) -> None:
+    told = [f"N{number}n " + "word " * size + "".join(f"[^{other}]" for other in others) for number, (size, others) in enumerate(notes)]
+    text = "# R\n\n" + "\n\n".join(f"See[^{number}]." for number in sorted(referred)) + "\n\n"
+    texts = _texts(text + "\n".join(f"[^{number}]: {note}" for number, note in enumerate(told)), 300)
+    for number, (size, _) in enumerate(notes):
+        assert any(f"N{number}n" + " word" * size in piece for piece in texts), number
+
+
 def test_what_is_repeated_gives_way_to_the_content() -> None:
     lead = "Whatever was bought " + "and then perhaps sold again " * 20 + "cannot be returned:"
     long = "an item of one sentence " * 14
