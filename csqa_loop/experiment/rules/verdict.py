@@ -80,6 +80,8 @@ def analyse(
     missing += _missing(contract, primary, guardrails, ratio_test, share_is_final=share_is_final)
     closed = min(challenger.users, control.users)
     verdict, stopped_by = _judge(contract, primary, guardrails, ratio_test, closed, elapsed_seconds, missing)
+    if doubt and doubt not in stopped_by:
+        stopped_by += f"; nothing could have been promoted: {doubt}"
     estimates = tuple(row for c in (primary, *guardrails, *reported) for row in estimates_of(c, contract.alpha, rho))
     return Analysis(verdict, stopped_by, (*estimates, *quantiles), ratio_test, primary, guardrails)
 

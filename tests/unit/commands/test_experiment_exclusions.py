@@ -94,7 +94,7 @@ def test_a_few_who_are_left_out_alike_cost_nothing(tmp_path: Path):
 def test_harm_stops_an_experiment_whoever_was_left_out(tmp_path: Path):
     found = analysed(table(tmp_path, happy_challengers, rates=(0.4, 0.8)))
     assert found["verdict"] == "ROLL_BACK"
-    assert found["doubt"]
+    assert found["stopped_by"].endswith(f"; nothing could have been promoted: {found['doubt']}")
 
 
 def test_each_reason_is_shown_by_arm_with_its_first_row(tmp_path: Path):
