@@ -143,11 +143,12 @@ def _guess(path: Path, encoding: str) -> Container:
 def _over_several_lines(start: str) -> bool:
     """Whether the first line is no whole object and the second begins none. A line that is longer than what was read tells nothing."""
     first, _, rest = start.partition("\n")
-    second = rest.lstrip()
+    second = rest.lstrip("\ufeff \t\r\n")
     if not second or second.startswith("{"):
         return False
     try:
-        json.loads(first)
+        # What follows an object on its line is another one, or that line's own fault.
+        json.JSONDecoder().raw_decode(first)
     except (ValueError, RecursionError):
         return True
     return False
