@@ -90,6 +90,9 @@ def survey(path: Path, encoding: str = "") -> Survey:
         raise PermanentError(f"{path} cannot be read: {error.strerror}") from error
     lines = ends + (last not in {b"", b"\n"})
     if encoding:
+        marked = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
+        if encoding in {"utf-16", "utf-32"} and not marked:
+            encoding += "-le"
         return Survey(digest.hexdigest(), lines, encoding)
     # UTF-32's mark begins with that of UTF-16.
     if head in {codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE}:

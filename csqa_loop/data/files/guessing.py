@@ -165,4 +165,5 @@ def _by_statistics(lines: Sequence[bytes]) -> str | None:
     except ImportError:
         return None
     guess = from_bytes(b"".join(lines)).best()
-    return guess.encoding if guess else None
+    # Without their marks those of two and four bytes are told by their empty bytes, not by chance.
+    return guess.encoding if guess and not guess.encoding.startswith("utf") else None

@@ -84,7 +84,7 @@ def open_data_file(path: Path, *, container: Container | None = None, table: str
     head = _head(path)
     is_sqlite = head.startswith(b"SQLite format 3\0")
     named = named_encoding(encoding) if encoding else ""
-    if (other := _no_text(head, wide=named.startswith("utf_"))) and not is_sqlite:
+    if (other := _no_text(head, wide=named.startswith(("utf_16", "utf-16", "utf_32", "utf-32")))) and not is_sqlite:
         raise PermanentError(f"{path} {other}")
     seen = survey(path, named)
     if container is None:

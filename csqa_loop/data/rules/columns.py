@@ -194,7 +194,7 @@ def _fits(role: str, kind: ValueKind, wanted: Collection[str] | None) -> bool:
 
 
 def _may_rate(name: str, kind: ValueKind) -> bool:
-    return kind in {"flag", "mark"} or (kind == "text" and mark_kind(name) in {"stars", "score"})
+    return kind in {"flag", "mark"} or (kind == "text" and mark_kind(name) == "stars")
 
 
 def _kind(value: Any) -> ValueKind:

@@ -173,6 +173,11 @@ def mark_kind(name: str) -> str:
     return next((kind for kind, names in kinds.items() if own in names), "")
 
 
+def is_count(name: str) -> bool:
+    """Whether a name says that it counts those who liked an answer: none is no dislike."""
+    return plain(name) in {"likes", "upvotes"}
+
+
 def _words(name: str) -> frozenset[str]:
     spelled = _CAMEL.sub("_", inner(name)).casefold()
     spelled = re.sub(

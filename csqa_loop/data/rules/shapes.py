@@ -9,6 +9,7 @@ from typing import Any
 from csqa_loop.data.rules.cells import is_blank, list_in, text_in
 from csqa_loop.data.rules.columns import Columns, Mark
 from csqa_loop.data.rules.examples import Example, Split
+from csqa_loop.data.rules.names import is_count
 from csqa_loop.data.rules.preferences import answer_of, check_scores, common_prompt, compared
 from csqa_loop.data.rules.rows import RowRefusedError
 from csqa_loop.data.rules.turns import Notes, Turn, spoken, through_last_answer, turns_in, turns_spelled
@@ -61,7 +62,7 @@ _Asked = tuple[Sequence[Turn], str, str | None, bool | None]
 
 
 def _verdicts(values: Mapping[str, Any], marks: Sequence[Mark], scales: Scales) -> list[tuple[str, Verdict]]:
-    """What each mark of the answer says; an unset mark of badness says nothing, nor does an unset thumb beside its counterpart."""
+    """What each mark of the answer says; an unset mark of badness says nothing, nor does an unset thumb beside its counterpart, or no vote at all."""
     said: list[tuple[str, Verdict]] = []
     kinds = [mark.kind for mark in marks]
     for column, kind in ((mark.column, mark.kind) for mark in marks):
@@ -75,7 +76,7 @@ def _verdicts(values: Mapping[str, Any], marks: Sequence[Mark], scales: Scales) 
                 said.append((column, "bad"))
             case "good" if _is_set(value, column):
                 said.append((column, "good"))
-            case "good" if "bad" not in kinds:
+            case "good" if "bad" not in kinds and not is_count(column):
                 said.append((column, "bad"))
     return said
 

@@ -109,7 +109,9 @@ def transcript(text: Any) -> list[Turn]:
 
 
 def turns_spelled(value: Any) -> Any:
-    """The list of turns that a table's cell spells; any other value as it is."""
+    """The list of turns that a table's cell spells, and the text of a list that holds one text alone; any other value as it is."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        return value[0]
     if not isinstance(value, str) or not _SPELLED.match(value):
         return value
     try:

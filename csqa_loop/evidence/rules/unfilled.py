@@ -45,7 +45,7 @@ _ERRORS = re.compile(
 )
 _ONLY_ERROR = re.compile(r"#[¡¿]?[A-ZÀ-Þ/0_]{2,14}\s?[!?]|#(?:N/A|N/D|N/V|NV|GETTING_DATA)|#{3,}|Err:[0-9]{3}")
 _CUT_NUMBER = re.compile(r"(?<![\w.,])[0-9](?:[.,][0-9]+)?E\+(?:1[1-9]|[2-9][0-9]|[1-9][0-9]{2})(?!\w)")
-_ONLY_CUT_NUMBER = re.compile(r"-?[0-9](?:[.,][0-9]+)?[Ee]\+?[0-9]{2,3}")
+_ONLY_CUT_NUMBER = re.compile(r"-?[0-9](?:[.,][0-9]+)?[Ee]\+[0-9]{2,3}")
 _LONGEST = 60
 
 

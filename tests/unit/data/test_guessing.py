@@ -43,12 +43,12 @@ def test_what_is_certain_is_no_guess(tmp_path: Path) -> None:
         assert not open_data_file(file).guessed
 
 
-@pytest.mark.parametrize(("name", "written"), [("latin-1", "iso8859_1"), ("GBK", "gbk"), ("Shift_JIS", "cp932"), ("euc-kr", "cp949"), ("UTF-16LE", "utf-16-le"),
+@pytest.mark.parametrize(("name", "written"), [("latin-1", "iso8859_1"), ("GBK", "gbk"), ("Shift_JIS", "cp932"), ("euc-kr", "cp949"), ("UTF-16LE", "utf-16-le"), ("utf-16", "utf-16-le"),
                                                ("windows-1252", "cp1252"), ("utf8", "utf-8")])  # fmt: skip
 def test_an_encoding_can_be_named(tmp_path: Path, name: str, written: str) -> None:
     file = tmp_path / "a.csv"
     text = {"latin-1": "né", "windows-1252": "né"}.get(
-        name, "中文" if name in {"GBK", "utf8", "UTF-16LE"} else "日本" if "J" in name else "한국"
+        name, "中文" if name in {"GBK", "utf8", "UTF-16LE", "utf-16"} else "日本" if "J" in name else "한국"
     )
     file.write_bytes(f"question,answer\n{text},{text}\n".encode(written))
     source = open_data_file(file, encoding=name)

@@ -41,6 +41,7 @@ def examples(values: dict[str, Any], notes: Notes | None = None) -> list[Example
         {"messages": [ASKED, BETTER], "rejected_messages": [ASKED, WORSE]},
         {"messages": [ASKED, BETTER], "rejected_messages": [WORSE], "label": None},
         {"query": Q, "response": GOOD, "response_rejected": BAD},
+        {"query": Q, "chosen": [GOOD], "rejected": [BAD]},
         {"question": Q, "good": GOOD, "bad": BAD},
         {"question": Q, "answer": GOOD, "negative": BAD},
         {"question": Q, "Winner": GOOD, "Loser": BAD},

@@ -62,7 +62,7 @@ def test_a_thumb_on_one_turn_is_of_that_turn() -> None:
         ("star rating", "1 star", False), ("score", 0.9, True), ("score", 0.1, False), ("score", "85%", True), ("overall_score", 9.5, True),
         ("thumbs_up", True, True), ("thumbs_down", True, False), ("thumbs_down", "true", False), ("downvoted", 3, False), ("helpful", False, False),
         ("is_correct", "yes", True), ("rejected", True, False), ("feedback", "thumbs_down", False), ("feedback", "It came late.", None),
-        ("flagged", False, None), ("评分", 5, True), ("label", "accepted", True), ("kto_tag", False, False), ("vote", "-1", False),
+        ("flagged", False, None), ("likes", 0, None), ("upvotes", 4, True), ("quality", "high", None), ("thumbs_up", False, False), ("评分", 5, True), ("label", "accepted", True), ("kto_tag", False, False), ("vote", "-1", False),
     ],
 )  # fmt: skip
 def test_ratings_and_thumbs_of_an_answer(column: str, value: object, liked: bool | None) -> None:

@@ -141,5 +141,15 @@ def test_cleaning_twice_changes_nothing(text: str):
 
 @given(st.text(), st.text(), st.text(), st.text())
 def test_every_text_is_judged(question: str, prompt: str, chosen: str, rejected: str):
-    known = {"too_short", "too_long", "language", "prohibited", "instruction", "repetition", "same_as_rejected"}
+    known = {
+        "too_short",
+        "too_long",
+        "language",
+        "prohibited",
+        "instruction",
+        "repetition",
+        "same_as_rejected",
+        "placeholder",
+        "spreadsheet",
+    }
     assert {finding.partition(": ")[0] for finding in findings(question, prompt, chosen, rejected, POLICY)} <= known
