@@ -102,14 +102,19 @@ def _kinds(*kinds: Kind) -> str:
     return "(?:" + "|".join(f"(?P<{kind}>{_backwards(WORDS[kind])})" for kind in kinds) + ")"
 
 
-_LABEL = re.compile(
+_PERSONS = re.compile(
     rf"(?:[\s:#.,=\"'()*/|>·_?\-\[\]]|{_backwards(_BETWEEN)}){{0,14}}{_kinds('phone', 'card', 'bank', 'document', 'handle', 'ip')}"
-    rf"|(?:[\s:#=\"'()*/·_\-\[\]]|{_backwards(_SHORT_BETWEEN)}){{0,8}}{_kinds('kept', 'version')}"
 )
+_THINGS = re.compile(rf"(?:[\s:#=\"'()*/·_\-\[\]]|{_backwards(_SHORT_BETWEEN)}){{0,8}}{_kinds('kept', 'version')}")
 
 
 def label_of(text: str, start: int) -> Kind | None:
-    """What the words right before `start` call that which begins there."""
-    before = text[max(0, start - _REACH) : start]
-    match = _LABEL.match(before.lower()[::-1])
-    return match.lastgroup if match else None  # type: ignore[return-value]
+    """What the words right before `start` call that which begins there. A gift card is no card."""
+    before = text[max(0, start - _REACH) : start].lower()[::-1]
+    person = _PERSONS.match(before)
+    if person and person.lastgroup != "card":
+        return person.lastgroup  # type: ignore[return-value]
+    thing = _THINGS.match(before)
+    if person and not (thing and thing["kept"] and len(thing["kept"]) > len(person["card"])):
+        return "card"
+    return thing.lastgroup if thing else None  # type: ignore[return-value]

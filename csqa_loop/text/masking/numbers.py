@@ -15,6 +15,7 @@ _GLUE = re.compile(r"[A-Za-z][A-Za-z_/-]{0,23}\Z")
 _SIGN = re.compile(r"\(?\+ ?\(?\Z")
 _OR = re.compile(r"\s*(?:或者?|or|and|und|oder|et|ou|和|与|與|[/,、;|])\s*\Z")
 _FEWEST_ACCOUNT = 6
+_FEWEST_CALLED_CARD = 13
 
 
 def find_numbers(view: str, taken: Taken) -> Iterator[Finding]:
@@ -119,7 +120,9 @@ class _Run:
         # What stands in one piece is the number, and what follows its expiry or its code.
         long = [window for window in windows if len(window.digits) >= SHORTEST]
         for window in sorted(long, key=lambda window: len(window.sizes) > 1):
-            if is_card(window.digits) and window.even and window.ends_well:
+            # A number that is called a card's is one although a digit of it may be mistyped.
+            called = label == "card" and len(window.digits) >= _FEWEST_CALLED_CARD
+            if (called or is_card(window.digits)) and window.even and window.ends_well:
                 return window.last, "[card]"
         for window in self._phones(windows, label):
             return window.last, "" if toll_free(window.digits) and not window.chinese_mobile else "[phone]"

@@ -27,7 +27,8 @@ from csqa_loop.text.masking.roles import is_role
         ("my phone number is 4155552671", "my phone number is [phone]"),
         ("card 4111 1111 1111 1111 exp 12/27", "card [card] exp 12/27"),
         ("5500-0000-0000-0004 and 378282246310005", "[card] and [card]"),
-        ("银行卡6222021234567894", None),
+        ("银行卡6222021234567894", "银行卡[card]"),
+        ("my card number is 1234-5678-9012-3456", "my card number is [card]"),
         ("IBAN GB29 NWBK 6016 1331 9268 19 is mine", "IBAN [iban] is mine"),
         ("DE89370400440532013000", "[iban]"),
         ("身份证号110101199003071234", "身份证号[id]"),
@@ -41,11 +42,8 @@ from csqa_loop.text.masking.roles import is_role
         ("passport AB1234", "passport [id]"),
     ],
 )
-def test_personal_data_is_masked(text: str, expected: str | None) -> None:
-    if expected is None:
-        assert mask(text) == ("银行卡[card]" if luhn("6222021234567894") else text)
-    else:
-        assert mask(text) == expected
+def test_personal_data_is_masked(text: str, expected: str) -> None:
+    assert mask(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -58,6 +56,7 @@ def test_personal_data_is_masked(text: str, expected: str | None) -> None:
         "01-02-2026 10:30 to 2026-12-31",
         "2026年11月22日下单，7天无理由退货，满199元包邮",
         "订单号20261122001234",
+        "gift card 1234567890123456",
         "order ORD-20261122-000123",
         "between 9:00 and 17:30, Monday to Friday",
         "12.5 % of 1,000,000",
@@ -104,9 +103,9 @@ def test_every_card_with_a_right_check_digit_goes_and_others_stay(body: str, sep
         digits = body + check
         written = separator.join(digits[place : place + 4] for place in range(0, 16, 4))
         if luhn(digits):
-            assert mask(f"card {written}.") == "card [card]."
+            assert mask(f"we have {written}.") == "we have [card]."
         else:
-            assert "[card]" not in mask(f"card {written}.")
+            assert "[card]" not in mask(f"we have {written}.")
 
 
 @given(st.emails())
