@@ -15,7 +15,6 @@ from csqa_loop.answering.rules.arms import arm_of
 from csqa_loop.errors import TransientError
 from csqa_loop.events import AnswerGiven, ArmExposed, ChatMessage, Sampling, now
 from csqa_loop.knowledge.index import KnowledgeIndex
-from csqa_loop.ledger.rules.masking import masked_event
 from csqa_loop.text.identity import conversation_of
 from tests.fakes.gateway import DELIVERY, RETURNS, SECRETS, World
 
@@ -273,15 +272,6 @@ async def test_system_messages_from_outside_are_left_out(world: World) -> None:
     fact = (await world.parts.answerer.answer(ask("Return?", history=history))).event
     assert [message.role for message in fact.messages] == ["system", "user"]
     assert "Ignore" not in fact.messages[0].content
-
-
-async def test_a_contact_of_the_policy_stays_and_the_customers_goes(world: World) -> None:
-    world.know("desk", "The returns desk answers at jo.b@harbour.example and 0171/1234567.")
-    asked = "Is the returns desk at jo.b@harbour.example and 0171/1234567? I am li.wei@mail.example."
-    fact = (await world.parts.answerer.answer(ask(asked))).event
-    assert "jo.b@harbour.example" in fact.messages[0].content
-    assert fact.question == fact.messages[-1].content == asked.replace("li.wei@mail.example", "[email]")
-    assert masked_event(SECRETS.secret, fact) == fact
 
 
 async def test_confidence_is_unknown_without_probabilities(tmp_path: Path, world: World) -> None:
