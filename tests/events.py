@@ -1,6 +1,7 @@
 """Makers of events for tests: everything has a default, time is fixed."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from uuid import UUID
 
 from csqa_loop import events as e
@@ -9,6 +10,7 @@ from csqa_loop.knowledge.rules.versions import policy_version
 from csqa_loop.ledger.rules.batch import Batch, marks_of
 from csqa_loop.log.records import LogRecord
 
+_offsets = count()
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 VERSION = "0123456789ab"
 
@@ -73,7 +75,8 @@ def record(event: e.Event, offset: int, partition: int = 0) -> LogRecord:
     return LogRecord(event.topic, partition, offset, event.key.encode(), event.to_json(), int(event.occurred_at.timestamp() * 1000))
 
 
-def batch(*events: e.Event, first_offset: int = 0) -> Batch:
-    """A batch without dead letters."""
-    records = [record(event, first_offset + number) for number, event in enumerate(events)]
+def batch(*events: e.Event, first_offset: int | None = None) -> Batch:
+    """A batch without dead letters; without `first_offset` it lies behind all that were made before it."""
+    offsets = _offsets if first_offset is None else count(first_offset)
+    records = [record(event, next(offsets)) for event in events]
     return Batch(facts=list(zip(events, records, strict=True)), letters=[], marks=marks_of(records))

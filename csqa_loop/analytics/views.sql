@@ -62,11 +62,11 @@ WITH last_attempt AS (SELECT run_id, max(attempt) AS attempt FROM facts.training
 said AS (SELECT e.* FROM facts.training_events e JOIN last_attempt USING (run_id, attempt)),
 started AS (SELECT run_id, min(occurred_at) AS requested_at FROM facts.training_events WHERE type = 'TrainingRequested' GROUP BY run_id),
 asked AS (SELECT run_id, attempt, occurred_at, body FROM said WHERE type = 'TrainingRequested'),
-trained AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'AdapterTrained' GROUP BY run_id),
-failed AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'TrainingFailed' GROUP BY run_id),
-gated AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'AdapterEvaluated' GROUP BY run_id),
-given_up AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'AdapterUnservable' GROUP BY run_id),
-progress AS (SELECT run_id, arg_max(body, occurred_at) AS body FROM said WHERE type = 'TrainingProgress' GROUP BY run_id),
+trained AS (SELECT run_id, arg_max(body, (epoch, "offset")) AS body FROM said WHERE type = 'AdapterTrained' GROUP BY run_id),
+failed AS (SELECT run_id, arg_max(body, (epoch, "offset")) AS body FROM said WHERE type = 'TrainingFailed' GROUP BY run_id),
+gated AS (SELECT run_id, arg_max(body, (epoch, "offset")) AS body FROM said WHERE type = 'AdapterEvaluated' GROUP BY run_id),
+given_up AS (SELECT run_id, arg_max(body, (epoch, "offset")) AS body FROM said WHERE type = 'AdapterUnservable' GROUP BY run_id),
+progress AS (SELECT run_id, arg_max(body, (epoch, "offset")) AS body FROM said WHERE type = 'TrainingProgress' GROUP BY run_id),
 ended AS (SELECT run_id, max(occurred_at) AS last_event_at FROM said GROUP BY run_id)
 SELECT asked.run_id, asked.attempt AS attempts, started.requested_at, ended.last_event_at,
     CASE s.state WHEN 'evaluating' THEN 'trained' ELSE s.state END AS state,
@@ -99,7 +99,7 @@ WITH raised AS (
 ), exposed AS (
     SELECT experiment AS experiment_id, count(*) FILTER (first_arm = 'challenger') AS challenger, count(*) FILTER (first_arm = 'control') AS control
     FROM (
-        SELECT experiment, "user", arg_min(arm, occurred_at) AS first_arm FROM facts.exposures
+        SELECT experiment, "user", arg_min(arm, recorded_at) AS first_arm FROM facts.exposures
         WHERE experiment IS NOT NULL AND arm IN ('challenger', 'control') GROUP BY ALL
     ) GROUP BY experiment
 ), primary_ AS (
@@ -130,7 +130,7 @@ FROM facts.decisions d LEFT JOIN done ON done.event_id = d.event_id::VARCHAR WHE
 
 CREATE VIEW policies AS
 WITH published AS (
-    SELECT policy_id, last(title ORDER BY occurred_at, event_id) AS title, last(body ORDER BY occurred_at, event_id) AS body,
+    SELECT policy_id, last(title ORDER BY epoch, "offset", event_id) AS title, last(body ORDER BY epoch, "offset", event_id) AS body,
         count(DISTINCT version) AS versions
     FROM facts.policies WHERE NOT withdrawn GROUP BY policy_id
 )

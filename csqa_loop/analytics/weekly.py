@@ -41,8 +41,8 @@ _LISTS = {
         FROM experiments WHERE opened_at < $2 AND (ended_at IS NULL OR ended_at >= $1) ORDER BY opened_at, experiment_id""",
     "policy_changes": """
         SELECT occurred_at, policy_id, title, version, withdrawn FROM (
-            SELECT *, lag(version) OVER (PARTITION BY policy_id ORDER BY occurred_at, event_id) IS DISTINCT FROM version
-                OR lag(withdrawn) OVER (PARTITION BY policy_id ORDER BY occurred_at, event_id) IS DISTINCT FROM withdrawn AS changed
+            SELECT *, lag(version) OVER (PARTITION BY policy_id ORDER BY epoch, "offset", event_id) IS DISTINCT FROM version
+                OR lag(withdrawn) OVER (PARTITION BY policy_id ORDER BY epoch, "offset", event_id) IS DISTINCT FROM withdrawn AS changed
             FROM facts.policies)
         WHERE changed AND occurred_at >= $1 AND occurred_at < $2 ORDER BY occurred_at, policy_id""",
 }

@@ -20,6 +20,7 @@ from csqa_loop.experiment.closed_users import past_experiments
 from csqa_loop.experiment.rules.error_control import error_budget
 from csqa_loop.experiment.status import experiment_status
 from csqa_loop.ledger import bookkeeping
+from csqa_loop.ledger.epochs import epoch
 from csqa_loop.rollout.rules.next_step import in_flight
 from csqa_loop.rollout.rules.state import LoopState
 from csqa_loop.rollout.state import loop_state
@@ -32,7 +33,7 @@ async def status(parts: ConsoleParts, *, caught_up: bool) -> Status:
     busy = state.deployment is None or in_flight(state, max_attempts=parts.settings.trigger.max_attempts)
     return Status(
         caught_up=caught_up,
-        epoch=await parts.ledger.ask(bookkeeping.epoch),
+        epoch=await parts.ledger.ask(epoch),
         busy=busy,
         deployment=Serving.model_validate(state.deployment) if state.deployment else None,
         operators=_operators(state),

@@ -3,19 +3,19 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from csqa_loop.events import PolicyPublished, PolicyWithdrawn
 from csqa_loop.evidence import statements as evidence
 from csqa_loop.evidence.rules.blame import Blame, Case, Fault, blame, outvoted, supporting
 from csqa_loop.evidence.rules.examples import reservations
 from csqa_loop.evidence.rules.pairs import Answer, Better, Pair, PairPolicy, pair_from, review_id_of
 from csqa_loop.evidence.rules.ratings import Claim, Rating, contradictions, pair_of_rated
 from csqa_loop.evidence.statements import Complaint, DatedAnswer, Proposal, utc
-from csqa_loop.evidence.timeline import Timeline
+from csqa_loop.evidence.timeline import Change, Timeline
 from csqa_loop.ledger.derived import Append, Derive
 from csqa_loop.ledger.facts import DERIVED_TABLES
 from csqa_loop.text.similarity import signatures
@@ -84,7 +84,7 @@ class Derivation:
         since = self._timeline.take(_changes(fresh["policies"])) if "policies" in fresh else None
         if since is not None:
             rows = self._connection.execute(
-                "SELECT message_id FROM blames WHERE answered_at >= $1 UNION SELECT conversation_id FROM examples WHERE occurred_at >= $1",
+                "SELECT message_id FROM blames WHERE judged_at >= $1 UNION SELECT conversation_id FROM examples WHERE recorded_at >= $1",
                 [since],
             ).fetchall()
             touched |= {name for (name,) in rows}
@@ -155,7 +155,7 @@ class Derivation:
             case = Case(
                 answer.question, answer.answer, complaint.better, complaint.reason, answer.source, answer.system_text, answer.quoted
             )
-            verdict = blame(case, self._timeline.at(dated.occurred_at))
+            verdict = blame(case, self._timeline.at(dated.recorded_at))
             category = verdict.category or self._category(answer)
             blames.append(_blame_row(dated, complaint, verdict, category))
             if complaint.source != "thumb" and (verdict.fault is Fault.GENERATION or not self._policy.grounding):
@@ -173,12 +173,12 @@ class Derivation:
         for example in evidence.examples(self._connection, names):
             pair = pair_from(example.answer, example.better, self._policy, category=example.category)
             if pair is not None:
-                pairs.append(self._grounded(replace(pair, held_out=example.held_out)))
+                pairs.append(self._grounded(replace(pair, held_out=example.held_out), example.recorded_at))
         return pairs
 
-    def _grounded(self, pair: Pair) -> Pair:
+    def _grounded(self, pair: Pair, recorded_at: datetime) -> Pair:
         """An imported pair with the policy version that it rests on: the best that was current when it was imported. Held where none says it."""
-        corpus = self._timeline.at(pair.occurred_at)
+        corpus = self._timeline.at(recorded_at)
         if not self._policy.grounding or not corpus.passages:
             return pair
         source = supporting(pair.question, pair.chosen, corpus)
@@ -223,7 +223,7 @@ class Derivation:
         pair = rated and pair_from(*rated, self._policy, category=self._category(rated[0]))
         if not rated or not pair or pair.held or not self._policy.grounding:
             return pair
-        corpus = self._timeline.at(answers[pair.message_id].occurred_at)
+        corpus = self._timeline.at(answers[pair.message_id].recorded_at)
         disputed = outvoted(pair.question, pair.chosen, pair.rejected, rated[0].system_text, corpus)
         return replace(pair, held=(disputed,)) if disputed else pair
 
@@ -256,11 +256,9 @@ class Derivation:
         return hashlib.sha256(f"{_VERSION}\n{self._policy}".encode()).hexdigest()[:16]
 
 
-def _changes(policies: pa.Table) -> list[PolicyPublished | PolicyWithdrawn]:
-    return [
-        (PolicyWithdrawn if withdrawn else PolicyPublished).model_validate_json(body)
-        for withdrawn, body in zip(policies["withdrawn"].to_pylist(), policies["body"].to_pylist(), strict=True)
-    ]
+def _changes(policies: pa.Table) -> list[Change]:
+    columns = ("epoch", "offset", "event_id", "recorded_at", "withdrawn", "body")
+    return [Change.of(*row) for row in zip(*(policies[name].to_pylist() for name in columns), strict=True)]
 
 
 def _pair_rows(pairs: Sequence[Pair], prompt_keys: Sequence[str | None]) -> list[_Row]:
@@ -276,7 +274,7 @@ def _blame_row(dated: DatedAnswer, complaint: Complaint, verdict: Blame, categor
     return {
         "event_id": complaint.event_id, "occurred_at": complaint.occurred_at, "message_id": answer.message_id,
         "conversation_id": answer.conversation_id, "user": answer.user, "question": answer.question, "reason": complaint.reason,
-        "answered_at": dated.occurred_at, "fault": str(verdict.fault), "basis": verdict.basis, "detail": verdict.detail, "policy_id": verdict.policy_id,
+        "answered_at": dated.occurred_at, "judged_at": dated.recorded_at, "fault": str(verdict.fault), "basis": verdict.basis, "detail": verdict.detail, "policy_id": verdict.policy_id,
         "version": verdict.version, "section": verdict.section, "category": category, "prompt_support": verdict.prompt_support,
         "best_support": verdict.best_support, "missing_numbers": list(verdict.missing_numbers), "corrected": bool(complaint.better.strip()),
         "review_id": review_id_of("answer", answer.message_id),

@@ -24,13 +24,13 @@ _RUNS = """
 WITH claimed AS (
     SELECT run_id, event_id::VARCHAR AS event_id, occurred_at FROM training_events
     WHERE type = 'TrainingRequested' AND run_id IN (SELECT run_id FROM claims WHERE pair_id = $1)
-    QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY occurred_at, event_id) = 1
+    QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY epoch, "offset", event_id) = 1
 ), trained AS (
     SELECT run_id, body ->> 'adapter' AS adapter, event_id::VARCHAR AS trained_event_id, occurred_at AS trained_at FROM training_events
-    WHERE type = 'AdapterTrained' QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC, occurred_at DESC, event_id DESC) = 1
+    WHERE type = 'AdapterTrained' QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC, epoch DESC, "offset" DESC, event_id DESC) = 1
 ), gated AS (
     SELECT run_id, (body ->> 'passed')::BOOLEAN AS gate_passed, event_id::VARCHAR AS evaluated_event_id FROM training_events
-    WHERE type = 'AdapterEvaluated' QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC, occurred_at DESC, event_id DESC) = 1
+    WHERE type = 'AdapterEvaluated' QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY attempt DESC, epoch DESC, "offset" DESC, event_id DESC) = 1
 )
 SELECT *, run_id IN (FROM failed_runs) AS failed FROM claimed LEFT JOIN trained USING (run_id) LEFT JOIN gated USING (run_id) ORDER BY occurred_at, run_id
 """
@@ -169,7 +169,7 @@ def _withdrawing(connection: Connection, pair: PairRow) -> list[tuple[Any, ...]]
     return connection.execute(
         "SELECT r.event_id::VARCHAR AS event_id, r.occurred_at, r.action, r.reviewer, r.note FROM reviews r JOIN review_states s USING (event_id) "
         "WHERE (r.review_id = $1 AND turns_down(r.action)) OR r.review_id IN ("
-        "SELECT review_id FROM reviews WHERE event_id = $2::UUID AND event_id IN (FROM undone_reviews)) ORDER BY r.occurred_at, r.event_id",
+        'SELECT review_id FROM reviews WHERE event_id = $2::UUID AND event_id IN (FROM undone_reviews)) ORDER BY r.epoch, r."offset", r.event_id',
         [pair.review_id, pair.evidence_event_id],
     ).fetchall()
 

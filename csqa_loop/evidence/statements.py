@@ -11,7 +11,8 @@ from csqa_loop.events import BASE
 from csqa_loop.evidence.rules.pairs import Answer, Better
 
 _ANSWERS = """
-SELECT event_id::VARCHAR, message_id, conversation_id, "user", question, messages, answer, source, adapter, policy_id, section, citations, occurred_at
+SELECT event_id::VARCHAR, message_id, conversation_id, "user", question, messages, answer, source, adapter, policy_id, section, citations, occurred_at,
+    recorded_at
 FROM first_answers_of($1)
 """
 _COMPLAINTS = """
@@ -28,7 +29,7 @@ _PROPOSALS = """
 SELECT event_id::VARCHAR, message_id, answer, method, judge_model, occurred_at FROM proposals WHERE message_id IN (SELECT unnest($1))
 """
 _EXAMPLES = """
-SELECT event_id::VARCHAR, conversation_id, operator, messages, rejected, answer, category, split = 'holdout', occurred_at FROM examples
+SELECT event_id::VARCHAR, conversation_id, operator, messages, rejected, answer, category, split = 'holdout', occurred_at, recorded_at FROM examples
 WHERE rejected IS NOT NULL AND conversation_id IN (SELECT unnest($1))
 """
 # What customers liked, and what files hold without a counterpart. Held-out examples train nothing anyway.
@@ -46,6 +47,8 @@ class DatedAnswer:
 
     answer: Answer
     occurred_at: datetime
+    recorded_at: datetime
+    """By the log's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class ImportedPair:
     better: Better
     category: str
     held_out: bool
+    recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,9 @@ class Single:
 def answers(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str, DatedAnswer]:
     """Message id -> its first answer."""
     dated = {}
-    for *fields, citations, moment in connection.execute(_ANSWERS, [names]).fetchall():
+    for *fields, citations, moment, recorded in connection.execute(_ANSWERS, [names]).fetchall():
         answer = Answer(*(*fields, _quoted(citations)))
-        dated[answer.message_id] = DatedAnswer(answer, utc(moment))
+        dated[answer.message_id] = DatedAnswer(answer, utc(moment), utc(recorded))
     return dated
 
 
@@ -120,10 +124,11 @@ def proposals(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[P
 def examples(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[ImportedPair]:
     """Imported pairs by conversation id: an example is a conversation of its own."""
     pairs = []
-    for event_id, name, operator, prompt, rejected, chosen, category, held_out, moment in connection.execute(_EXAMPLES, [names]).fetchall():
+    rows = connection.execute(_EXAMPLES, [names]).fetchall()
+    for event_id, name, operator, prompt, rejected, chosen, category, held_out, moment, recorded in rows:
         question = orjson.loads(prompt)[-1]["content"]
         answer = Answer(event_id, name, name, "", question, prompt, rejected, "model", BASE, "", "")
-        pairs.append(ImportedPair(answer, Better(event_id, chosen, "import", operator, utc(moment)), category, held_out))
+        pairs.append(ImportedPair(answer, Better(event_id, chosen, "import", operator, utc(moment)), category, held_out, utc(recorded)))
     return pairs
 
 

@@ -18,28 +18,28 @@ from csqa_loop.settings.metrics import COUNTS
 # A second exposure of a message is a repetition; its first answer and its last thumb count. An answer counts if it came while it was
 # waited for: within the window, or the time that an answer may take; so what a user counts for is the same at every later look. A question that the same
 # user asks again in the same words within the window was not resolved the first time. Facts up to $after belong to users who are known already.
-# `due` keeps a later look from grouping every user whose window is still open.
+# By the log's time: a gateway whose clock is wrong would put its users into other windows than those in which they came. `due` keeps a later look from grouping every user whose window is still open.
 _CLOSED = """
 WITH due AS (
     SELECT DISTINCT "user" FROM exposures
-    WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND occurred_at > $after AND occurred_at <= $closed_before
+    WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND recorded_at > $after AND recorded_at <= $closed_before
 ), entered AS (
-    SELECT "user", min(occurred_at) AS entered_at, min(arm) AS arm, max(arm) AS other_arm, arg_min(arm, occurred_at) AS first_arm
+    SELECT "user", min(recorded_at) AS entered_at, min(arm) AS arm, max(arm) AS other_arm, arg_min(arm, recorded_at) AS first_arm
     FROM exposures SEMI JOIN due USING ("user")
-    WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND occurred_at > $after GROUP BY "user"
+    WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND recorded_at > $after GROUP BY "user"
 ), shown AS (
     SELECT x."user", x.message_id, min(x.conversation_id) AS conversation_id, min(e.entered_at) + to_microseconds($window_us) AS window_end,
-        max(x.occurred_at) + to_microseconds($answer_us) AS answer_due FROM exposures x JOIN entered e USING ("user")
-    WHERE x.experiment = $experiment AND x.arm = e.arm AND x.arm = e.other_arm AND x.occurred_at > $after
-        AND x.occurred_at <= e.entered_at + to_microseconds($window_us) GROUP BY x."user", x.message_id
+        max(x.recorded_at) + to_microseconds($answer_us) AS answer_due FROM exposures x JOIN entered e USING ("user")
+    WHERE x.experiment = $experiment AND x.arm = e.arm AND x.arm = e.other_arm AND x.recorded_at > $after
+        AND x.recorded_at <= e.entered_at + to_microseconds($window_us) GROUP BY x."user", x.message_id
 ), told AS (
-    SELECT message_id, occurred_at AS told_at, handoff, covered, latency_ms, length(answer) AS characters, completion_tokens, hash(lower(trim(question))) AS question
-    FROM answers SEMI JOIN shown USING (message_id) WHERE experiment = $experiment AND occurred_at > $after
+    SELECT message_id, recorded_at AS told_at, handoff, covered, latency_ms, length(answer) AS characters, completion_tokens, hash(lower(trim(question))) AS question
+    FROM answers SEMI JOIN shown USING (message_id) WHERE experiment = $experiment AND recorded_at > $after
     QUALIFY is_first_answer(message_id, occurred_at, event_id)
 ), rated AS (
     SELECT f.message_id, f.thumb FROM feedback f JOIN shown s USING (message_id)
-    WHERE f.occurred_at > $after AND f.occurred_at <= s.window_end
-    QUALIFY is_last_thumb(f.message_id, f.occurred_at, f.event_id)
+    WHERE f.recorded_at > $after AND f.recorded_at <= s.window_end
+    QUALIFY is_last_thumb(f.message_id, f.epoch, f."offset", f.event_id)
 ), messages AS (
     SELECT s."user", s.conversation_id, t.message_id IS NOT NULL AS answered, t.handoff, t.covered, t.latency_ms, t.characters, t.completion_tokens,
         r.thumb, t.told_at > s.window_end AS late, t.question IS NOT NULL AND count(*) OVER (PARTITION BY s."user", t.question) > 1 AS repeated
@@ -67,19 +67,19 @@ FROM entered e LEFT JOIN counted c USING ("user")
 # Users whose window is over while an answer to a question in it is still on its way.
 _WAITED_FOR = """
 WITH asked AS (
-    SELECT x."user", x.occurred_at FROM exposures x
-    ANTI JOIN (SELECT message_id FROM answers WHERE experiment = $experiment AND occurred_at > $asked_after) a ON a.message_id = x.message_id
-    WHERE x.experiment = $experiment AND x.arm IN ('challenger', 'control') AND x.occurred_at > $asked_after
+    SELECT x."user", x.recorded_at FROM exposures x
+    ANTI JOIN (SELECT message_id FROM answers WHERE experiment = $experiment AND recorded_at > $asked_after) a ON a.message_id = x.message_id
+    WHERE x.experiment = $experiment AND x.arm IN ('challenger', 'control') AND x.recorded_at > $asked_after
 ), entered AS (
-    SELECT "user", min(occurred_at) AS entered_at FROM exposures SEMI JOIN asked USING ("user")
-    WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND occurred_at > $after AND occurred_at <= $closed_before GROUP BY "user"
+    SELECT "user", min(recorded_at) AS entered_at FROM exposures SEMI JOIN asked USING ("user")
+    WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND recorded_at > $after AND recorded_at <= $closed_before GROUP BY "user"
 )
 SELECT "user", min(e.entered_at) AS entered_at FROM entered e JOIN asked a USING ("user")
-WHERE a.occurred_at <= e.entered_at + to_microseconds($window_us) GROUP BY "user"
+WHERE a.recorded_at <= e.entered_at + to_microseconds($window_us) GROUP BY "user"
 """
 _OPEN = """
-SELECT "user", arg_min(arm, occurred_at) AS first_arm, min(arm) < max(arm) AS crossed FROM exposures
-WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND occurred_at > $after GROUP BY "user"
+SELECT "user", arg_min(arm, recorded_at) AS first_arm, min(arm) < max(arm) AS crossed FROM exposures
+WHERE experiment = $experiment AND arm IN ('challenger', 'control') AND recorded_at > $after GROUP BY "user"
 """
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -9,7 +9,10 @@ from csqa_loop.ledger.connection import Connection
 def latest_experiment(connection: Connection, experiment_id: str | None = None) -> Experiment | None:
     """The experiment opened last (or the named one), with its present share and verdict."""
     row = connection.execute(
-        "SELECT body FROM decisions WHERE type = 'ExperimentOpened' AND ($1 IS NULL OR experiment_id = $1) ORDER BY occurred_at DESC, event_id DESC LIMIT 1",
+        """
+        SELECT body FROM decisions WHERE type = 'ExperimentOpened' AND ($1 IS NULL OR experiment_id = $1)
+        ORDER BY epoch DESC, "offset" DESC, event_id DESC LIMIT 1
+        """,
         [experiment_id],
     ).fetchone()
     if row is None:
@@ -32,7 +35,7 @@ _RECENT_ANSWERS = 200
 def recent_latency(connection: Connection) -> RecentLatency:
     """Of the last answers, whoever asked."""
     row = connection.execute(
-        "SELECT count(*), coalesce(quantile_cont(latency_ms, 0.95), 0) FROM (SELECT latency_ms FROM answers ORDER BY occurred_at DESC LIMIT ?)",
+        "SELECT count(*), coalesce(quantile_cont(latency_ms, 0.95), 0) FROM (SELECT latency_ms FROM answers ORDER BY recorded_at DESC LIMIT ?)",
         [_RECENT_ANSWERS],
     ).fetchone()
     answers, p95_ms = row or (0, 0.0)

@@ -70,12 +70,12 @@ class KnowledgeIndex:
     def apply(self, record: "Record") -> None:
         """Take one record of `csqa.policies` or `csqa.chunks`. A bad one is logged and skipped: the ledger keeps the dead letter."""
         try:
-            self.take(wire.decode(record.topic, record.value))
+            self.take(wire.decode(record.topic, record.value), record.timestamp_ms)
         except PermanentError as error:
             _log.error("skipped record %s[%d]@%d: %s", record.topic, record.partition, record.offset, error)
 
-    def take(self, event: Event) -> None:
-        """As `apply`, for a decoded event; other events are ignored.
+    def take(self, event: Event, timestamp_ms: int = 0) -> None:
+        """As `apply`, for a decoded event; other events are ignored. `timestamp_ms`: of its record; 0 or less: it has none.
 
         Raises:
             PermanentError: a vector of the event cannot be read; nothing has changed.
@@ -86,7 +86,9 @@ class KnowledgeIndex:
         with self._lock:
             if isinstance(event, PolicyPublished | PolicyWithdrawn):
                 self._policies.take(event)
-                self._as_of = max(self._as_of, event.occurred_at)
+                # A publisher whose clock is ahead knows no more than the log.
+                recorded_at = datetime.fromtimestamp(timestamp_ms / 1000, UTC) if timestamp_ms > 0 else event.occurred_at
+                self._as_of = max(self._as_of, min(event.occurred_at, recorded_at))
             elif isinstance(event, ChunksWithdrawn):
                 self._latest.pop(event.policy_id, None)
                 self._unserve(event.policy_id)

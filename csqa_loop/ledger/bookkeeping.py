@@ -29,12 +29,6 @@ def recorded_counts(connection: Connection) -> dict[str, int]:
     return dict(zip(("chats", "feedback", "bad_cases", "dead_letters"), row or (0, 0, 0, 0), strict=True))
 
 
-def epoch(connection: Connection) -> int:
-    """The current log epoch, from 1."""
-    row = connection.execute("SELECT coalesce(max(epoch), 1) FROM epochs").fetchone()
-    return int(row[0]) if row else 1
-
-
 def unpublished_letters(connection: Connection, most: int = 500) -> list[e.DeadLettered]:
     """Dead letters not yet in their topic, oldest first."""
     rows = connection.execute(

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from csqa_loop import events as e
+from csqa_loop.ledger.moments import Stamps, moments
 from csqa_loop.ledger.rules.batch import Batch, Letter, Mark
 from csqa_loop.log.records import LogRecord
 
@@ -18,7 +19,7 @@ _MOMENT = pa.timestamp("us", tz="UTC")
 _TYPES: dict[str, pa.DataType] = {
     "occurred_at": _MOMENT, "as_of": _MOMENT, "confidence": pa.float64(), "covered": pa.bool_(), "handoff": pa.bool_(), "latency_ms": pa.float64(),
     "prompt_tokens": pa.int32(), "completion_tokens": pa.int32(), "withdrawn": pa.bool_(), "attempt": pa.int32(), "revision": pa.int64(),
-    "share": pa.float64(), "liked": pa.bool_(), "answered_at": _MOMENT, "corrected": pa.bool_(), "prompt_support": pa.float64(),
+    "share": pa.float64(), "liked": pa.bool_(), "answered_at": _MOMENT, "judged_at": _MOMENT, "corrected": pa.bool_(), "prompt_support": pa.float64(),
     "best_support": pa.float64(), "missing_numbers": pa.list_(pa.string()), "numbers": pa.list_(pa.string()), "held": pa.list_(pa.string()),
     "quoted": pa.list_(pa.list_(pa.string())), "signature": pa.binary(), "held_out": pa.bool_(), "weight": pa.float64(), "offset": pa.int64(), "next_offset": pa.int64(), "partition": pa.int32(), "value": pa.binary(), "original_key": pa.binary(),
 }  # fmt: skip
@@ -125,6 +126,8 @@ _TABLES: tuple[tuple[type[e.Event], str, Layout], ...] = (
 )
 FACT_TABLES = ("events", *dict.fromkeys(table for _, table, _ in _TABLES))
 """One row an event."""
+PROVENANCE = frozenset({"place", "epoch", "partition", "offset", "recorded_at", "claimed_at", "judged_at", "body_sha"})
+"""Columns that say where a record lay in the log and when, and nothing of the fact: copies of it differ in them."""
 DERIVED_TABLES = ("pairs", "blames", "ratings", "held_examples")
 """Functions of the set of events. `csqa ledger hash` covers both."""
 
@@ -145,17 +148,25 @@ class _Draft:
 
     def add(self, event: e.Event, place: int, record: LogRecord) -> None:
         body_sha = hashlib.sha256(record.value or b"").hexdigest()[:32]
-        self._rows.append((place, self._key_of(event), body_sha, *self._pick(event.__dict__), *self._layout.compute(event)))
+        self._rows.append((
+            place, record.partition, record.offset, record.timestamp_ms, record.is_stamped, record.carried_us, self._key_of(event), body_sha,
+            *self._pick(event.__dict__), *self._layout.compute(event),
+        ))  # fmt: skip
 
     def tables(self) -> Iterable[tuple[str, pa.Table]]:
         """(table, its rows) of `events` and of the kind's own."""
-        places, keys, shas, ids, moments, *own = zip(*self._rows, strict=True)
+        places, partitions, offsets, stamps, stamped, carried, keys, shas, ids, said, *own = zip(*self._rows, strict=True)
+        dated = moments(pa.array(said, _MOMENT), Stamps.of(offsets, stamps, stamped, carried))
         head = {
             "place": pa.array(places, pa.int32()),
             "event_id": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([event_id.bytes for event_id in ids], pa.binary(16))),
-            "occurred_at": _column("occurred_at", moments),
+            "occurred_at": dated.occurred_at,
+            "offset": dated.offset,
+            "recorded_at": dated.recorded_at,
         }
         envelope = {
+            "partition": _column("partition", partitions),
+            "claimed_at": dated.claimed_at,
             "topic": pa.repeat(self._kind.topic, len(places)),
             "type": pa.repeat(e.type_name(self._kind), len(places)),
             "key": _column("key", keys),

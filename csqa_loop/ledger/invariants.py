@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from csqa_loop.ledger.facts import DERIVED_TABLES, FACT_TABLES
+from csqa_loop.ledger.facts import DERIVED_TABLES, FACT_TABLES, PROVENANCE
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def check(
     if committed is not None:
         findings.append(_offsets(connection, committed))
     findings.append(_pairs(connection))
+    findings.append(_dates(connection))
     findings.append(
         Finding(
             "I5",
@@ -83,6 +84,17 @@ def _offsets(connection: duckdb.DuckDBPyConnection, committed: Mapping[tuple[str
     return Finding("I3", not ahead, "; ".join(ahead[:3]) or f"{len(committed)} partitions")
 
 
+def _dates(connection: duckdb.DuckDBPyConnection) -> Finding:
+    """Not an invariant that can break: publishers whose clocks are ahead, so that somebody sets them right."""
+    rows = connection.execute(
+        "SELECT topic, count(*), max(claimed_at) FROM events WHERE claimed_at IS NOT NULL GROUP BY topic ORDER BY topic"
+    ).fetchall()
+    said = "; ".join(f"{topic}: {count} dated in the future, up to {moment:%Y-%m-%d %H:%M} UTC" for topic, count, moment in rows)
+    return Finding(
+        "dates", holds=True, detail=f"{said}; dated by their records instead" if said else "no event is dated in the future of its record"
+    )
+
+
 def _pairs(connection: duckdb.DuckDBPyConnection) -> Finding:
     row = connection.execute(
         """
@@ -111,9 +123,10 @@ def ledger_hash(connection: duckdb.DuckDBPyConnection) -> str:
     for table in (*FACT_TABLES, *DERIVED_TABLES):
         digest.update(f"\n{table}\n".encode())
         order = "pair_id" if table == "pairs" else "event_id"
-        # Bytes are no fact: which of two records of one event came first must not matter.
-        columns = "* EXCLUDE (body_sha)" if table == "events" else "*"
-        cursor = connection.execute(f"SELECT {columns} FROM {table} ORDER BY {order}")  # noqa: S608 - table names are ours
+        # Bytes and places are no fact: which of two records of one event came first must not matter.
+        columns = connection.execute(f"SELECT * FROM {table} LIMIT 0").description  # noqa: S608 - table names are ours
+        facts = ", ".join(f'"{name}"' for name, *_ in columns if name not in PROVENANCE)
+        cursor = connection.execute(f"SELECT {facts} FROM {table} ORDER BY {order}")  # noqa: S608 - table and column names are ours
         while rows := cursor.fetchmany(10_000):
             for row in rows:
                 digest.update(json.dumps(row, default=str, ensure_ascii=False).encode() + b"\n")

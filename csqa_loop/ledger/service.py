@@ -95,9 +95,9 @@ class LedgerService:
         """As `Ledger.begin_epoch`."""
         return await self._on(self._writer, self._ledger.begin_epoch, partitions, reason)
 
-    async def mark_republished(self, epoch: int) -> None:
+    async def mark_republished(self, epoch: int, asked: int) -> None:
         """As `Ledger.mark_republished`."""
-        await self._on(self._writer, self._ledger.mark_republished, epoch)
+        await self._on(self._writer, self._ledger.mark_republished, epoch, asked)
 
     async def mark_letters_published(self, letter_ids: Sequence[str]) -> None:
         """As `Ledger.mark_letters_published`."""

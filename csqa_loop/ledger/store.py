@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.events import PolicyPublished
 from csqa_loop.ledger.connection import create_views, migrate, transaction
 from csqa_loop.ledger.derived import Derive, DerivedTables
-from csqa_loop.ledger.facts import Row, Rows, arrow, lay_out
+from csqa_loop.ledger.epochs import LAST_WORDS, ask_again, begin_epoch, epoch, mark_republished
+from csqa_loop.ledger.facts import PROVENANCE, Row, Rows, arrow, lay_out
 from csqa_loop.ledger.rules.batch import Batch, Letter, Mark
 
 _REPEATS = """
@@ -150,13 +152,15 @@ class Ledger:
         try:
             with transaction(self.connection):
                 fresh, restated = self._sift(rows.tables)
+                fresh = self._placed(fresh)
                 for table, table_rows in fresh.items():
                     self._insert(table, table_rows.drop_columns("place"))
                 self.derivation.follow(fresh, later=later)
-                self._insert_letters(
-                    [*rows.letters, *(self._conflict(rows, place) for place in restated if not self._has_fact(rows, place))]
-                )
+                letters = [*rows.letters, *(self._conflict(rows, place) for place in restated if not self._has_fact(rows, place))]
+                self._insert_letters(letters)
                 self._set_offsets(rows.marks)
+                if self._is_outdated(rows, letters):
+                    ask_again(self.connection)
         except _DISK_REFUSES as error:
             msg = f"{self.file}: a batch of {len(rows.records)} events could not be written: {error}"
             raise TransientError(msg) from error
@@ -197,11 +201,32 @@ class Ledger:
         )
         if table == "examples":
             return True
-        alike = " AND ".join(f'held."{name}" IS NOT DISTINCT FROM incoming."{name}"' for name in row.column_names if name != "place")
+        # Where a record lies, and how its date was bounded, is no part of the fact; what it claimed is.
+        names = [name for name in row.column_names if name not in PROVENANCE | {"occurred_at"}]
+        alike = " AND ".join(f'held."{name}" IS NOT DISTINCT FROM incoming."{name}"' for name in names)
+        said = rows.tables["events"].filter(here).select(["claimed_at", "occurred_at"])
+        row = row.append_column("said", pc.coalesce(said["claimed_at"], said["occurred_at"]))
         with self._incoming(row):
             # By row: else the whole table would be decompressed to compare one.
             same_id = f"SELECT * FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE event_id = (SELECT event_id FROM incoming))"  # noqa: S608 - table and column names are ours
-            return bool(self.connection.execute(f"SELECT 1 FROM ({same_id}) held, incoming WHERE {alike}").fetchone())  # noqa: S608
+            dated = "JOIN events e USING (event_id) WHERE incoming.said = coalesce(e.claimed_at, e.occurred_at)"
+            return bool(
+                self.connection.execute(f"SELECT 1 FROM ({same_id}) held JOIN incoming USING (event_id) {dated} AND {alike}").fetchone()
+            )  # noqa: S608
+
+    def _placed(self, tables: Mapping[str, pa.Table]) -> Mapping[str, pa.Table]:
+        """With the epoch of the log that they were read from."""
+        number = pa.scalar(epoch(self.connection), pa.int32())
+        return {table: rows.append_column("epoch", pa.repeat(number, len(rows))) for table, rows in tables.items()}
+
+    def _is_outdated(self, rows: Rows, letters: Sequence[Letter]) -> bool:
+        """Whether the log's last word on a policy is not the current one, now that the batch is in."""
+        if any(letter.record.topic == PolicyPublished.topic for letter in letters):
+            return True
+        if "policies" not in rows.tables:
+            return False
+        with self._incoming(rows.tables["policies"].select(["place", "policy_id", "event_id"])):
+            return self.connection.execute(LAST_WORDS).fetchone() is not None
 
     @staticmethod
     def _conflict(rows: Rows, place: int) -> Letter:
@@ -242,16 +267,11 @@ class Ledger:
     def begin_epoch(self, partitions: Sequence[tuple[str, int]], reason: str) -> int:
         """The broker holds another log: read these partitions from the beginning. Facts stay; dedupe makes re-reading harmless."""
         with transaction(self.connection):
-            row = self.connection.execute("SELECT coalesce(max(epoch), 1) + 1 FROM epochs").fetchone()
-            epoch = int(row[0]) if row else 1
-            self.connection.execute("INSERT INTO epochs VALUES (?, now(), ?, false)", [epoch, reason])
-            for topic, partition in partitions:
-                self.connection.execute("DELETE FROM offsets WHERE topic = ? AND partition = ?", [topic, partition])
-        return epoch
+            return begin_epoch(self.connection, partitions, reason)
 
-    def mark_republished(self, epoch: int) -> None:
-        """Note that the current policies, deployment and open request were published to the new log."""
-        self.connection.execute("UPDATE epochs SET republished = true WHERE epoch <= ?", [epoch])
+    def mark_republished(self, epoch: int, asked: int) -> None:
+        """Note that the current policies, deployment and open request were published to the new log, unless it was asked for once more since."""
+        mark_republished(self.connection, epoch, asked)
 
     def mark_letters_published(self, letter_ids: Sequence[str]) -> None:
         """Note that these letters were published to `csqa.dead-letters`."""

@@ -1,17 +1,20 @@
 -- What the ledger's queries and the analysts' share: no schema is named, so that it holds wherever the tables are. Made anew at every start:
 -- views and macros hold nothing.
 
+-- The order of the log, within a key: (epoch, "offset", event_id). Everything that has a current version goes by it, and by no clock; the last
+-- part only orders what keys of other partitions, or ledgers from before places were kept, leave open.
+
 -- Where a message was answered or rated twice, the first answer counts, and the last thumb. For `QUALIFY`: DuckDB takes no list of names and
 -- no join through the window of a view, so whoever asks about few messages of many narrows the rows first and then says which one counts.
 CREATE OR REPLACE MACRO is_first_answer(message_id, occurred_at, event_id) AS
 row_number() OVER (PARTITION BY message_id ORDER BY occurred_at, event_id) = 1;
 
-CREATE OR REPLACE MACRO is_last_thumb(message_id, occurred_at, event_id) AS
-row_number() OVER (PARTITION BY message_id ORDER BY occurred_at DESC, event_id DESC) = 1;
+CREATE OR REPLACE MACRO is_last_thumb(message_id, epoch, place, event_id) AS
+row_number() OVER (PARTITION BY message_id ORDER BY epoch DESC, place DESC, event_id DESC) = 1;
 
 CREATE OR REPLACE VIEW first_answers AS SELECT * FROM answers QUALIFY is_first_answer(message_id, occurred_at, event_id);
 
-CREATE OR REPLACE VIEW last_thumbs AS SELECT * FROM feedback QUALIFY is_last_thumb(message_id, occurred_at, event_id);
+CREATE OR REPLACE VIEW last_thumbs AS SELECT * FROM feedback QUALIFY is_last_thumb(message_id, epoch, "offset", event_id);
 
 -- The same for a list of message ids. By row: else all prompts of the ledger would be decompressed to find these.
 CREATE OR REPLACE MACRO first_answers_of(message_ids) AS TABLE
@@ -19,25 +22,25 @@ SELECT * FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE message_id
 QUALIFY is_first_answer(message_id, occurred_at, event_id);
 
 CREATE OR REPLACE MACRO last_thumbs_of(message_ids) AS TABLE
-SELECT * FROM feedback WHERE message_id IN (SELECT unnest(message_ids)) QUALIFY is_last_thumb(message_id, occurred_at, event_id);
+SELECT * FROM feedback WHERE message_id IN (SELECT unnest(message_ids)) QUALIFY is_last_thumb(message_id, epoch, "offset", event_id);
 
 -- The last word on each policy, a withdrawal's too.
 CREATE OR REPLACE VIEW current_policies AS
-SELECT policy_id, version, withdrawn, event_id, occurred_at, body FROM policies
-QUALIFY row_number() OVER (PARTITION BY policy_id ORDER BY occurred_at DESC, event_id DESC) = 1;
+SELECT policy_id, version, withdrawn, event_id, occurred_at, recorded_at, body FROM policies
+QUALIFY row_number() OVER (PARTITION BY policy_id ORDER BY epoch DESC, "offset" DESC, event_id DESC) = 1;
 
 -- An experiment is opened once and judged once: what a second decision says does not count.
 CREATE OR REPLACE VIEW openings AS
 SELECT experiment_id, occurred_at, body FROM decisions WHERE type = 'ExperimentOpened'
-QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY occurred_at, event_id) = 1;
+QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY epoch, "offset", event_id) = 1;
 
 CREATE OR REPLACE VIEW verdicts AS
 SELECT experiment_id, occurred_at, body FROM decisions WHERE type = 'VerdictReached'
-QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY occurred_at, event_id) = 1;
+QUALIFY row_number() OVER (PARTITION BY experiment_id ORDER BY epoch, "offset", event_id) = 1;
 
 CREATE OR REPLACE VIEW review_states AS
 SELECT review_id, action, reviewer, event_id, occurred_at FROM reviews
-QUALIFY row_number() OVER (PARTITION BY review_id ORDER BY occurred_at DESC, event_id DESC) = 1;
+QUALIFY row_number() OVER (PARTITION BY review_id ORDER BY epoch DESC, "offset" DESC, event_id DESC) = 1;
 
 -- Whether a review leaves nothing to train on of the pair that it is about.
 CREATE OR REPLACE MACRO turns_down(action) AS action IN ('reject', 'correct');

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import repeat
 from typing import Any
 
@@ -16,6 +17,7 @@ from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import Event
 from csqa_loop.events.topics import MAX_RECORD_BYTES
 from csqa_loop.log.admin import ensure_topics
+from csqa_loop.log.records import CARRIED, microseconds
 from csqa_loop.retry import FailedTry, retried
 from csqa_loop.settings import KafkaSettings
 
@@ -81,7 +83,16 @@ class KafkaBus:
             TransientError: not acknowledged within the bound; some may have been written, so publish the same events again.
             PermanentError: an event is larger than a record may be; none was written.
         """
-        records = [_encode(event) for event in events]
+        await self._publish([_encode(event) for event in events])
+
+    async def carry(self, *facts: tuple[Event, datetime]) -> None:
+        """As `publish`, of facts that a former log held, each with the moment at which that log had it."""
+        records = [_encode(event) for event, _ in facts]
+        for record, (_, moment) in zip(records, facts, strict=True):
+            record.headers.append((CARRIED, b"%d" % microseconds(moment)))
+        await self._publish(records)
+
+    async def _publish(self, records: Sequence[_Encoded]) -> None:
         try:
             async with asyncio.timeout(self._bound):
                 while True:

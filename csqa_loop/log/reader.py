@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from csqa_loop.errors import TransientError
 from csqa_loop.events.topics import MAX_RECORD_BYTES
-from csqa_loop.log.records import LogRecord
+from csqa_loop.log.records import CARRIED, LogRecord
 from csqa_loop.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,9 @@ _FETCH_WAIT_MS = 50
 """The embedded broker looks for new records at halves of this wait instead of waking up for them: 500 ms, the default, is its latency."""
 _STALLED_AFTER = 3
 """Request time-outs without one record before a reader gives up."""
+_LOG_APPEND_TIME = 1
+_MOST_DIGITS = 18
+"""Of a header's number, so that it fits 64 bits."""
 
 
 Record = LogRecord
@@ -27,7 +30,15 @@ Record = LogRecord
 
 def to_record(raw: Any) -> Record:
     """From aiokafka's ConsumerRecord."""
-    return Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, raw.timestamp)
+    carried = _carried(raw.headers) if raw.headers else None
+    return Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, raw.timestamp, raw.timestamp_type == _LOG_APPEND_TIME, carried)
+
+
+def _carried(headers: Iterable[tuple[str, bytes]]) -> int | None:
+    for name, value in headers:
+        if name == CARRIED and value and len(value) <= _MOST_DIGITS and value.isdigit():
+            return int(value)
+    return None
 
 
 @asynccontextmanager

@@ -1,22 +1,43 @@
 """What a new log must hold before other processes can go on: the current policies, the deployment, the open run."""
 
+from datetime import UTC, datetime
+from typing import NamedTuple
+
 from csqa_loop import events as e
 from csqa_loop.events.wire import decode
 from csqa_loop.ledger.connection import Connection
 from csqa_loop.rollout.state import current_deployment
 from csqa_loop.training.runs import latest_run
 
+_POLICIES = "SELECT body, recorded_at FROM current_policies ORDER BY policy_id"
+_RECORDED = "SELECT recorded_at FROM events WHERE event_id = ?"
 
-def unpublished_epoch(connection: Connection) -> tuple[int, list[e.Event]] | None:
-    """The newest epoch whose log lacks the current facts, with those facts: policies, deployment, an unfinished run's request."""
-    row = connection.execute("SELECT max(epoch) FROM epochs WHERE NOT republished").fetchone()
-    if row is None or row[0] is None:
+
+class Unpublished(NamedTuple):
+    """What the log of the newest epoch lacks."""
+
+    epoch: int
+    asked: int
+    """How often it has had to be asked for."""
+    facts: list[tuple[e.Event, datetime]]
+    """Each with the moment at which the log had it first."""
+
+
+def unpublished_epoch(connection: Connection) -> Unpublished | None:
+    """The newest epoch whose log lacks the current facts, with those facts: policies and withdrawals, deployment, an unfinished run's request."""
+    row = connection.execute("SELECT epoch, asked FROM epochs WHERE NOT republished ORDER BY epoch DESC LIMIT 1").fetchone()
+    if row is None:
         return None
-    bodies = connection.execute("SELECT body FROM current_policies ORDER BY policy_id").fetchall()
-    events = [decode(e.PolicyPublished.topic, body.encode()) for (body,) in bodies]
-    if deployment := current_deployment(connection):
-        events.append(deployment)
-    run = latest_run(connection)
-    if run and not run.evaluated and not run.failed:
-        events.append(run.request)
-    return int(row[0]), events
+    facts = [
+        (decode(e.PolicyPublished.topic, body.encode()), moment.astimezone(UTC))
+        for body, moment in connection.execute(_POLICIES).fetchall()
+    ]
+    deployment, run = current_deployment(connection), latest_run(connection)
+    others = [deployment, run.request if run and not run.evaluated and not run.failed else None]
+    return Unpublished(row[0], row[1], [*facts, *((event, _recorded_at(connection, event)) for event in others if event)])
+
+
+def _recorded_at(connection: Connection, event: e.Event) -> datetime:
+    row = connection.execute(_RECORDED, [str(event.event_id)]).fetchone()
+    moment: datetime = row[0] if row else event.occurred_at
+    return moment.astimezone(UTC)

@@ -16,10 +16,10 @@ def audit_entries(connection: Connection, limit: int) -> list[AuditEntry]:
     rows = connection.execute(
         """
         SELECT topic, body FROM (
-            SELECT $training AS topic, body, occurred_at, event_id FROM training_events WHERE type IN ('TrainingRequested', 'AdapterEvaluated', 'AdapterUnservable')
-            UNION ALL SELECT $decisions, body, occurred_at, event_id FROM decisions
-            UNION ALL SELECT $deployments, body, occurred_at, event_id FROM deployments
-        ) ORDER BY occurred_at DESC, event_id DESC LIMIT $limit
+            SELECT $training AS topic, body, recorded_at, event_id FROM training_events WHERE type IN ('TrainingRequested', 'AdapterEvaluated', 'AdapterUnservable')
+            UNION ALL SELECT $decisions, body, recorded_at, event_id FROM decisions
+            UNION ALL SELECT $deployments, body, recorded_at, event_id FROM deployments
+        ) ORDER BY recorded_at DESC, event_id DESC LIMIT $limit
         """,
         {"training": _TRAINING, "decisions": _DECISIONS, "deployments": _DEPLOYMENTS, "limit": limit},
     ).fetchall()
@@ -31,12 +31,12 @@ def audit_entries(connection: Connection, limit: int) -> list[AuditEntry]:
 def adapter_records(connection: Connection) -> tuple[list[AdapterRecord], Sequence[str]]:
     """(every adapter, the champion of every deployment by revision)."""
     training = connection.execute(
-        "SELECT body FROM training_events WHERE type IN ('AdapterTrained', 'AdapterEvaluated', 'AdapterUnservable') ORDER BY occurred_at, event_id"
+        "SELECT body FROM training_events WHERE type IN ('AdapterTrained', 'AdapterEvaluated', 'AdapterUnservable') ORDER BY epoch, \"offset\", event_id"
     ).fetchall()
     decided = connection.execute(
-        "SELECT body FROM decisions WHERE type IN ('ExperimentOpened', 'VerdictReached') ORDER BY occurred_at, event_id"
+        "SELECT body FROM decisions WHERE type IN ('ExperimentOpened', 'VerdictReached') ORDER BY epoch, \"offset\", event_id"
     ).fetchall()
-    deployed = connection.execute("SELECT body, champion FROM deployments ORDER BY revision, occurred_at, event_id").fetchall()
+    deployed = connection.execute('SELECT body, champion FROM deployments ORDER BY revision, epoch, "offset"').fetchall()
     events = [decode(_TRAINING, body.encode()) for (body,) in training]
     events += [decode(_DECISIONS, body.encode()) for (body,) in decided]
     events += [decode(_DEPLOYMENTS, body.encode()) for body, _ in deployed]

@@ -25,10 +25,9 @@ class Housekeeper:
         """
         unpublished = await self._ledger.ask(unpublished_epoch)
         if unpublished:
-            epoch, events = unpublished
-            await self._bus.publish(*events)
-            await self._ledger.mark_republished(epoch)
-            _log.warning("epoch %d: %d current fact(s) republished into the new log", epoch, len(events))
+            await self._bus.carry(*unpublished.facts)
+            await self._ledger.mark_republished(unpublished.epoch, unpublished.asked)
+            _log.warning("epoch %d: the log was told %d current fact(s) again", unpublished.epoch, len(unpublished.facts))
         while letters := await self._ledger.ask(unpublished_letters):
             await self._bus.publish(*letters)
             await self._ledger.mark_letters_published([letter.letter_id for letter in letters])

@@ -1,6 +1,6 @@
 """What the next decision rests on, read from the ledger."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from csqa_loop import events as e
 from csqa_loop.experiment.state import latest_experiment
@@ -13,7 +13,7 @@ _KIND = {"pause": "pause", "resume": "pause", "stop": "stop", "promote": "order"
 
 
 def loop_state(connection: Connection, as_of: datetime) -> LoopState:
-    """What the next decision rests on, all of one moment. Ties are broken by occurred_at, then event_id.
+    """What the next decision rests on, all of one moment.
 
     `connection` must not be in a transaction.
     """
@@ -32,14 +32,19 @@ def loop_state(connection: Connection, as_of: datetime) -> LoopState:
 
 def current_deployment(connection: Connection) -> e.DeploymentChanged | None:
     """The highest revision."""
-    row = connection.execute("SELECT body FROM deployments ORDER BY revision DESC, occurred_at DESC, event_id DESC LIMIT 1").fetchone()
+    # The loop counts them itself, each from the one before it in the log.
+    row = connection.execute('SELECT body FROM deployments ORDER BY revision DESC, epoch DESC, "offset" DESC LIMIT 1').fetchone()
     return e.DeploymentChanged.model_validate_json(row[0]) if row else None
 
 
 def interventions(connection: Connection) -> Interventions:
-    """The pause that is in force, the last stop, and the last promote or rollback."""
-    rows = connection.execute("SELECT body FROM decisions WHERE type = 'OperatorActed' ORDER BY occurred_at, event_id").fetchall()
-    actions = [e.OperatorActed.model_validate_json(body) for (body,) in rows]
+    """The pause that is in force, the last stop, and the last promote or rollback, by the log's order and dated by its time."""
+    rows = connection.execute(
+        "SELECT body, recorded_at FROM decisions WHERE type = 'OperatorActed' ORDER BY epoch, \"offset\", event_id"
+    ).fetchall()
+    actions = [
+        e.OperatorActed.model_validate_json(body).model_copy(update={"occurred_at": moment.astimezone(UTC)}) for body, moment in rows
+    ]
     latest = {_KIND[action.action]: action for action in actions}
     switched = latest.get("pause")
     return Interventions(

@@ -1,6 +1,6 @@
 """The runs that the ledger holds."""
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from csqa_loop import events as e
@@ -10,8 +10,8 @@ from csqa_loop.training.rules.attempts import Run, RunState, state_of
 
 _STATES = """
 SELECT run_id, bool_or(type = 'AdapterUnservable') AS unservable,
-    arg_max((body ->> 'passed')::BOOLEAN, (occurred_at, event_id)) FILTER (type = 'AdapterEvaluated') AS passed, bool_or(type = 'TrainingFailed') AS failed,
-    bool_or(type = 'AdapterTrained') AS trained, arg_max(body ->> 'stage', (occurred_at, event_id)) FILTER (type = 'TrainingProgress') AS stage
+    arg_max((body ->> 'passed')::BOOLEAN, (epoch, "offset", event_id)) FILTER (type = 'AdapterEvaluated') AS passed, bool_or(type = 'TrainingFailed') AS failed,
+    bool_or(type = 'AdapterTrained') AS trained, arg_max(body ->> 'stage', (epoch, "offset", event_id)) FILTER (type = 'TrainingProgress') AS stage
 FROM training_events SEMI JOIN (SELECT run_id, max(attempt) AS attempt FROM training_events GROUP BY run_id) USING (run_id, attempt) GROUP BY run_id
 """
 
@@ -26,21 +26,26 @@ def run_states(connection: Connection) -> list[tuple[str, RunState]]:
 
 
 def latest_run(connection: Connection, run_id: str | None = None) -> Run | None:
-    """The run requested last (or the named one), seen through its highest attempt."""
+    """The run requested last (or the named one), seen through its last attempt; what came after the request is dated by the log's time."""
     row = connection.execute(
-        "SELECT body FROM training_events WHERE type = 'TrainingRequested' AND ($1 IS NULL OR run_id = $1) ORDER BY occurred_at DESC, event_id DESC LIMIT 1",
+        """
+        SELECT body FROM training_events WHERE type = 'TrainingRequested' AND ($1 IS NULL OR run_id = $1)
+        ORDER BY epoch DESC, "offset" DESC, event_id DESC LIMIT 1
+        """,
         [run_id],
     ).fetchone()
     if row is None:
         return None
     request = e.TrainingRequested.model_validate_json(row[0])
     rows = connection.execute(
-        "SELECT type, body, occurred_at FROM training_events WHERE run_id = ? AND attempt = ? ORDER BY occurred_at, event_id",
+        'SELECT type, body, recorded_at FROM training_events WHERE run_id = ? AND attempt = ? ORDER BY epoch, "offset", event_id',
         [request.run_id, request.attempt],
     ).fetchall()
-    latest: dict[str, Any] = {name: decode(e.TrainingEvent.topic, body.encode()) for name, body, _ in rows}
-    # Trainer and loop may both say that an attempt failed, by clocks of their own: what is final stays so.
-    failures = [e.TrainingFailed.model_validate_json(body) for name, body, _ in reversed(rows) if name == "TrainingFailed"]
+    # Dated by the log: a trainer whose clock is slow would look dead, and a second one would be started beside it.
+    said = [(name, _dated(body, moment.astimezone(UTC))) for name, body, moment in rows]
+    latest: dict[str, Any] = dict(said)
+    # Trainer and loop may both say that an attempt failed: what is final stays so.
+    failures = [event for _, event in reversed(said) if isinstance(event, e.TrainingFailed)]
     return Run(
         request=request,
         last_sign=max(moment for _, _, moment in rows).astimezone(UTC),
@@ -50,3 +55,7 @@ def latest_run(connection: Connection, run_id: str | None = None) -> Run | None:
         evaluated=latest.get("AdapterEvaluated"),
         unservable=latest.get("AdapterUnservable"),
     )
+
+
+def _dated(body: str, moment: datetime) -> e.Event:
+    return decode(e.TrainingEvent.topic, body.encode()).model_copy(update={"occurred_at": moment})

@@ -1,7 +1,8 @@
 """The log in memory, for tests of what publishes. It passes the contract suite of the real one."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from csqa_loop.errors import PermanentError, TransientError
@@ -9,6 +10,7 @@ from csqa_loop.events import Event
 from csqa_loop.events.topics import MAX_RECORD_BYTES
 from csqa_loop.events.wire import decode
 from csqa_loop.log import Record
+from csqa_loop.log.records import microseconds
 
 E = TypeVar("E", bound=Event)
 
@@ -28,18 +30,24 @@ class MemoryBus:
         self._open.set()
 
     async def publish(self, *events: Event) -> None:
-        encoded = [(event, event.key.encode(), event.to_json()) for event in events]
-        for event, key, value in encoded:
+        await self._publish([(event, None) for event in events])
+
+    async def carry(self, *facts: tuple[Event, datetime]) -> None:
+        await self._publish([(event, microseconds(moment)) for event, moment in facts])
+
+    async def _publish(self, facts: Sequence[tuple[Event, int | None]]) -> None:
+        encoded = [(event, event.key.encode(), event.to_json(), carried) for event, carried in facts]
+        for event, key, value, _ in encoded:
             if len(key) + len(value) + 1024 > MAX_RECORD_BYTES:
                 raise PermanentError(f"{event.type} {event.event_id} is larger than a record may be ({MAX_RECORD_BYTES} bytes)")
         await self._open.wait()
         if self._failures:
             self._failures -= 1
             raise TransientError("the fake log was told to fail")
-        for event, key, value in encoded:
+        for event, key, value, carried in encoded:
             offset = len(self.of_topic(event.topic))
             stamp = int(event.occurred_at.timestamp() * 1000)
-            self.records.append(Record(event.topic, 0, offset, key, value, stamp))
+            self.records.append(Record(event.topic, 0, offset, key, value, stamp, carried_us=carried))
         if self._lost:
             self._lost -= 1
             raise TransientError("the fake log lost the acknowledgement")

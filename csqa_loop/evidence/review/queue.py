@@ -63,7 +63,7 @@ _ANSWERS = """
 SELECT message_id, conversation_id, occurred_at, question, messages, answer, source, adapter, citations FROM first_answers_of($1)
 """
 _COMMENTS = """
-SELECT message_id, thumb, comment, occurred_at FROM feedback WHERE message_id IN (SELECT unnest($1)) ORDER BY occurred_at, event_id
+SELECT message_id, thumb, comment, occurred_at FROM feedback WHERE message_id IN (SELECT unnest($1)) ORDER BY epoch, "offset", event_id
 """
 _BAD_CASES = """
 SELECT message_id, reason, reviewer, corrected_answer, occurred_at FROM bad_cases WHERE message_id IN (SELECT unnest($1)) ORDER BY occurred_at, event_id
@@ -79,7 +79,7 @@ FROM pair_states p LEFT JOIN pairs r ON r.pair_id = p.rival WHERE p.message_id I
 """
 _HISTORY = """
 SELECT event_id::VARCHAR AS event_id, review_id, action, corrected_answer, reviewer, note, occurred_at FROM reviews
-WHERE review_id IN (SELECT unnest($1)) ORDER BY occurred_at, event_id
+WHERE review_id IN (SELECT unnest($1)) ORDER BY epoch, "offset", event_id
 """
 
 

@@ -1,0 +1,57 @@
+-- Where each fact lies in the log, and when the log had it. Older rows come before all others, in the order they had: by their own dates.
+ALTER TABLE events ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE events ADD COLUMN partition INTEGER;
+ALTER TABLE events ADD COLUMN "offset" BIGINT;
+ALTER TABLE events ADD COLUMN recorded_at TIMESTAMPTZ;
+-- What the publisher said, where the date is not believed.
+ALTER TABLE events ADD COLUMN claimed_at TIMESTAMPTZ;
+UPDATE events SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+ALTER TABLE exposures ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE exposures ADD COLUMN "offset" BIGINT;
+ALTER TABLE exposures ADD COLUMN recorded_at TIMESTAMPTZ;
+UPDATE exposures SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+ALTER TABLE answers ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE answers ADD COLUMN "offset" BIGINT;
+ALTER TABLE answers ADD COLUMN recorded_at TIMESTAMPTZ;
+UPDATE answers SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+ALTER TABLE feedback ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE feedback ADD COLUMN "offset" BIGINT;
+ALTER TABLE feedback ADD COLUMN recorded_at TIMESTAMPTZ;
+UPDATE feedback SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+ALTER TABLE bad_cases ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE bad_cases ADD COLUMN "offset" BIGINT;
+ALTER TABLE bad_cases ADD COLUMN recorded_at TIMESTAMPTZ;
+UPDATE bad_cases SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+ALTER TABLE reviews ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE reviews ADD COLUMN "offset" BIGINT;
+ALTER TABLE reviews ADD COLUMN recorded_at TIMESTAMPTZ;
+UPDATE reviews SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+ALTER TABLE proposals ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE proposals ADD COLUMN "offset" BIGINT;
+ALTER TABLE proposals ADD COLUMN recorded_at TIMESTAMPTZ;
+UPDATE proposals SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+ALTER TABLE examples ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE examples ADD COLUMN "offset" BIGINT;
+ALTER TABLE examples ADD COLUMN recorded_at TIMESTAMPTZ;
+UPDATE examples SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+ALTER TABLE policies ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE policies ADD COLUMN "offset" BIGINT;
+ALTER TABLE policies ADD COLUMN recorded_at TIMESTAMPTZ;
+UPDATE policies SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+ALTER TABLE training_events ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE training_events ADD COLUMN "offset" BIGINT;
+ALTER TABLE training_events ADD COLUMN recorded_at TIMESTAMPTZ;
+UPDATE training_events SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+ALTER TABLE decisions ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE decisions ADD COLUMN "offset" BIGINT;
+ALTER TABLE decisions ADD COLUMN recorded_at TIMESTAMPTZ;
+UPDATE decisions SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+ALTER TABLE deployments ADD COLUMN epoch INTEGER DEFAULT 0;
+ALTER TABLE deployments ADD COLUMN "offset" BIGINT;
+ALTER TABLE deployments ADD COLUMN recorded_at TIMESTAMPTZ;
+UPDATE deployments SET "offset" = epoch_us(occurred_at), recorded_at = occurred_at;
+-- When the complained-about answer was given, by the log's time: which policies it is judged by.
+ALTER TABLE blames ADD COLUMN judged_at TIMESTAMPTZ;
+UPDATE blames SET judged_at = answered_at;
+-- How often a log turned out to say something outdated last, after it had been told what is current.
+ALTER TABLE epochs ADD COLUMN asked INTEGER DEFAULT 0;
