@@ -158,6 +158,7 @@ class LoopParts:
 
     settings: Settings
     secrets: Secrets
+    clock: Callable[[], datetime]
     bus: "KafkaBus"
     model_server: "VllmServer"
     ledger: "LedgerService"
@@ -192,6 +193,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.gate.suite import suite_hash
     from csqa_loop.ledger.service import LedgerService
     from csqa_loop.local.base_model import base_model_path
+    from csqa_loop.rollout.clock import SteadyClock
     from csqa_loop.rollout.decider import Decider
     from csqa_loop.rollout.reconciler import Reconciler
     from csqa_loop.rollout.state import current_deployment
@@ -202,7 +204,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.training.run.files import RunConfig
     from csqa_loop.training.run.writer import RunWriter
 
-    secrets = build_secrets(settings)
+    secrets, clock = build_secrets(settings), SteadyClock()
     bus, model_server = build_bus(settings), build_model_server(settings)
     ledger = LedgerService(build_ledger(settings))
     config = RunConfig(
@@ -230,7 +232,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         contract=contract_of(settings.experiment),
         progress_timeout=timedelta(seconds=trigger.progress_timeout_seconds),
         max_attempts=trigger.max_attempts,
-        clock=now,
+        clock=clock,
         horizon=horizon,
     )
 
@@ -263,6 +265,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     return LoopParts(
         settings,
         secrets,
+        clock,
         bus,
         model_server,
         ledger,

@@ -40,6 +40,7 @@ class LoopStream(Process):
             settings.kafka,
             consumer=lambda: self.subscription.consumer,
             written=lambda: self.intake.written(),  # noqa: PLW0108 - each needs the other, and this one is made first
+            clock=parts.clock,
         )
         self._sorter = Sorter(parts.secrets.secret, settings.privacy.known)
         self.intake = Intake(

@@ -1,7 +1,10 @@
 """Makers of events for tests: everything has a default, time is fixed."""
 
+from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from random import Random
 from uuid import UUID
 
 from csqa_loop import events as e
@@ -68,6 +71,16 @@ def review(number: int, action: str = "correct", corrected: str | None = None, *
         review_id=review_id_of(kind, subject or f"m{number}"), kind=kind, subject=subject or f"m{number}", action=action,
         corrected_answer=corrected, reviewer="bea",
     )  # fmt: skip
+
+
+def interleaved(events: Sequence[e.Event], chance: Random) -> list[e.Event]:
+    """In another order, but for those of one key."""
+    waiting: dict[tuple[str, str], deque[e.Event]] = {}
+    for event in events:
+        waiting.setdefault((event.topic, event.key), deque()).append(event)
+    turns = [(event.topic, event.key) for event in events]
+    chance.shuffle(turns)
+    return [waiting[turn].popleft() for turn in turns]
 
 
 def record(event: e.Event, offset: int, partition: int = 0) -> LogRecord:

@@ -1,6 +1,8 @@
 """Months of a shop in a hundred events: what analysts are shown of it is known."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 from csqa_loop import events as e
 from csqa_loop.analytics.copy import LiveEstimate
@@ -18,7 +20,12 @@ CONTRACT = e.ExperimentContract(
     guardrails=(e.GuardrailContract(metric="handoff", margin=0.1), e.GuardrailContract(metric="latency", margin=300.0)),
     alpha=0.05, window_seconds=20, burn_in_users=30, max_users=300, max_seconds=3600, ramp=(0.4, 1.0), ramp_users=10,
 )  # fmt: skip
-RECORD = LogRecord(topic="csqa.chats", partition=0, offset=0, key=b"c", value=b"{}")
+_offsets = count()
+
+
+def in_log(events: Iterable[e.Event]) -> list[tuple[e.Event, LogRecord]]:
+    """Each with a record behind all others; one is like the other, but for its place."""
+    return [(event, LogRecord(topic="csqa.chats", partition=0, offset=next(_offsets), key=b"c", value=b"{}")) for event in events]
 
 
 def at(seconds: float) -> datetime:

@@ -19,7 +19,9 @@ WITH quoted AS (SELECT DISTINCT unnest(quoted) AS quote FROM pairs WHERE pair_id
 SELECT quote[1] AS policy_id, quote[2] AS quoted, p.version AS current, p.event_id::VARCHAR AS event_id, p.occurred_at
 FROM quoted JOIN current_policies p ON p.policy_id = quote[1] WHERE p.version IS DISTINCT FROM quote[2] ORDER BY ALL
 """
-_BLAMES = "SELECT * REPLACE (event_id::VARCHAR AS event_id) FROM blames WHERE message_id = $1 ORDER BY occurred_at, event_id"
+_BLAMES = (
+    "SELECT * EXCLUDE (judged_at) REPLACE (event_id::VARCHAR AS event_id) FROM blames WHERE message_id = $1 ORDER BY occurred_at, event_id"
+)
 _RUNS = """
 WITH claimed AS (
     SELECT run_id, event_id::VARCHAR AS event_id, occurred_at FROM training_events
@@ -186,7 +188,8 @@ def _events(connection: Connection, table: str, message_id: str) -> list[TracedE
 def _traced_events(connection: Connection, table: str, condition: str, value: str) -> list[TracedEvent]:
     event_rows = rows(
         connection,
-        f"SELECT e.topic, e.type, t.* REPLACE (t.event_id::VARCHAR AS event_id) FROM {table} t JOIN events e USING (event_id) "  # noqa: S608 - our own names
+        f'SELECT e.topic, e.type, t.* EXCLUDE (epoch, "offset", recorded_at) REPLACE (t.event_id::VARCHAR AS event_id) '  # noqa: S608 - our own names
+        f"FROM {table} t JOIN events e USING (event_id) "
         f"WHERE t.{condition} ORDER BY t.occurred_at, t.event_id",
         [value],
     )

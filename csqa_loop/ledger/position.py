@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
-from csqa_loop.events import now
 from csqa_loop.ledger.bookkeeping import next_offsets
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.log.position import Bearings, take_bearings
@@ -31,6 +30,7 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         *,
         consumer: Callable[[], AIOKafkaConsumer | None],
         written: Callable[[], Awaitable[None]],
+        clock: Callable[[], datetime],
     ) -> None:
         """`consumer` gives the present one; `written` returns when no batch is being written."""
         self._ledger = ledger
@@ -39,6 +39,7 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         self._settings = settings
         self._consumer = consumer
         self._written = written
+        self._clock = clock
         self._next: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._last_record_ms: dict[TopicPartition, int] = {}
@@ -106,7 +107,7 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         lagging = [p for p, position in self._next.items() if (consumer.highwater(p) or 0) > position]
         moments = [datetime.fromtimestamp(self._last_record_ms.get(partition, 0) / 1000, UTC) for partition in lagging]
         # What lags now came after what was complete before: the moment never goes back.
-        self._horizon = max(self._horizon, min([now(), *moments]))
+        self._horizon = max(self._horizon, min([self._clock(), *moments]))
         return self._horizon
 
     async def committed(self) -> dict[tuple[str, int], int]:

@@ -204,15 +204,15 @@ class Ledger:
         # Where a record lies, and how its date was bounded, is no part of the fact; what it claimed is.
         names = [name for name in row.column_names if name not in PROVENANCE | {"occurred_at"}]
         alike = " AND ".join(f'held."{name}" IS NOT DISTINCT FROM incoming."{name}"' for name in names)
-        said = rows.tables["events"].filter(here).select(["claimed_at", "occurred_at"])
-        row = row.append_column("said", pc.coalesce(said["claimed_at"], said["occurred_at"]))
+        event = rows.tables["events"].filter(here)
+        row = row.append_column("said", pc.coalesce(event["claimed_at"], event["occurred_at"]))
         with self._incoming(row):
             # By row: else the whole table would be decompressed to compare one.
             same_id = f"SELECT * FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE event_id = (SELECT event_id FROM incoming))"  # noqa: S608 - table and column names are ours
-            dated = "JOIN events e USING (event_id) WHERE incoming.said = coalesce(e.claimed_at, e.occurred_at)"
+            said = "SELECT coalesce(claimed_at, occurred_at) FROM events WHERE event_id = (SELECT event_id FROM incoming)"
             return bool(
-                self.connection.execute(f"SELECT 1 FROM ({same_id}) held JOIN incoming USING (event_id) {dated} AND {alike}").fetchone()
-            )  # noqa: S608
+                self.connection.execute(f"SELECT 1 FROM ({same_id}) held, incoming WHERE incoming.said = ({said}) AND {alike}").fetchone()  # noqa: S608
+            )
 
     def _placed(self, tables: Mapping[str, pa.Table]) -> Mapping[str, pa.Table]:
         """With the epoch of the log that they were read from."""

@@ -16,6 +16,9 @@ from csqa_loop.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 _OK = 0
+_STAMP = "message.timestamp.type"
+_SET_ON_TOPIC = 1
+"""Where an entry's value comes from, in the answer to a DescribeConfigs request."""
 _CHECKED = ("cleanup.policy", "max.message.bytes")
 """A wrong one of these loses data: deleted policies, refused records."""
 
@@ -97,3 +100,24 @@ async def _compare(admin: Any, partitions: dict[str, int], topics: Sequence[Topi
             value = actual.get(topic.name, {}).get(key)
             if value is not None and value != topic.config[key]:
                 log.warning("topic %s has %s=%s; %s is expected", topic.name, key, value, topic.config[key])
+    await _stamp(admin, answers, topics)
+
+
+async def _stamp(admin: Any, answers: Sequence[Any], topics: Sequence[Topic]) -> None:
+    """Have the broker date the records of topics that were made before it was asked to; what else was set on them stays."""
+    by_name = {topic.name: topic for topic in topics}
+    for answer in answers:
+        for _, _, _, name, entries in answer.resources:
+            stamp = {entry[0]: entry[1] for entry in entries}.get(_STAMP)
+            if answer.API_VERSION < 1 or stamp in {None, by_name[name].config[_STAMP]}:
+                continue  # the first version does not tell what was set from what is default
+            # This request replaces all that was set.
+            kept = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_ON_TOPIC}
+            changed = ConfigResource(ConfigResourceType.TOPIC, name, configs=kept | {_STAMP: by_name[name].config[_STAMP]})
+            try:
+                replies = await admin.alter_configs([changed])
+            except (KafkaError, TimeoutError) as error:
+                log.warning("topic %s keeps %s=%s, by which producers' clocks date its records: %r", name, _STAMP, stamp, error)
+                continue
+            refused = [for_code(code).__name__ for reply in replies for code, *_ in reply.resources if code != _OK]
+            log.warning("topic %s has %s=%s: %s", name, _STAMP, stamp, ", ".join(refused) or f"set to {by_name[name].config[_STAMP]}")

@@ -13,7 +13,7 @@ from csqa_loop.ledger.rules.batch import Batch, Letter
 from csqa_loop.ledger.store import Ledger
 from csqa_loop.log.records import LogRecord
 from tests.ledgers import ledger_at
-from tests.shop_history import ADAPTER, LIVE, RECORD, at, estimates, history
+from tests.shop_history import ADAPTER, LIVE, at, estimates, history, in_log
 
 QUERIES = re.findall(r"### (\d+\..*?)\n```sql\n(.*?)```", Path("docs/analysts.md").read_text(encoding="utf-8"), re.DOTALL)
 
@@ -22,7 +22,7 @@ QUERIES = re.findall(r"### (\d+\..*?)\n```sql\n(.*?)```", Path("docs/analysts.md
 def ledger(tmp_path: Path):
     made = ledger_at(tmp_path / "ledger" / "ledger.duckdb")
     made.open()
-    facts = [(event, RECORD) for event in history()]
+    facts = in_log(history())
     letter = Letter(LogRecord("csqa.feedback", 0, 7, b"c1", b'{"mail": "ann@example.com"}'), "FeedbackGiven: message_id is missing")
     made.take(Batch(facts=facts, letters=[letter], marks=[]))
     yield made
@@ -148,7 +148,7 @@ def test_a_run_whose_adapter_was_given_up_says_why(tmp_path: Path):
     given_up = e.AdapterUnservable(occurred_at=at(700), run_id="r1", attempt=2, adapter=ADAPTER, reason="http://one refuses it")
     found = ledger_at(tmp_path / "var" / "ledger.duckdb")
     found.open()
-    found.take(Batch(facts=[(event, RECORD) for event in (*history(), given_up)], letters=[], marks=[]))
+    found.take(Batch(facts=in_log((*history(), given_up)), letters=[], marks=[]))
     publish_analytics(found.connection, tmp_path / "analytics.duckdb", at(9999))
     found.close()
     with duckdb.connect(str(tmp_path / "analytics.duckdb"), read_only=True) as analytics:
@@ -163,7 +163,7 @@ def test_operators_actions_tell_when_they_were_carried_out(tmp_path: Path):
     carried_out = [e.DeploymentChanged(occurred_at=at(n), revision=n, champion=ADAPTER, order=order.event_id) for n in (7, 8)]
     found = ledger_at(tmp_path / "var" / "ledger.duckdb")
     found.open()
-    found.take(Batch(facts=[(event, RECORD) for event in (order, pause, *carried_out)], letters=[], marks=[]))
+    found.take(Batch(facts=in_log((order, pause, *carried_out)), letters=[], marks=[]))
     publish_analytics(found.connection, tmp_path / "analytics.duckdb", at(9))
     found.close()
     with duckdb.connect(str(tmp_path / "analytics.duckdb"), read_only=True) as analytics:

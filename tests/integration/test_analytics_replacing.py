@@ -13,14 +13,14 @@ from csqa_loop.ledger.rules.batch import Batch, Letter
 from csqa_loop.ledger.store import Ledger
 from csqa_loop.log.records import LogRecord
 from tests.ledgers import ledger_at
-from tests.shop_history import RECORD, at, chats, history
+from tests.shop_history import at, chats, history, in_log
 
 
 @pytest.fixture
 def ledger(tmp_path: Path):
     made = ledger_at(tmp_path / "ledger" / "ledger.duckdb")
     made.open()
-    facts = [(event, RECORD) for event in history()]
+    facts = in_log(history())
     letter = Letter(LogRecord("csqa.feedback", 0, 7, b"c1", b'{"mail": "ann@example.com"}'), "FeedbackGiven: message_id is missing")
     made.take(Batch(facts=facts, letters=[letter], marks=[]))
     yield made
@@ -48,7 +48,7 @@ def test_the_ledger_goes_on_and_leftovers_go_away(ledger: Ledger, tmp_path: Path
     target.with_name("analytics.duckdb.wal").write_bytes(b"and a writing reader this")
     cursor = ledger.reader()
     publish_analytics(cursor, target, at(1))
-    ledger.take(Batch(facts=[(event, RECORD) for event in chats(999)], letters=[], marks=[]))
+    ledger.take(Batch(facts=in_log(chats(999)), letters=[], marks=[]))
     publish_analytics(cursor, target, at(2))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["analytics.duckdb", "ledger"]
     with duckdb.connect(str(target), read_only=True) as analytics:
@@ -95,7 +95,7 @@ def test_a_reader_never_fails_while_the_file_is_replaced(ledger: Ledger, tmp_pat
     try:
         assert reader.stdout.readline() == "ready\n"
         for number in range(50):
-            ledger.take(Batch(facts=[(event, RECORD) for event in chats(1000 + number)], letters=[], marks=[]))
+            ledger.take(Batch(facts=in_log(chats(1000 + number)), letters=[], marks=[]))
             publish_analytics(cursor, target, at(number))
         said, failed = reader.communicate(input="stop\n", timeout=60)
     finally:

@@ -15,7 +15,7 @@ from csqa_loop.cli import app
 from csqa_loop.errors import PermanentError
 from csqa_loop.ledger.rules.batch import Batch
 from tests.ledgers import ledger_at
-from tests.shop_history import LIVE, RECORD, START, at, history
+from tests.shop_history import LIVE, START, at, history, in_log
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -30,7 +30,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     hostile = e.PolicyPublished(occurred_at=at(30), policy_id="bad", version="222222222222", title=HOSTILE, text="x")
     # As after a start with an empty log: published again, and no change.
     again = e.PolicyPublished(occurred_at=at(40), policy_id="returns", version="ba9876543210", title="Returns 2", text="14 days")
-    ledger.take(Batch(facts=[(event, RECORD) for event in [*history(), hostile, again]], letters=[], marks=[]))
+    ledger.take(Batch(facts=in_log([*history(), hostile, again]), letters=[], marks=[]))
     publish_analytics(ledger.reader(), tmp_path / "analytics.duckdb", at(9999), LIVE)
     ledger.close()
     return tmp_path / "analytics.duckdb"

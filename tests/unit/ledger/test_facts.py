@@ -29,4 +29,7 @@ def test_structure_is_kept_as_events_write_it(said: list[str], section: str, sco
 
 def test_a_record_of_ours_becomes_the_row_of_its_event() -> None:
     event = make.answer(2)
-    assert lay_out(make.batch(decode(event.topic, event.to_json()))).tables == lay_out(make.batch(event)).tables
+    assert (
+        lay_out(make.batch(decode(event.topic, event.to_json()), first_offset=0)).tables
+        == lay_out(make.batch(event, first_offset=0)).tables
+    )

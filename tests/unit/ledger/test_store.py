@@ -111,7 +111,7 @@ def test_offsets_and_rows_are_one_transaction(ledger: Ledger, monkeypatch: pytes
     assert count(ledger, "events") == 0
     monkeypatch.undo()
     ledger.reopen()
-    ledger.take(make.batch(make.thumb(1)))
+    ledger.take(make.batch(make.thumb(1), first_offset=0))
     assert queries.next_offsets(ledger.connection)["csqa.feedback", 0][0] == 1
 
 
@@ -166,7 +166,7 @@ def test_missing_accepted_event_breaks_i1(ledger: Ledger) -> None:
 
 
 def test_kafka_ahead_of_the_ledger_breaks_i3(ledger: Ledger) -> None:
-    ledger.take(make.batch(make.thumb(1)))
+    ledger.take(make.batch(make.thumb(1), first_offset=0))
     broken = [f.invariant for f in check(ledger.connection, committed={("csqa.feedback", 0): 5}, champion="base") if not f.holds]
     assert broken == ["I3"]
 

@@ -40,8 +40,8 @@ def test_the_first_answer_of_a_message_counts(ledger: Ledger):
     assert found(ledger, "SELECT message_id, answer FROM first_answers_of($1)", []) == {}
 
 
-def test_the_last_thumb_of_a_message_counts(ledger: Ledger):
-    last = {"m1": "down", "m2": "up", "m3": "up"}
+def test_the_thumb_that_came_last_in_the_log_counts(ledger: Ledger):
+    last = {"m1": "up", "m2": "down", "m3": "up"}
     assert found(ledger, "SELECT message_id, thumb FROM last_thumbs") == last
     assert found(ledger, "SELECT message_id, thumb FROM last_thumbs_of($1)", ["m1", "m2", "m9"]) == {
         name: last[name] for name in ("m1", "m2")

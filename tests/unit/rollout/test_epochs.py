@@ -30,7 +30,7 @@ def test_a_new_epoch_forgets_offsets_and_keeps_facts(ledger: Ledger) -> None:
     assert ("csqa.policies", 0) not in next_offsets(ledger.connection)
     missing = unpublished_epoch(ledger.connection)
     assert missing is not None
-    assert [event.type for event in missing[1]] == ["PolicyPublished", "DeploymentChanged"]
-    assert ledger.take(make.batch(*missing[1])) == 0
-    ledger.mark_republished(epoch)
+    assert [event.type for event, _ in missing.facts] == ["PolicyPublished", "DeploymentChanged"]
+    assert ledger.take(make.batch(*(event for event, _ in missing.facts))) == 0
+    ledger.mark_republished(epoch, missing.asked)
     assert unpublished_epoch(ledger.connection) is None
