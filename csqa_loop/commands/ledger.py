@@ -29,7 +29,8 @@ def check(
     """Evaluate the invariants on the running loop; exit 1 where one does not hold.
 
     I1 accepted = ledger + dead letters, I2 each event once, I3 ledger offset >= Kafka's, I4 every pair has its sources and nothing held out
-    was trained on, I5 one champion on which registry, disk, gateways and replicas agree.
+    was trained on, I5 one champion on which registry, disk, gateways and replicas agree. `dates` never breaks: it names topics whose publishers' clocks
+    are ahead.
     """
     answer = ask_console(load_settings(), "/v1/ledger/check", LedgerCheck, body={"accepted": _ids(accepted) if accepted else None})
     if as_json:

@@ -147,6 +147,8 @@ class Status(_Part):
     proposals: ProposalStatus | None
     pairs: PairCounts
     recorded: Recorded
+    misdated: int
+    """Events that lay in the future of their records, and were dated by them: some publisher's clock is ahead."""
     expected_false_promotions: FalsePromotions
 
 

@@ -47,6 +47,7 @@ async def status(parts: ConsoleParts, *, caught_up: bool) -> Status:
         proposals=parts.proposer.status() if parts.proposer else None,
         pairs=PairCounts(**await parts.ledger.ask(pairs.pair_counts)),
         recorded=Recorded(**await parts.ledger.ask(bookkeeping.recorded_counts)),
+        misdated=await parts.ledger.ask(bookkeeping.misdated),
         expected_false_promotions=await false_promotions(parts),
     )
 

@@ -21,6 +21,12 @@ def next_offsets(connection: Connection) -> dict[tuple[str, int], tuple[int, str
     return {(topic, partition): (offset, sha) for topic, partition, offset, sha in rows}
 
 
+def misdated(connection: Connection) -> int:
+    """Events that were dated by their records because they lay in the future of them."""
+    row = connection.execute("SELECT count(claimed_at) FROM events").fetchone()
+    return int(row[0]) if row else 0
+
+
 def recorded_counts(connection: Connection) -> dict[str, int]:
     """Chats (answers), feedback, bad cases and dead letters."""
     row = connection.execute(

@@ -202,6 +202,7 @@ class World:
             json={
                 "caught_up": True, "epoch": 1, "busy": self.busy, "deployment": deployment, "operators": {"paused": None, "order": None},
                 "unservable": [], "run": self.run, "experiment": self.experiment, "proposals": None, "pairs": pairs, "recorded": self.recorded,
+                "misdated": 0,
                 "expected_false_promotions": costs,
             },
         )  # fmt: skip
