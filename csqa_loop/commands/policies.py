@@ -46,13 +46,14 @@ def sync(
     ],
     withdraw_missing: Annotated[
         bool,
-        typer.Option("--withdraw-missing", help="Withdraw current policies that DIR has no file for. Without it they are only listed."),
+        typer.Option(
+            "--withdraw-missing",
+            help="Withdraw current policies that DIR has no file for, but for those whose text it has under another name. Without it they are only listed.",
+        ),
     ] = False,
     yes: Annotated[
         bool,
-        typer.Option(
-            "--yes", help="With --withdraw-missing: also where that is more than half of them, and those whose file only has another name."
-        ),
+        typer.Option("--yes", help="With --withdraw-missing: also where that is more than half of them."),
     ] = False,
     language: Annotated[
         str, typer.Option(help="Language of documents whose front matter names none (en, zh, ...). Default: what their letters tell.")
@@ -154,8 +155,7 @@ async def _sync(
         for start in range(0, len(plan.publish), _PUBLISH_TOGETHER):
             await bus.publish(*plan.publish[start : start + _PUBLISH_TOGETHER])
         if withdrawn:
-            reasons = {old: f"it is called {new} now" for old, new in plan.renamed}
-            await bus.publish(*(withdrawal(key, reasons.get(key, "its file was removed"), current, now=now()) for key in withdrawn))
+            await bus.publish(*(withdrawal(key, "its file was removed", current, now=now()) for key in withdrawn))
     late = await _not_indexed(settings, plan, wait) if wait else []
     _report(plan, folder, withdrawn, late, waited=wait > 0, as_json=as_json)
     if late:
@@ -198,15 +198,13 @@ def _report(plan: SyncPlan, folder: PolicyFolder, withdrawn: tuple[str, ...], la
     for event in plan.publish:
         table.add_row(escape(event.policy_id), "[green]published[/green]", escape(f"{event.title} ({event.version})"))
     for key in withdrawn:
-        table.add_row(
-            escape(key),
-            "[yellow]withdrawn[/yellow]",
-            f"its text is {escape(now_called[key])}" if key in now_called else "its file was removed",
-        )
+        table.add_row(escape(key), "[yellow]withdrawn[/yellow]", "its file was removed")
     for key in missing:
         if key in now_called:
-            told = f"still current too; its text is {escape(now_called[key])} now. --withdraw-missing --yes withdraws it"
-            table.add_row(escape(key), "[yellow]renamed[/yellow]", told)
+            told = (
+                f"its text is {now_called[key]} now, and it is still current too; `csqa policies withdraw {key} --reason renamed` ends it"
+            )
+            table.add_row(escape(key), "[yellow]renamed[/yellow]", escape(told))
         else:
             table.add_row(escape(key), "[yellow]missing[/yellow]", "still current; --withdraw-missing withdraws it")
     for key, reason in plan.refused:

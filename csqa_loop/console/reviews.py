@@ -50,7 +50,15 @@ def review_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRout
     """Everything under /v1/reviews."""
     agents = Agents(parts)
     settings = parts.settings
-    desk = Desk(parts.ledger, parts.bus, now, token_limit=settings.longest_example, tokens_in=tokens_in, own=settings.privacy.known)
+    desk = Desk(
+        parts.ledger,
+        parts.bus,
+        now,
+        token_limit=settings.longest_example,
+        tokens_in=tokens_in,
+        own=settings.privacy.known,
+        secret=parts.secrets.secret,
+    )
 
     async def agent(authorization: Annotated[str, Header()] = "") -> str:
         return agents.named_by(authorization)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from csqa_loop.data.rules.choices import decided
 from csqa_loop.data.rules.columns import ColumnFinder, Columns
 from csqa_loop.data.rules.examples import Example, imported, prepared
 from csqa_loop.data.rules.report import Outcome, Tally
@@ -117,9 +118,10 @@ class Importer:
             if isinstance(row, Broken):
                 unread.append(Outcome(row.line, "refused", row.kind, row.reason, self._tally.rows))
             else:
-                values = unfolded(row.values, self._options.columns)
                 try:
-                    columns = self._finder.find(values)
+                    values, columns = self._columns_of(unfolded(row.values, self._options.columns))
+                except RowRefusedError as error:
+                    unread.append(Outcome(row.line, "refused", error.kind, str(error), self._tally.rows))
                 except PermanentError as error:
                     unread.append(Outcome(row.line, "refused", "columns", str(error), self._tally.rows))
                     failure = failure or error
@@ -133,6 +135,22 @@ class Importer:
                 self._judge_all(unread)
         if not known and failure:
             raise failure
+
+    def _columns_of(self, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], Columns]:
+        """The row as it is read, and its columns under the names of the file.
+
+        Raises:
+            RowRefusedError: it compares answers, and none is better.
+            PermanentError: it has not what is needed.
+        """
+        if {"chosen", "rejected"} & self._options.columns.keys():
+            return values, self._finder.find(values)
+        pair = decided(values)
+        columns = self._finder.find(pair.values)
+        if pair.read:
+            own = tuple(told for told in columns.became if told[0] in values)
+            columns = replace(columns, became=(*own, *pair.read))
+        return pair.values, columns
 
     def _judge_all(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:

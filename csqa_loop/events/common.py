@@ -58,6 +58,15 @@ class Event(BaseModel):
         return self.__pydantic_serializer__.to_json(self)
 
 
+class Vouching(Event):
+    """A fact whose free text may hold contacts that a policy stated when it was written. Written by gateways and by the console."""
+
+    stated: tuple[Annotated[str, StringConstraints(max_length=320)], ...] = Field(default=(), max_length=50)
+    """Contacts in the text that a policy stated word for word: not personal, so they are not masked."""
+    stated_proof: str = Field(default="", max_length=64)
+    """HMAC over message and `stated`; without the right one, contacts are masked all the same."""
+
+
 def now() -> datetime:
     """The wall clock, in UTC."""
     return datetime.now(UTC)

@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from csqa_loop.events import topics
-from csqa_loop.events.common import Event, Id
+from csqa_loop.events.common import Id, Vouching
 
 
-class FeedbackGiven(Event):
+class FeedbackGiven(Vouching):
     """A thumb on one answer. The comment is never a correction."""
 
     topic: ClassVar[str] = topics.FEEDBACK
@@ -21,7 +21,7 @@ class FeedbackGiven(Event):
     comment: str | None = Field(default=None, max_length=10_000)
 
 
-class BadCaseReported(Event):
+class BadCaseReported(Vouching):
     """An agent says that an answer was bad and, where known, what should have been said."""
 
     topic: ClassVar[str] = topics.BAD_CASES

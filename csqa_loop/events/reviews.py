@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from csqa_loop.events import topics
-from csqa_loop.events.common import AdapterName, Event, Id, Text
+from csqa_loop.events.common import AdapterName, Event, Id, Text, Vouching
 
 
-class ReviewDecided(Event):
+class ReviewDecided(Vouching):
     """An agent decided one item of the review queue. The last decision of an item counts, so `reopen` undoes.
 
     `subject` is what is reviewed: `message_id` of an answer (kind `answer`), or a pair that is held (kind `pair`).

@@ -20,7 +20,7 @@ from csqa_loop.ledger.derived import Append, Derive
 from csqa_loop.ledger.facts import DERIVED_TABLES
 from csqa_loop.text.similarity import signatures
 
-_VERSION = 4
+_VERSION = 5
 """Raised when the same events must make other rows than before."""
 _PART = 5_000
 """Messages that are derived at once when everything is."""

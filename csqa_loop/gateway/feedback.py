@@ -1,5 +1,6 @@
 """Thumbs of customers and bad cases of agents: accepted once the log has them."""
 
+import asyncio
 import time
 
 import orjson
@@ -12,7 +13,8 @@ from csqa_loop.gateway.parts import Parts
 from csqa_loop.http.keys import require_operator
 from csqa_loop.http.problems import Problem
 from csqa_loop.text.identity import TokenRefusedError, conversation_of, verify_feedback
-from csqa_loop.text.masking import mask
+from csqa_loop.text.masking import may_tell
+from csqa_loop.text.vouching import Vouched, vouched
 
 
 def feedback_router(parts: Parts) -> APIRouter:
@@ -26,6 +28,12 @@ def feedback_router(parts: Parts) -> APIRouter:
             raise Problem(404, detail=f"no answer here has the message_id {message_id!r}", param="message_id")
         return conversation_id
 
+    async def without_secrets(message_id: str, text: str) -> Vouched:
+        if not may_tell(text):
+            return Vouched(own)
+        policies = parts.index.texts() if parts.index else ()
+        return await asyncio.to_thread(vouched, secrets.secret, message_id, (text,), own, policies)
+
     async def accepted(event: Event) -> Response:
         await parts.bus.publish(event)
         return Response(orjson.dumps({"event_id": str(event.event_id)}), 202, media_type="application/json")
@@ -38,6 +46,7 @@ def feedback_router(parts: Parts) -> APIRouter:
             claim = verify_feedback(secrets.secret, body.token, body.message_id, time.time())
         except TokenRefusedError as error:
             raise Problem(403, detail=str(error), param="token") from None
+        comment = await without_secrets(body.message_id, body.comment or "")
         return await accepted(
             FeedbackGiven(
                 occurred_at=now(),
@@ -45,7 +54,9 @@ def feedback_router(parts: Parts) -> APIRouter:
                 message_id=body.message_id,
                 user=claim.user,
                 thumb=body.thumb,
-                comment=mask(body.comment, own) if body.comment else None,
+                comment=comment.masked(body.comment) if body.comment else None,
+                stated=comment.stated,
+                stated_proof=comment.proof,
             )
         )
 
@@ -53,14 +64,17 @@ def feedback_router(parts: Parts) -> APIRouter:
     async def report_bad_case(request: Request) -> Response:
         require_operator(request, secrets.operator_key)
         body = validated(BadCaseBody, await read_body(request, limit))
+        correction = await without_secrets(body.message_id, body.corrected_answer or "")
         return await accepted(
             BadCaseReported(
                 occurred_at=now(),
                 conversation_id=conversation(body.message_id),
                 message_id=body.message_id,
                 reason=body.reason,
-                corrected_answer=mask(body.corrected_answer, own) if body.corrected_answer else None,
+                corrected_answer=correction.masked(body.corrected_answer) if body.corrected_answer else None,
                 reviewer=body.reviewer,
+                stated=correction.stated,
+                stated_proof=correction.proof,
             )
         )
 

@@ -129,6 +129,11 @@ class KnowledgeIndex:
         """When the newest publication or withdrawal taken so far occurred; 1970 while there is none."""
         return self._as_of
 
+    def texts(self) -> list[str]:
+        """The text of every chunk that is served, in no order."""
+        with self._lock:
+            return [hit.text for hit in self._hits.values()]
+
     def _document(self, event: PolicyIndexed) -> _Document | None:
         if event.encoder != self._encoder or event.dimension != self._dimension:
             if event.encoder not in self._other_encoders:

@@ -9,6 +9,7 @@ import hmac
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -77,6 +78,16 @@ def sign_feedback(secret: bytes, message_id: str, user: str, arm: str, expires: 
     payload = json.dumps([message_id, user, arm, expires], separators=(",", ":"), ensure_ascii=False).encode()
     body = base64.urlsafe_b64encode(payload).rstrip(b"=").decode()
     return f"{body}.{_proof(secret, 'feedback', body)[:32]}"
+
+
+def vouch(secret: bytes, message_id: str, contacts: Sequence[str]) -> str:
+    """HMAC with which a process that knows the policies says: a current one states these contacts. Empty for none."""
+    return _proof(secret, "stated", json.dumps([message_id, *contacts], ensure_ascii=False))[:32] if contacts else ""
+
+
+def is_vouched_for(secret: bytes, message_id: str, contacts: Sequence[str], proof: str) -> bool:
+    """Whether `vouch` made this proof, under this secret, for this message and these contacts."""
+    return bool(contacts) and proof.isascii() and hmac.compare_digest(vouch(secret, message_id, contacts), proof)
 
 
 def verify_feedback(secret: bytes, token: str, message_id: str, now: float) -> FeedbackClaim:

@@ -111,9 +111,10 @@ def test_a_sync_names_what_it_skips_and_asks_before_it_withdraws_most(mortal_bro
     assert [row["policy_id"] for row in told["published"]] == ["prices"]
     assert (told["withdrawn"], told["missing"], told["renamed"]) == (["returns"], ["FEES"], [{"policy_id": "FEES", "now": "prices"}])
     assert [row["file"] for row in told["skipped"]] == ["notes.txt", "shipping.docx"]
-    assert "still current too" in csqa("policies", "sync", str(folder), "--withdraw-missing").stdout
     told = json.loads(csqa("policies", "sync", str(folder), "--withdraw-missing", "--yes", "--json").stdout)
-    assert (told["withdrawn"], told["missing"]) == (["FEES"], [])
+    assert (told["withdrawn"], told["missing"]) == ([], ["FEES"])
+    assert "csqa policies withdraw FEES" in " ".join(csqa("policies", "sync", str(folder)).stdout.split())
+    assert csqa("policies", "withdraw", "FEES", "--reason", "renamed").returncode == 0
 
     wrong = tmp_path / "wrong"
     wrong.mkdir()

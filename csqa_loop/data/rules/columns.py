@@ -7,6 +7,7 @@ from typing import Any, Literal
 from csqa_loop.data.rules.cells import is_blank
 from csqa_loop.data.rules.names import (
     CONVERSATIONS,
+    DIALOGUES,
     NAMES,
     is_needing_text,
     mark_kind,
@@ -116,6 +117,10 @@ class ColumnFinder:
         names = tuple(kinds)
         by_plain_name = {plain(name): name for name in reversed(names)}
         conversation = next((by_plain_name[name] for name in CONVERSATIONS if name in by_plain_name), "")
+        if not conversation and not any(name in by_plain_name for name in NAMES["question"]):
+            conversation = next(
+                (by_plain_name[name] for name in DIALOGUES if name in by_plain_name and kinds[by_plain_name[name]] == "list"), ""
+            )
         if self._conversations and not conversation:
             raise PermanentError(f"no column {' or '.join(CONVERSATIONS)} with a list of turns; columns found: {_listed(names)}")
         found = {role: self._column(role, kinds, by_plain_name) for role in NAMES}

@@ -21,9 +21,12 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "scores": ("ratings", "scores", "rewards", "rating", "score"),
 }  # fmt: skip
 CONVERSATIONS = ("conversations", "conversation", "messages")
+DIALOGUES = ("context", "dialogue", "dialog", "chat", "turns")
+"""Lists of turns too, where nothing is called a question."""
 _ANSWER = frozenset(
     ["response", "responses", "answer", "answers", "output", "message", "messages", "completion", "reply", "text", "content", "generation"]
 )
+_SPEAKERS = frozenset(["model", "assistant", "chatbot", "bot", "human", "ref"])
 _BETTER = frozenset(["chosen", "preferred", "good", "positive", "winner", "winning", "better", "best", "correct", "accepted", "ideal"])
 _WORSE = frozenset(
     [
@@ -152,6 +155,18 @@ def side_of_pair(name: str) -> str:
     if not said or not rest <= _ANSWER:
         return ""
     return "rejected" if words & _WORSE else "chosen"
+
+
+def is_answer(name: str) -> bool:
+    """Whether a name says that it holds an answer, or a conversation that ends with one, and nothing else of it."""
+    words = _words(name)
+    return bool(words) and words <= _ANSWER | _SPEAKERS | {"conversation"} and not words <= _SPEAKERS
+
+
+def is_measure(name: str, word: str) -> bool:
+    """Whether a name says that it holds a `score`, in any word for it, or a `rank`."""
+    words = _words(name)
+    return bool(words) and words <= (_SCORE if word == "score" else {"rank"})
 
 
 def score_of_side(name: str) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 
 from csqa_loop.data.rules.cells import is_blank, text_in
 from csqa_loop.data.rules.rows import RowRefusedError
-from csqa_loop.data.rules.turns import REASONING, Notes, Turn, spoken, through_last_answer, transcript, turns_in
+from csqa_loop.data.rules.turns import DIVERGED, REASONING, Notes, Turn, spoken, through_last_answer, transcript, turns_in
 from csqa_loop.data.rules.worth import number_in
 
+SEVERAL = "each better answer is paired with each worse one"
 _TEXTS = ("response", "completion", "output", "answer", "generation", "content", "text", "value")
 _SCORES = ("overall_score", "score", "rating", "reward", "fine-grained_score", "fine_grained_score")
 
@@ -34,6 +35,20 @@ def compared(candidates: Sequence[Any], scores: Any) -> tuple[Any, Any]:
     if best[0] == worst[0]:
         raise RowRefusedError("neither", f"its {len(rated)} answers are all rated {best[0]:g}; none of them is better")
     return best[1], worst[1]
+
+
+def several(value: Any, scores: Any, where: str) -> list[tuple[Any, Any]]:
+    """Each answer of a cell with its score: of most cells the one that it holds, of a list of answers all.
+
+    Raises:
+        RowRefusedError: there are not as many scores as answers.
+    """
+    if not isinstance(value, list) or len(value) < 2 or isinstance(value[0], Turn) or any(map(_is_turn, value)):
+        return [(value, scores)]
+    given = scores if isinstance(scores, list) else [scores] * len(value)
+    if len(given) != len(value):
+        raise RowRefusedError("label", f"{where} has {len(value)} answers and {len(given)} scores; each answer needs its own")
+    return [(_text_of(one), score) for one, score in zip(value, given, strict=True)]
 
 
 def check_scores(chosen: Any, rejected: Any) -> None:
@@ -63,7 +78,7 @@ def common_prompt(prompt: Sequence[Turn], chosen: Any, rejected: Any, notes: Not
     """Prompt, better and worse answer, where an answer repeats the prompt or holds it: what both begin with is the prompt.
 
     Raises:
-        RowRefusedError: they begin with different turns, or hold more than one answer behind them.
+        RowRefusedError: the customer says something else before any answer differs.
     """
     good, bad = whole_conversation(chosen, "chosen", notes), whole_conversation(rejected, "rejected", notes)
     if not good and not bad:
@@ -73,16 +88,29 @@ def common_prompt(prompt: Sequence[Turn], chosen: Any, rejected: Any, notes: Not
         # Some files repeat the better answer as the end of a conversation.
         begin.pop()
     whole = [_joined(begin, turns, where) if turns else [] for turns, where in ((good, "chosen"), (bad, "rejected"))]
+    if all(whole):
+        whole = _through_first_difference(whole[0], whole[1], notes)
     asked = (whole[0] or whole[1])[:-1]
     answers: list[Any] = []
     for turns, value, where in zip(whole, (chosen, rejected), ("chosen", "rejected"), strict=True):
-        if turns and [(t.role, t.content) for t in turns[:-1]] != [(t.role, t.content) for t in asked]:
-            raise RowRefusedError("roles", "chosen and rejected do not begin with the same turns; they must differ in the last one alone")
         # The turn itself, so that what the file says of it is kept.
         answers.append([turns[-1]] if turns else value if not is_blank(value) else None)
         if turns and turns[-1].role != "assistant":
             raise RowRefusedError("roles", f"{where} must be one assistant message; it ends with a turn of the {turns[-1].role}")
     return asked, answers[0], answers[1]
+
+
+def _through_first_difference(good: list[Turn], bad: list[Turn], notes: Notes) -> list[list[Turn]]:
+    """Both conversations up to the first answers that differ: what comes after them was said in two different conversations."""
+    pairs = list(zip(good, bad, strict=False))
+    place = next((n for n, (one, other) in enumerate(pairs) if (one.role, one.content) != (other.role, other.content)), len(pairs) - 1)
+    if not pairs[place][0].role == pairs[place][1].role == "assistant":
+        raise RowRefusedError(
+            "roles", "chosen and rejected differ in what the customer says before any answer differs; a pair has one question"
+        )
+    if place + 1 < max(len(good), len(bad)):
+        notes[DIVERGED] += 1
+    return [good[: place + 1], bad[: place + 1]]
 
 
 def answer_of(value: Any, where: str, notes: Notes) -> str:
@@ -141,6 +169,10 @@ def _text_of(candidate: Any) -> Any:
     if isinstance(candidate, Mapping) and not {"role", "from"} & candidate.keys():
         return next((candidate[name] for name in _TEXTS if not is_blank(candidate.get(name))), None)
     return candidate
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool({"role", "from"} & value.keys())
 
 
 def _score_of(candidate: Any) -> Any:

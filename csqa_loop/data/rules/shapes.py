@@ -10,7 +10,7 @@ from csqa_loop.data.rules.cells import is_blank, list_in, text_in
 from csqa_loop.data.rules.columns import Columns, Mark
 from csqa_loop.data.rules.examples import Example, Split
 from csqa_loop.data.rules.names import is_count
-from csqa_loop.data.rules.preferences import answer_of, check_scores, common_prompt, compared
+from csqa_loop.data.rules.preferences import SEVERAL, answer_of, check_scores, common_prompt, compared, several
 from csqa_loop.data.rules.rows import RowRefusedError
 from csqa_loop.data.rules.turns import Notes, Turn, spoken, through_last_answer, turns_in, turns_spelled
 from csqa_loop.data.rules.worth import Scale, Verdict, is_off, liked_of, number_in, verdict_of
@@ -40,10 +40,17 @@ def examples_of(values: Mapping[str, Any], columns: Columns, scales: Scales | No
     chosen, rejected = turns_spelled(values.get(columns.chosen)), turns_spelled(values.get(columns.rejected))
     if columns.candidates and is_blank(chosen):
         chosen, rejected = compared(values[columns.candidates], values.get(columns.scores))
-    check_scores(values.get(columns.chosen_score), values.get(columns.rejected_score))
     liked = liked_of(_verdicts(values, columns.marks, scales or {}))
     turns = _turns(values, columns, noted)
-    asked = _asked(turns, chosen, rejected, liked, noted)
+    goods = several(chosen, values.get(columns.chosen_score), "chosen")
+    bads = several(rejected, values.get(columns.rejected_score), "rejected")
+    asked: list[_Asked] = []
+    for good, good_score in goods:
+        for bad_one, bad_score in bads:
+            check_scores(good_score, bad_score)
+            asked += _asked(turns, good, bad_one, liked, noted)
+    if len(goods) * len(bads) > 1:
+        noted[SEVERAL] += 1
     split = _split(values.get(columns.split))
     found = [
         Example(

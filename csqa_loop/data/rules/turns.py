@@ -18,6 +18,7 @@ Notes = Counter[str]
 """What was done to rows beside reading them, and to how many."""
 TOOLS = "tool calls and their results stand as text under the customer's message"
 AFTER = "turns after the last answer are left out"
+DIVERGED = "turns after the first answers that differ are left out of pairs"
 EMPTY_SYSTEM = "an empty system turn is none"
 REASONING = "a model's reasoning is taken off answers"
 UNTAUGHT = "answers that are marked as not to be taught are context only"

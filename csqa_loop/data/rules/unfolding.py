@@ -51,13 +51,18 @@ def _said(value: Any) -> Iterator[tuple[str, Any]]:
             continue
         named = {entry["question_name"]: entry} if "question_name" in entry else entry["values"]
         for question, said in named.items():
-            each = said if isinstance(said, list) else [said]
+            # A ranking is one answer.
+            each = said if isinstance(said, list) and not _is_ranking(said) else [said]
             for one in each:
                 if isinstance(one, Mapping) and (one.get("status") in _DRAFTS or "value" not in one):
                     continue
-                answer = one["value"] if isinstance(one, Mapping) else one
+                answer = one["value"] if isinstance(one, Mapping) and "rank" not in one else one
                 if answer not in answers.setdefault(question, []):
                     answers[question].append(answer)
     for question, given in answers.items():
         if given:
             yield question, given[0] if len(given) == 1 else given
+
+
+def _is_ranking(said: list[Any]) -> bool:
+    return len(said) > 1 and all(isinstance(one, str) or (isinstance(one, Mapping) and "rank" in one) for one in said)

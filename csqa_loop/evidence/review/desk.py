@@ -24,7 +24,8 @@ from csqa_loop.evidence.review.rules.reviewing import (
 )
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.log.bus import Bus
-from csqa_loop.text.masking import NOTHING, Known, mask
+from csqa_loop.text.masking import NOTHING, Known, may_tell
+from csqa_loop.text.vouching import Vouched, vouched
 
 IN_LEDGER_SECONDS = 2.0
 _IMPORTED_SECONDS = 10.0
@@ -62,6 +63,7 @@ class Desk:
         tokens_in: Callable[[str], int],
         lease_seconds: float = 300.0,
         own: Known = NOTHING,
+        secret: bytes = b"",
     ) -> None:
         self._ledger = ledger
         self._bus = bus
@@ -70,6 +72,7 @@ class Desk:
         self._tokens_in = tokens_in
         self._leases = Leases(lease_seconds)
         self._own = own
+        self._secret = secret
         # Until the ledger has a decision, sending it again sends the same event: a retry after an error decides once.
         self._on_their_way: dict[str, ReviewDecided] = {}
 
@@ -131,7 +134,7 @@ class Desk:
         if lease is None or lease.agent != agent:
             holder = f"{lease.agent} has it until {lease.until:%H:%M:%S} UTC" if lease else "nobody has it now"
             raise TakenError(f"{agent} does not have this item ({holder}); take it with POST /v1/reviews/{review_id}/lease")
-        event = self._fact(_item(item), _masked(decision, self._own), agent)
+        event = self._fact(_item(item), *await self._masked(decision, item.message_id), agent)
         await self._bus.publish(event)
         return event, await self._in_ledger(event, agent, IN_LEDGER_SECONDS)
 
@@ -155,7 +158,10 @@ class Desk:
                     continue
                 if any(event.review_id == name for event in events):
                     raise TakenError("another row of this file decides the same item")
-                event = self._of_row(items.get(name), name, _masked(decision, self._own), agent)
+                item = items.get(name)
+                if item is None:
+                    raise NoItemError(f"no item {name!r}: it never was one, or a better answer has come from elsewhere")
+                event = self._of_row(item, *await self._masked(decision, item.message_id), agent)
             except PermanentError as error:
                 outcomes.append(RowOutcome(name, "refused", str(error)))
                 continue
@@ -170,28 +176,38 @@ class Desk:
                 break  # the ledger lags behind the log; the others would only wait as long again
         return outcomes
 
-    def _of_row(self, item: Item | None, name: str, decision: Decision, agent: str) -> ReviewDecided | None:
+    def _of_row(self, item: Item, decision: Decision, vouched_for: Vouched, agent: str) -> ReviewDecided | None:
         """The event of the decision; None where the item is decided this way already."""
-        if item is None:
-            raise NoItemError(f"no item {name!r}: it never was one, or a better answer has come from elsewhere")
+        name = item.review_id
         if says_the_same(item, decision):
             return None
         lease = self._leases.take(name, agent, self._clock())
         if lease.agent != agent:
             raise TakenError(f"{lease.agent} has this item until {lease.until:%H:%M:%S} UTC")
         try:
-            return self._fact(item, decision, agent, import_id(item, decision))
+            return self._fact(item, decision, vouched_for, agent, import_id(item, decision))
         except PermanentError:
             self._leases.give_back(name, agent)
             raise
 
-    def _fact(self, item: Item, decision: Decision, agent: str, event_id: UUID | None = None) -> ReviewDecided:
+    def _fact(self, item: Item, decision: Decision, vouched_for: Vouched, agent: str, event_id: UUID | None = None) -> ReviewDecided:
         waiting = self._on_their_way.get(item.review_id)
-        event = decided(
-            item, decision, agent, self._clock(), token_limit=self._token_limit, tokens_in=self._tokens_in, event_id=event_id
-        ) if waiting is None or not _repeats(waiting, decision, agent) else waiting  # fmt: skip
+        if waiting is not None and _repeats(waiting, decision, agent):
+            return waiting
+        event = decided(item, decision, agent, self._clock(), token_limit=self._token_limit, tokens_in=self._tokens_in, event_id=event_id)
+        event = event.model_copy(update={"stated": vouched_for.stated, "stated_proof": vouched_for.proof})
         self._on_their_way[item.review_id] = event
         return event
+
+    async def _masked(self, decision: Decision, message_id: str) -> tuple[Decision, Vouched]:
+        """The decision without personal data, as everything that enters the log, and what stays in it because a policy states it."""
+        texts = (decision.corrected_answer or "", decision.note)
+        told = any(map(may_tell, texts))
+        policies = await self._ledger.ask(reviews.policy_texts) if told else ()
+        known = vouched(self._secret, message_id, texts, self._own, policies) if told else Vouched(self._own)
+        return Decision(
+            decision.action, decision.corrected_answer and known.masked(decision.corrected_answer), known.masked(decision.note)
+        ), known
 
     async def _in_ledger(self, event: ReviewDecided, agent: str, seconds: float) -> bool:
         """Whether the ledger has it. Until then the agent keeps the item: to all others it would still look open."""
@@ -231,11 +247,6 @@ def _named(row: Mapping[str, Any]) -> str:
         return text_in(row, "review_id")
     except DecisionRefusedError:
         return ""
-
-
-def _masked(decision: Decision, own: Known) -> Decision:
-    """The decision without personal data, as everything that enters the log."""
-    return Decision(decision.action, decision.corrected_answer and mask(decision.corrected_answer, own), mask(decision.note, own))
 
 
 def _repeats(event: ReviewDecided, decision: Decision, agent: str) -> bool:

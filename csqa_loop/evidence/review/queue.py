@@ -202,3 +202,8 @@ def _position(cursor: str) -> tuple[int, datetime, str]:
         return rank, datetime.fromisoformat(opened_at).astimezone(UTC), review_id
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise PermanentError(f"after is {cursor[:60]!r}, which is no cursor; take `next` of the page before") from error
+
+
+def policy_texts(connection: Connection) -> list[str]:
+    """The text of every current policy."""
+    return [text for (text,) in connection.execute("SELECT body ->> 'text' FROM current_policies WHERE NOT withdrawn").fetchall()]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from csqa_loop.evidence.rules.unfilled import placeholder_in, spreadsheet_error_in
 from csqa_loop.text.languages import language_of
+from csqa_loop.text.masking import label_in
 from csqa_loop.text.normal import normalised
 
 _IGNORE = r"(?:ignore|disregard|forget|override)"
@@ -72,7 +73,7 @@ def cleaned(text: str) -> str:
 def findings(question: str, prompt: str, chosen: str, rejected: str, policy: QualityPolicy) -> tuple[str, ...]:
     """Why a better answer waits for a review, each reason beginning with its code; empty where nothing is wrong.
 
-    Codes: too_short, too_long, language, placeholder, spreadsheet, prohibited, instruction, repetition, same_as_rejected.
+    Codes: too_short, too_long, language, placeholder, masked, spreadsheet, prohibited, instruction, repetition, same_as_rejected.
     """
     return tuple(_reasons(question, prompt, chosen, rejected, policy))
 
@@ -106,6 +107,8 @@ def _reasons(question: str, prompt: str, chosen: str, rejected: str, policy: Qua
         yield f"language: the question is {question_language}, the answer {answer_language}"
     if (place := placeholder_in(chosen)) is not None:
         yield f'placeholder: holds "{place}", which nobody filled in'
+    if (label := label_in(chosen)) is not None:
+        yield f'masked: holds "{label}", where a contact or a number was taken out; customers would be told the label'
     if (error := spreadsheet_error_in(chosen)) is not None:
         yield f'spreadsheet: holds "{error}", which a spreadsheet shows instead of what was meant'
     for phrase in policy.prohibited:

@@ -24,8 +24,8 @@ margin of 0.02 in 5.6 % of simulated experiments, and in 4.7 % with six.
 SAMPLE_RATIO_CONCENTRATION = 50.0
 """Parameters of the Dirichlet prior of the sample-ratio test: an alternative of 0.50 +- 0.05."""
 SAMPLE_RATIO_ALPHA = 0.001
-SPLIT_DOUBT = 20.0
-"""E-value against the promised split above which nothing is promoted: a fair split ever has it with probability of at most 1/20."""
+SPLIT_DOUBT = 1.0
+"""E-value against the promised split above which nothing is promoted: the users who came must not speak for another split (docs/statistics.md)."""
 LARGEST_TUNED_ALPHA = 0.25
 
 

@@ -69,16 +69,14 @@ def plan_sync(
 
 
 def to_withdraw(plan: SyncPlan, current: Mapping[str, str], *, confirmed: bool) -> tuple[str, ...]:
-    """The missing policies that may be withdrawn: those that only have another name now stay until somebody confirms it.
+    """The missing policies that may be withdrawn. Those that only have another name now never are: their text is in the folder.
 
     Raises:
-        PermanentError: more than half of the current policies are missing, and nobody confirmed it.
+        PermanentError: that is more than half of the current policies, and nobody `confirmed` it.
     """
-    if confirmed:
-        return plan.missing
     renamed = {policy_id for policy_id, _ in plan.renamed}
     gone = tuple(policy_id for policy_id in plan.missing if policy_id not in renamed)
-    if 2 * len(gone) > len(current):
+    if 2 * len(gone) > len(current) and not confirmed:
         shown = ", ".join(gone[:12]) + (", ..." if len(gone) > 12 else "")
         raise PermanentError(
             f"{len(gone)} of {len(current)} current policies have no file here ({shown}); is it the right folder? "

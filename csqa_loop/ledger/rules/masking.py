@@ -18,7 +18,7 @@ from csqa_loop.events import (
     FeedbackGiven,
     ReviewDecided,
 )
-from csqa_loop.text.identity import is_pseudonym, pseudonym
+from csqa_loop.text.identity import is_pseudonym, is_vouched_for, pseudonym
 from csqa_loop.text.masking import NOTHING, Known, mask, may_tell, with_contacts
 
 M = TypeVar("M", bound=BaseModel)
@@ -47,11 +47,16 @@ def masked_event(secret: bytes, event: Event, own: Known = NOTHING) -> Event:
                 messages=_masked(event.messages, known),
             )
         case FeedbackGiven():
-            return _with(event, user=pseudonym(secret, event.user), comment=event.comment and mask(event.comment, own))
+            known = _vouched_for(secret, event, own)
+            return _with(event, user=pseudonym(secret, event.user), comment=event.comment and mask(event.comment, known))
         case BadCaseReported():
-            return _with(event, corrected_answer=event.corrected_answer and mask(event.corrected_answer, own))
+            known = _vouched_for(secret, event, own)
+            return _with(event, corrected_answer=event.corrected_answer and mask(event.corrected_answer, known))
         case ReviewDecided():
-            return _with(event, corrected_answer=event.corrected_answer and mask(event.corrected_answer, own), note=mask(event.note, own))
+            known = _vouched_for(secret, event, own)
+            return _with(
+                event, corrected_answer=event.corrected_answer and mask(event.corrected_answer, known), note=mask(event.note, known)
+            )
         case AnswerProposed():
             return _with(event, answer=mask(event.answer, own))
         case ExampleImported():
@@ -78,6 +83,13 @@ def _needs_nothing(event: AnswerGiven | ArmExposed) -> bool:
 
 def _stated(messages: tuple[ChatMessage, ...], own: Known) -> Known:
     return with_contacts(own, "\n\n".join(message.content for message in messages if message.role == "system"))
+
+
+def _vouched_for(secret: bytes, event: FeedbackGiven | BadCaseReported | ReviewDecided, own: Known) -> Known:
+    """With the contacts of which a gateway or the console says that a policy stated them. Anybody may claim it; the proof needs the secret."""
+    if not is_vouched_for(secret, event.message_id, event.stated, event.stated_proof):
+        return own
+    return own.stating(event.stated)
 
 
 def _masked(messages: tuple[ChatMessage, ...], known: Known) -> tuple[ChatMessage, ...]:

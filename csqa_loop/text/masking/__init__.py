@@ -5,6 +5,7 @@ or a plan it must hold, which is what keeps most other numbers. Toll-free number
 persons, and an answer that lost them would be of no use, so they stay as well; so does what is `Known`. docs/privacy.md tells the whole.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from csqa_loop.text.masking.numbers import find_numbers
 from csqa_loop.text.masking.payment import find_ibans
 from csqa_loop.text.masking.view import ADDRESS, COLONS, FOUR, HANDLE, QUAD, SEVEN, SIX, Clues, Find, Finding, Taken, View, clues, view_of
 
-__all__ = ["LABELS", "NOTHING", "Known", "Masked", "mask", "masked", "may_tell", "with_contacts"]
+__all__ = ["LABELS", "NOTHING", "Known", "Masked", "label_in", "mask", "masked", "may_tell", "stated_contacts", "with_contacts"]
 
 LABELS = ("[email]", "[phone]", "[card]", "[iban]", "[account]", "[id]", "[ip]")
 
@@ -82,6 +83,11 @@ def _masked(text: str, look: Clues, known: Known) -> Masked:
     return Masked(text, tuple(kinds))
 
 
+def label_in(text: str) -> str | None:
+    """The first of `LABELS` that stands in `text`: something was masked there."""
+    return min((label for label in LABELS if label in text), key=text.index, default=None)
+
+
 def may_tell(text: str) -> bool:
     """Whether there is anything in `text` that `mask` has to look at: an at sign, enough digits close together, or a name's announcement."""
     return clues(text).found != 0
@@ -95,6 +101,24 @@ def with_contacts(known: Known, policy: str) -> Known:
         return known
     view = view_of(policy)
     return known.having((place.label, view.text[place.start : place.end]) for place in _findings(view, look) if place.label)
+
+
+def stated_contacts(text: str, known: Known, policies: Iterable[str]) -> tuple[str, ...]:
+    """What `mask` would take out of `text` although one of `policies` states it as a contact too, as the text spells it."""
+    look = clues(text)
+    if not look.found:
+        return ()
+    view = view_of(text)
+    told = [(place.label, view.text[place.start : place.end]) for place in _findings(view, look) if place.label]
+    secret = [contact for contact in told if not known.holds(*contact)]
+    if not secret:
+        return ()
+    stated = NOTHING
+    for policy in policies:
+        if (within := clues(policy)).found:
+            page = view_of(policy)
+            stated = stated.having((place.label, page.text[place.start : place.end]) for place in _findings(page, within) if place.label)
+    return tuple(dict.fromkeys(contact for label, contact in secret if stated.holds(label, contact)))
 
 
 def _findings(view: View, look: Clues) -> list[Finding]:

@@ -36,6 +36,11 @@ class Known:
         phrases = {_bare(text) for label, text in told if label != "[phone]"}
         return replace(self, numbers=self.numbers | numbers, phrases=self.phrases | phrases)
 
+    def stating(self, contacts: Iterable[str]) -> "Known":
+        """With contacts of which only the text is known."""
+        told = list(contacts)
+        return self.having([("[phone]", text) for text in told if "@" not in text and _end(text)] + [("", text) for text in told])
+
     def holds(self, label: str, text: str) -> bool:
         """Whether what a rule found is known."""
         if label == "[phone]":

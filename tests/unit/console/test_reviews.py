@@ -46,7 +46,16 @@ def test_a_decision_is_told_once_the_ledger_has_it(desk: Desk) -> None:
     assert (event.reviewer, event.action, event.note) == ("anna", "correct", "sure")
     assert "ann.lee" not in (event.corrected_answer or "")
     (item,) = desk.items("decided")
-    assert (item["review_id"], item["lease"], [pair["state"] for pair in item["made"]]) == (FIRST, None, ["fresh"])
+    assert (item["review_id"], item["lease"], [pair["state"] for pair in item["made"]]) == (FIRST, None, ["held"])  # it says "[email]"
+
+
+def test_a_correction_keeps_a_contact_that_a_policy_states(desk: Desk) -> None:
+    told = "Write to ann.lee@example.org within 14 days."
+    desk.feed(make.policy(f"# Returns\n\n{told}", policy_id="desk", number=7))
+    assert decide(desk, FIRST, action="correct", corrected_answer=told, note="as bo.li@example.org said").status_code == 200
+    (event,) = desk.bus.published
+    assert isinstance(event, e.ReviewDecided)
+    assert (event.corrected_answer, event.note, event.stated) == (told, "as [email] said", ("ann.lee@example.org",))
 
 
 def test_deciding_needs_the_lease(desk: Desk) -> None:

@@ -57,14 +57,15 @@ def test_every_row_gets_a_verdict_with_its_reason() -> None:
         (4, "refused", "duplicate"),
         (5, "refused", "empty"),
         (6, "held", "language"),
+        (7, "held", "masked"),
         (8, "refused", "empty"),
         (9, "refused", "columns"),
     ]
     assert heard[1].reason == "duplicate of line 2"
     report = tally.report()
     assert report["rows"] == 8
-    assert report["examples"] == {"accepted": 2, "held": 1, "refused": 5}
-    assert sum(report["reasons"].values()) == 6
+    assert report["examples"] == {"accepted": 1, "held": 2, "refused": 5}
+    assert sum(report["reasons"].values()) == 7
     assert report["duplicates"]["exact"] == 1
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import csqa_loop
 from csqa_loop.evidence.rules.quality import QualityPolicy, cleaned, findings, tokens_in
+from csqa_loop.text.masking import LABELS
 
 POLICY = QualityPolicy(prohibited=("guarantee", "加微信"))
 GOOD = "Boots may be returned within 45 days if the soles are clean."
@@ -107,6 +108,11 @@ def test_a_reason_says_what_is_wrong_and_what_would_be_right():
     assert findings("可以吗", "", "请加微信", "", POLICY) == ('prohibited: holds "加微信"',)
 
 
+@pytest.mark.parametrize("label", LABELS)
+def test_an_answer_from_which_something_was_masked_is_held(label: str):
+    assert "masked" in codes(f"Write to {label} within 14 days.", "How?")
+
+
 def test_tokens_are_estimated_generously():
     assert tokens_in("") == 0
     assert tokens_in("abc") == 1
@@ -150,6 +156,7 @@ def test_every_text_is_judged(question: str, prompt: str, chosen: str, rejected:
         "repetition",
         "same_as_rejected",
         "placeholder",
+        "masked",
         "spreadsheet",
     }
     assert {finding.partition(": ")[0] for finding in findings(question, prompt, chosen, rejected, POLICY)} <= known

@@ -18,13 +18,13 @@ def _without(*names: str) -> dict[str, str]:
     return {name: text for name, text in TEXTS.items() if name not in names}
 
 
-def test_what_was_renamed_is_withdrawn_only_when_confirmed() -> None:
+def test_what_was_renamed_is_not_withdrawn_even_when_confirmed() -> None:
     files = _without("fees", "returns") | {"prices": TEXTS["fees"].replace("\n", "\r\n")}
     plan = plan_sync(files, {}, CURRENT, now=NOW)
     assert [event.policy_id for event in plan.publish] == ["prices"]
     assert (plan.missing, plan.renamed) == (("fees", "returns"), (("fees", "prices"),))
-    assert to_withdraw(plan, CURRENT, confirmed=False) == ("returns",)
-    assert to_withdraw(plan, CURRENT, confirmed=True) == ("fees", "returns")
+    for confirmed in (False, True):
+        assert to_withdraw(plan, CURRENT, confirmed=confirmed) == ("returns",)
     again = plan_sync(files, {}, CURRENT | {"prices": CURRENT["fees"]}, now=NOW)
     assert again.renamed == (("fees", "prices"),), "also after its new name is published"
 

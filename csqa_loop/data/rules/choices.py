@@ -1,0 +1,243 @@
+"""Rows that hold answers side by side and say in a column of its own which is better: arenas, annotators' choices and rankings.
+
+Such a row becomes one with `chosen` and `rejected`. What cannot be told with certainty is refused, never guessed: a 1 may be the first answer
+or the second.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from csqa_loop.data.rules.cells import is_blank
+from csqa_loop.data.rules.names import NAMES, inner, is_answer, is_measure, plain
+from csqa_loop.data.rules.rows import RowRefusedError
+from csqa_loop.data.rules.worth import is_off, number_in
+
+_TAGGED = re.compile(r"(?:(?P<base>.*?[a-z])?[_ ]?)(?P<tag>[0-9]|(?:(?<=_)|^)[ab])(?P<rest>(?:_.*)?)")
+_FAMILIES = (("a", "b"), *(tuple(str(n) for n in range(first, first + count)) for count in range(9, 1, -1) for first in (0, 1)))
+_VERDICTS = frozenset(
+    [
+        "winner", "preference", "preferred", "preferred_response", "preferred_answer", "human_preference", "choice", "human_choice", "label", "better", "best", "chosen",
+        "better_response", "better_response_id", "better_answer", "best_response", "best_answer", "selected", "selected_response", "verdict", "winning_model",
+    ]
+)  # fmt: skip
+_SIGNED = frozenset(["overall_preference", "preference_strength", "preference_score"])
+"""Below 0 the first of two is better, above 0 the second."""
+_ONE_HOT = re.compile(r"winner_(?:model_|response_|answer_)?(?P<tag>a|b|[0-9]|tie)")
+_CALLED = re.compile(r"(?:model|response|answer|assistant|output|candidate|option|completion|choice|conversation|chatbot|system)[_ -]*")
+_TIES = re.compile(r"(?:it'?s a )?(?:tie|draw|both|neither|none|equal|same)\b.*|no preference|all equal|平局|都好|都不好|一样")
+_RANKS = frozenset(["ranks", "rank"])
+WHICH, SIDE = "which answer is better", "chosen or rejected"
+"""What columns are read as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The row with `chosen` and `rejected` in place of the columns that were read."""
+
+    values: Mapping[str, Any]
+    read: tuple[tuple[str, str], ...] = ()
+    """Each of those columns with what it was read as."""
+
+
+def decided(values: Mapping[str, Any]) -> Decided:
+    """The row as a pair, where its columns compare answers; else the row as it is.
+
+    Raises:
+        RowRefusedError: none is better, its judges contradict one another, or it cannot be told which is meant.
+    """
+    return _by_ranking(values) or _by_ranks(values) or _by_verdict(values) or Decided(values)
+
+
+def _by_verdict(values: Mapping[str, Any]) -> Decided | None:
+    """Answers side by side (`response_a`, `response_b`), and a column that names one, one column each that is set, or a score each."""
+    sides = _tagged(values, is_answer)
+    if len(sides) != 1 or _has_pair(values, set(sides[0].values())):
+        return None
+    (family,) = sides
+    told = [(name, _KINDS[kind](values[name], name)) for name, kind in _verdict_columns(values)]
+    hot = {match["tag"]: name for name in values if (match := _ONE_HOT.fullmatch(plain(name))) and not is_blank(values[name])}
+    won = [tag for tag, name in hot.items() if not is_off(values[name])]
+    told += [(name, won[0] if len(won) == 1 else "") for name in hot.values()]
+    for word, best_of in (("score", max), ("rank", min)):
+        for scored in _tagged(values, lambda name, word=word: is_measure(name, word)):  # type: ignore[misc]
+            numbers = {tag: number_in(values[name]) for tag, name in scored.items()}
+            if scored.keys() == family.keys() and None not in numbers.values():
+                ends = [tag for tag, number in numbers.items() if number == best_of(_known(numbers))]
+                told += [(name, ends[0] if len(ends) == 1 else "") for name in scored.values()]
+    if not told:
+        return None
+    better = {_tag_of(said, tuple(family), name) for name, said in told}
+    if len(better) > 1:
+        raise RowRefusedError("label", f"its marks contradict one another: {', '.join(name for name, _ in told)} name different answers")
+    best = better.pop()
+    read = [*((name, WHICH) for name, _ in told), *((name, SIDE) for name in family.values())]
+    rest = {name: value for name, value in values.items() if name not in dict(read)}
+    rejected = [values[name] for tag, name in family.items() if tag != best]
+    return Decided(_with_answers(rest, [values[family[best]]], rejected), tuple(read))
+
+
+def _known(numbers: Mapping[str, float | None]) -> list[float]:
+    return [number for number in numbers.values() if number is not None]
+
+
+def _by_ranking(values: Mapping[str, Any]) -> Decided | None:
+    """A ranking of columns by their names, as Argilla has it: the names in order, or each with its rank; one, or one an annotator."""
+    texts = {plain(name): name for name, value in values.items() if isinstance(value, str) and not is_blank(value)}
+    for column, value in values.items():
+        rankings = list(_rankings(value, texts))
+        if not rankings:
+            continue
+        best = {frozenset(name for name, rank in ranks.items() if rank == min(ranks.values())) for ranks in rankings}
+        worse = {frozenset(name for name, rank in ranks.items() if rank > min(ranks.values())) for ranks in rankings}
+        if len(best) > 1 or len(worse) > 1:
+            raise RowRefusedError("label", f"its {len(rankings)} rankings in {column} do not agree on the best answer")
+        chosen, rejected = sorted(best.pop()), sorted(worse.pop())
+        if not rejected:
+            raise RowRefusedError("neither", f"all its answers have one rank in {column}; none of them is better")
+        read = [(column, WHICH), *((name, SIDE) for name in (*chosen, *rejected))]
+        rest = {name: cell for name, cell in values.items() if name not in dict(read)}
+        return Decided(_with_answers(rest, [values[name] for name in chosen], [values[name] for name in rejected]), tuple(read))
+    return None
+
+
+def _by_ranks(values: Mapping[str, Any]) -> Decided | None:
+    """A list of answers with their ranks, in each or in a list beside them; the lowest is the best."""
+    answers = next((name for name in values if plain(name) in NAMES["candidates"] and isinstance(values[name], list)), None)
+    if answers is None or len(values[answers]) < 2:
+        return None
+    column = next((name for name in values if plain(name) in _RANKS and isinstance(values[name], list)), None)
+    said = values[column] if column else [one.get("rank") if isinstance(one, Mapping) else None for one in values[answers]]
+    ranks = [number for number in map(number_in, said) if number is not None]
+    if column is None and not ranks:
+        return None
+    if len(ranks) != len(values[answers]):
+        raise RowRefusedError("label", f"it has {len(values[answers])} answers and {len(ranks)} ranks; each answer needs its own")
+    chosen = [answer for answer, rank in zip(values[answers], ranks, strict=True) if rank == min(ranks)]
+    rejected = [answer for answer, rank in zip(values[answers], ranks, strict=True) if rank > min(ranks)]
+    if not rejected:
+        raise RowRefusedError("neither", f"all its {len(ranks)} answers have one rank; none of them is better")
+    rest = {name: value for name, value in values.items() if name not in {answers, column}}
+    return Decided(_with_answers(rest, chosen, rejected), ((answers, SIDE), *(((column, WHICH),) if column else ())))
+
+
+def _with_answers(rest: Mapping[str, Any], chosen: list[Any], rejected: list[Any]) -> dict[str, Any]:
+    """The row with these answers; questions and answers that stand in lists of their own become conversations."""
+    question = next((name for name in NAMES["question"] for own in rest if plain(own) == name and _texts(rest[own])), None)
+    asked = next((own for own in rest if question and plain(own) == question), None)
+    if asked is not None:
+        questions = _texts(rest[asked])
+        sides = [[_conversation(questions, _texts(answer)) for answer in answers] for answers in (chosen, rejected)]
+        if all(turns for side in sides for turns in side):
+            rest = {name: value for name, value in rest.items() if name != asked}
+            chosen, rejected = sides
+    one = [answers[0] if len(answers) == 1 else answers for answers in (chosen, rejected)]
+    return {**rest, "chosen": one[0], "rejected": one[1]}
+
+
+def _conversation(questions: Sequence[str], answers: Sequence[str]) -> list[dict[str, str]]:
+    if not questions or len(answers) != len(questions):
+        return []
+    turns = zip(questions, answers, strict=True)
+    return [{"role": role, "content": text} for pair in turns for role, text in zip(("user", "assistant"), pair, strict=True)]
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts of a list, or of a cell that spells one as JSON."""
+    if isinstance(value, str) and value.lstrip().startswith('["'):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return []
+    return value if isinstance(value, list) and value and all(isinstance(text, str) and text.strip() for text in value) else []
+
+
+def _tagged(values: Mapping[str, Any], wanted: Callable[[str], bool]) -> list[dict[str, str]]:
+    """For each set of columns whose names differ in a letter or digit alone and are `wanted` without it: tag -> column."""
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for name, value in values.items():
+        match = _TAGGED.fullmatch(plain(name))
+        if match and not is_blank(value) and not isinstance(value, bool) and wanted(f"{match['base'] or ''}{match['rest']}"):
+            groups.setdefault((match["base"] or "", match["rest"]), {})[match["tag"]] = name
+    return [{tag: group[tag] for tag in family} for group in groups.values() for family in _FAMILIES if tuple(sorted(group)) == family]
+
+
+def _has_pair(values: Mapping[str, Any], sides: set[str]) -> bool:
+    """Whether the row names a rejected answer beside what is compared."""
+    return any(plain(name) in NAMES["rejected"] and name not in sides and not is_blank(value) for name, value in values.items())
+
+
+def _verdict_columns(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if is_blank(value):
+            continue
+        called = "_".join(inner(plain(name)).split())
+        if called in _SIGNED:
+            yield name, "signed"
+        elif called in _VERDICTS:
+            yield name, "named"
+
+
+def _signed(value: Any, column: str) -> str:
+    number = number_in(value)
+    if number is None:
+        raise RowRefusedError(
+            "label", f"{column} is {str(value)[:40]!r}; a number is expected: below 0 for the first answer, above 0 for the second"
+        )
+    return "<" if number < 0 else ">" if number > 0 else ""
+
+
+def _named(value: Any, column: str) -> str:
+    """The one answer that the cell names; empty where it says that none is better."""
+    names = {_called(one) for one in (value if isinstance(value, list) else [value])}
+    if len(names) != 1:
+        raise RowRefusedError("label", f"the judges in {column} do not agree on the better answer")
+    return names.pop()
+
+
+_KINDS = {"signed": _signed, "named": _named}
+
+
+def _called(value: Any) -> str:
+    number = number_in(value)
+    if number is not None and number == int(number):
+        return str(int(number))
+    text = str(value).strip().casefold()
+    return "" if _TIES.fullmatch(text) else _CALLED.sub("", text).strip("_ -")
+
+
+def _tag_of(said: str, family: tuple[str, ...], column: str) -> str:
+    if said in {"", "tie"}:
+        raise RowRefusedError("neither", f"{column} says that none of its {len(family)} answers is better")
+    if said in {"<", ">"} and len(family) == 2:
+        return family[said == ">"]
+    if said not in family:
+        raise RowRefusedError(
+            "label",
+            f"{column} is {said!r}, and the answers are called {', '.join(family)}; it must name one of them, so that it is certain which is better",
+        )
+    return said
+
+
+def _rankings(value: Any, texts: Mapping[str, str]) -> Iterator[dict[str, float]]:
+    """Column -> rank, for each ranking that the cell holds."""
+    if not isinstance(value, list) or (len(value) < 2 and not (value and isinstance(value[0], list))):
+        return
+    if all(isinstance(one, list) for one in value):
+        for one in value:
+            yield from _rankings(one, texts)
+    elif all(isinstance(one, Mapping) and "rank" in one for one in value):
+        ranks = {texts.get(_option(one.get("value"), texts)): number_in(one["rank"]) for one in value}
+        if None not in ranks and None not in ranks.values() and len(ranks) == len(value):
+            yield {str(name): float(rank or 0) for name, rank in ranks.items()}
+    elif all(isinstance(one, str) for one in value):
+        names = [texts.get(_option(one, texts)) for one in value]
+        if None not in names and len(set(names)) == len(names):
+            yield {str(name): float(place) for place, name in enumerate(names)}
+
+
+def _option(value: Any, texts: Mapping[str, str]) -> str:
+    called = plain(str(value))
+    return called if called in texts else ""
