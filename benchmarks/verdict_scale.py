@@ -59,14 +59,16 @@ def fill(connection: duckdb.DuckDBPyConnection) -> None:
         CREATE TEMP TABLE asked AS SELECT i, hash(i, {SEED}) AS h, i // {A_USER} AS u, to_timestamp({OPENED.timestamp()}) + to_microseconds(i * {step}) AS t
         FROM range({EXPOSURES}) r(i);
         INSERT INTO exposures SELECT uuid(), t, 'm' || i, 'c' || u, 'u-' || printf('%016x', hash(u)), 'x-1',
-            CASE WHEN hash(u) % 2 = 0 THEN 'challenger' ELSE 'control' END, 'base' FROM asked;
+            CASE WHEN hash(u) % 2 = 0 THEN 'challenger' ELSE 'control' END, 'base', 1, i, t FROM asked;
         INSERT INTO answers (event_id, occurred_at, message_id, conversation_id, "user", experiment, arm, question, answer, covered, handoff, latency_ms,
-            completion_tokens)
+            completion_tokens, epoch, "offset", recorded_at)
         SELECT uuid(), t + INTERVAL 1 SECOND, 'm' || i, 'c' || u, 'u-' || printf('%016x', hash(u)), 'x-1',
             CASE WHEN hash(u) % 2 = 0 THEN 'challenger' ELSE 'control' END, 'question ' || h % 997, repeat('word ', (20 + h % 40)::INTEGER), h % 11 > 0,
-            h % 23 = 0, 500 + h % 900, 30 + h % 60 FROM asked WHERE h % 1009 > 0;
+            h % 23 = 0, 500 + h % 900, 30 + h % 60, 1, i, t + INTERVAL 1 SECOND
+        FROM asked WHERE h % 1009 > 0;
         INSERT INTO feedback SELECT uuid(), t + INTERVAL 5 SECOND, 'c' || u, 'm' || i, 'u-' || printf('%016x', hash(u)),
-            CASE WHEN h % 10 < 6 THEN 'up' ELSE 'down' END, '' FROM asked WHERE h % 4 = 0;
+            CASE WHEN h % 10 < 6 THEN 'up' ELSE 'down' END, '', 1, i, t + INTERVAL 5 SECOND
+        FROM asked WHERE h % 4 = 0;
         DROP TABLE asked;
         """
     )

@@ -221,7 +221,8 @@ class Ledger:
 
     def _is_outdated(self, rows: Rows, letters: Sequence[Letter]) -> bool:
         """Whether the log's last word on a policy is not the current one, now that the batch is in."""
-        if any(letter.record.topic == PolicyPublished.topic for letter in letters):
+        # What the loop itself said again is no reason to say it once more.
+        if any(letter.record.topic == PolicyPublished.topic and letter.record.carried_us is None for letter in letters):
             return True
         if "policies" not in rows.tables:
             return False
