@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 from csqa_loop.events import ChatMessage
@@ -64,6 +64,14 @@ def fresh_examples(connection: Connection) -> list[UnpairedExample]:
 def examples_by_id(connection: Connection, example_ids: Sequence[str]) -> list[UnpairedExample]:
     """The named ones, as far as they may still be trained on, oldest first."""
     return _examples(connection, "example_id IN (SELECT unnest($1))", [list(example_ids)])
+
+
+def recorded_since(connection: Connection, event_ids: Sequence[str]) -> datetime | None:
+    """When the log had the first of these events; None where the ledger has none of them."""
+    row = connection.execute(
+        "SELECT min(recorded_at) FROM events WHERE event_id IN (SELECT unnest($1)::UUID)", [list(event_ids)]
+    ).fetchone()
+    return row[0].astimezone(UTC) if row and row[0] else None
 
 
 def pair_counts(connection: Connection) -> dict[str, int]:

@@ -69,10 +69,10 @@ class RunPlanner:
         examined: _Examined | None = None
         selection, reason = None, None
         # A selection is never more than what is fresh, and this is asked every second.
-        if self._reason_to_run(fresh, now, last_run) is not None:
+        if await self._reason_to_run(fresh, now, last_run) is not None:
             examined = await self._examined()
             selection = await self._select(fresh, examined)
-            reason = self._reason_to_run(selection.taken, now, last_run)
+            reason = await self._reason_to_run(selection.taken, now, last_run)
             examined = examined.and_also(selection.held_back) if reason else examined
         draft = None
         if method == "dpo" or method == "placebo":  # noqa: PLR1714 - the type checker narrows by this alone
@@ -124,10 +124,15 @@ class RunPlanner:
         sound = await self._ledger.ask(pair_queries.examples_by_id, request.example_ids) if request.example_ids else ()
         return spoilt + [(name, "gone or held") for name in sorted(set(request.example_ids) - {example.example_id for example in sound})]
 
-    def _reason_to_run(self, pairs: Sequence[Pair], now: datetime, last_run: datetime | None) -> TrainingReason | None:
+    async def _reason_to_run(self, pairs: Sequence[Pair], now: datetime, last_run: datetime | None) -> TrainingReason | None:
         users = {pair.user for pair in pairs} - {""}
-        oldest = min((pair.occurred_at for pair in pairs), default=None)
-        return due(Backlog(len(pairs), len(users), oldest, last_run), self._policy.trigger, now)
+        backlog = Backlog(len(pairs), len(users), min((pair.occurred_at for pair in pairs), default=None), last_run)
+        reason = due(backlog, self._policy.trigger, now)
+        if reason is TrainingReason.OLD_PAIRS:
+            # A report may be dated long before it came.
+            since = await self._ledger.ask(pair_queries.recorded_since, [pair.evidence_event_id for pair in pairs])
+            reason = due(replace(backlog, oldest=since or backlog.oldest), self._policy.trigger, now)
+        return reason
 
     async def _examined(self) -> _Examined:
         return _Examined(tuple(await self._ledger.ask(pair_queries.holdout_pairs)), await self._runs.examined())

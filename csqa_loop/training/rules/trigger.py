@@ -60,7 +60,8 @@ def due(backlog: Backlog, policy: TriggerPolicy, now: datetime) -> TrainingReaso
         return backlog.fresh_pairs >= pairs and backlog.users >= min(policy.min_users, pairs)
 
     if policy.schedule != "when_due":
-        fresh_period = backlog.last_run is None or _period(backlog.last_run, policy.schedule) != _period(now, policy.schedule)
+        # Later, not other: a clock that was set back begins no day anew.
+        fresh_period = backlog.last_run is None or _period(backlog.last_run, policy.schedule) < _period(now, policy.schedule)
         return TrainingReason.SCHEDULED if fresh_period and holds(policy.fewest) else None
     if holds(policy.min_pairs):
         return TrainingReason.ENOUGH_PAIRS

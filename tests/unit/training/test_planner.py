@@ -226,3 +226,17 @@ async def test_a_run_ends_when_a_rated_answer_that_it_pins_is_gone(board: Board)
     ended = await plan.retry(request, make.at(12))
     assert isinstance(ended, e.TrainingFailed)
     assert "m3 for one" in ended.reason
+
+
+async def test_pairs_are_as_old_as_the_log_says_though_a_clock_was_slow() -> None:
+    board = Board()
+    claiming = planner(board, trigger=TriggerPolicy(min_pairs=20, fewest_pairs=2, max_age=timedelta(hours=1)))
+    for number in (1, 2):
+        reported = make.bad_case(number).model_copy(update={"occurred_at": make.at(-80_000)})
+        await board.happen_at(board.now, reported)
+        await board.offer(replace(pair(number), evidence_event_id=str(reported.event_id), occurred_at=reported.occurred_at))
+    assert await claiming.claim(e.BASE, board.now) is None
+    assert await claiming.claim(e.BASE, board.now + timedelta(minutes=59)) is None
+    request = await claiming.claim(e.BASE, board.now + timedelta(hours=1))
+    assert request is not None
+    assert request.pair_ids == ("p-1", "p-2")

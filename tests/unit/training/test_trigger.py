@@ -46,6 +46,8 @@ def test_old_pairs_need_not_be_as_many(fresh: int, users: int, hours: int, reaso
         ("weekly", NOW - timedelta(days=2, hours=12), False),  # Monday, 00:00
         ("weekly", NOW - timedelta(days=2, hours=12, seconds=1), True),
         ("weekly", NOW - timedelta(days=365), True),
+        ("daily", NOW + timedelta(hours=13), False),  # the clock was set back since
+        ("weekly", NOW + timedelta(days=6), False),
     ],
 )
 def test_a_schedule_starts_one_run_a_period_from_the_fewest_pairs_on(schedule, last_run: datetime | None, runs: bool):
