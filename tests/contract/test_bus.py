@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from csqa_loop.events import AnswerGiven, ArmExposed, ChatMessage, FeedbackGiven
 from csqa_loop.events.wire import decode
 from csqa_loop.log import KafkaBus, Record, read_to_end
 from csqa_loop.log.bus import Bus
+from csqa_loop.log.records import microseconds
 from csqa_loop.settings import KafkaSettings
 from tests.brokers import Broker
 from tests.fakes.bus import MemoryBus
@@ -100,6 +102,18 @@ async def test_publishing_at_the_same_time_loses_and_doubles_nothing(subject: Su
     await asyncio.gather(*(subject.bus.publish(event) for event in sent))
     read = [record.value for record in await subject.read(topics.POLICIES) if record.key and record.key.startswith(str(mark).encode())]
     assert sorted(value for value in read if value) == sorted(event.to_json() for event in sent)
+
+
+async def test_what_is_carried_over_from_a_former_log_says_since_when_it_was_known(subject: Subject) -> None:
+    carried, fresh = withdrawn(f"p-{uuid4()}"), withdrawn(f"p-{uuid4()}")
+    moment = now() - timedelta(days=400, microseconds=1)
+    await subject.bus.carry((carried, moment))
+    await subject.bus.publish(fresh)
+    found = {record.key: record for record in await subject.read(topics.POLICIES)}
+    record = found[carried.key.encode()]
+    assert decode(record.topic, record.value) == carried
+    assert record.carried_us == microseconds(moment)
+    assert found[fresh.key.encode()].carried_us is None
 
 
 async def test_publishing_nothing_is_done_at_once(subject: Subject) -> None:

@@ -8,7 +8,9 @@ import time
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from csqa_loop.errors import TransientError
 from csqa_loop.events import BadCaseReported, PolicyWithdrawn, now, topics
@@ -178,3 +180,23 @@ async def test_config_that_a_broker_refuses_does_not_stop_the_start(kafka_broker
     assert any(name in message and "config" in message for message in caplog.messages)
     async with _admin(kafka_broker.servers, KafkaSettings()) as admin:
         assert name in {topic["topic"] for topic in await admin.describe_topics()}
+
+
+@pytest.mark.kafka
+async def test_a_topic_whose_records_producers_date_is_altered_and_keeps_what_else_was_set(kafka_broker: Broker) -> None:
+    name, settings = f"t-{uuid4()}", KafkaSettings()
+    async with _admin(kafka_broker.servers, settings) as admin:
+        await admin.create_topics([NewTopic(name, 1, 1, topic_configs={"retention.ms": "123456789", "cleanup.policy": "delete"})])
+        await ensure_topics(kafka_broker.servers, settings, [Topic(name, key="k", partitions=1)])
+        [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    told = {entry[0]: entry[1] for _, _, _, _, entries in answer.resources for entry in entries}
+    assert (told["message.timestamp.type"], told["retention.ms"]) == ("LogAppendTime", "123456789")
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_broker.servers)
+    await producer.start()
+    try:
+        await producer.send_and_wait(name, b"x", timestamp_ms=1000)
+    finally:
+        await producer.stop()
+    [record] = [record async for record in read_to_end(kafka_broker.servers, settings, [name])]
+    assert record.is_stamped
+    assert abs(record.timestamp_ms / 1000 - time.time()) < 600
