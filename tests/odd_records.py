@@ -48,7 +48,7 @@ def with_value(body: dict[str, Any], path: tuple[Any, ...], value: str) -> bytes
 def _mutated(draw: st.DrawFn) -> tuple[str, bytes]:
     topic, example = draw(st.sampled_from(_bodies()))
     body = example | {"event_id": str(draw(st.uuids()))}
-    path = draw(st.sampled_from(paths_of(body) + [("added",)]))
+    path = draw(st.sampled_from([*paths_of(body), ("added",)]))
     value = with_value(body, path, draw(_VALUE))
     if draw(st.booleans()):
         name = draw(st.sampled_from(sorted(body)))

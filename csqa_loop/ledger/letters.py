@@ -17,7 +17,7 @@ _RECORD = 'd.topic, d.partition, d."offset", d.original_key, d.value'
 _LISTED = """
 SELECT d.letter_id, d.occurred_at, d.last_seen, d.topic, d.partition, d."offset", d.key, d.event_id, d.reason, d.value_bytes, d.attempts,
     CASE WHEN v.event_id IS NOT NULL THEN 'taken' WHEN h.action = 'drop' THEN 'dropped' ELSE 'waiting' END AS state,
-    h.retries, h.operator, h.note
+    coalesce(h.retries, 0), h.operator, h.note
 FROM (SELECT * EXCLUDE (value, original_key) FROM dead_letters) d
 LEFT JOIN events v ON v.event_id = TRY_CAST(d.event_id AS UUID) AND v.body_sha = left(d.value_sha, 32)
 LEFT JOIN (
@@ -133,5 +133,5 @@ def waiting_letters(connection: Connection) -> int:
 
 
 def _listed(row: tuple[Any, ...]) -> ListedLetter:
-    letter_id, first, last, *middle, retries, operator, note = row
-    return ListedLetter(letter_id, first.astimezone(UTC), last.astimezone(UTC), *middle, retries or 0, operator, note)
+    letter_id, first, last, *rest = row
+    return ListedLetter(letter_id, first.astimezone(UTC), last.astimezone(UTC), *rest)

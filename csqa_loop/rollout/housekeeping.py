@@ -1,7 +1,10 @@
 """What the loop still has to publish: after a change of log the facts that every process starts from, and dead letters."""
 
 import logging
+from collections.abc import Sequence
 
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import DeadLettered
 from csqa_loop.ledger.letters import letters_to_publish
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.log.bus import Bus
@@ -45,5 +48,17 @@ class LetterPublisher:
             TransientError: the log did not take them; the next beat tries again.
         """
         while letters := await self._ledger.ask(letters_to_publish):
-            await self._bus.publish(*letters)
+            await self._publish(letters)
             await self._ledger.mark_letters_published([letter.letter_id for letter in letters])
+
+    async def _publish(self, letters: Sequence[DeadLettered]) -> None:
+        try:
+            await self._bus.publish(*letters)
+        except PermanentError as error:
+            # The topic takes less than it should: no letter waits for another, and one that is too large goes without its value.
+            _log.error("%d dead letter(s) cannot be published together: %s", len(letters), error)
+            if len(letters) == 1:
+                await self._bus.publish(letters[0].model_copy(update={"value_base64": "", "cut": True}))
+                return
+            for letter in letters:
+                await self._publish([letter])

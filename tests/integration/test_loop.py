@@ -7,8 +7,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from csqa_loop import events as e
-from csqa_loop.ledger.letters import letters_to_publish
 from csqa_loop.ledger.invariants import check, ledger_hash
+from csqa_loop.ledger.letters import letters_to_publish
 from csqa_loop.rollout.epochs import unpublished_epoch
 from csqa_loop.settings import KafkaSettings, Settings
 from tests import events as make

@@ -9,7 +9,6 @@ from datetime import datetime
 from csqa_loop.events import DeadLettered, Event, derived_id
 from csqa_loop.log.records import LogRecord, record_sha
 
-
 _MOST_REASON = 2000
 _MOST_NAME = 200
 _MOST_PUBLISHED = 5 * 1024 * 1024
