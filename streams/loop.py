@@ -103,11 +103,11 @@ class LoopStream(Process):
         await self.parts.close()
 
     def health(self) -> dict[str, object]:
-        """Ok while the ledger takes records; a standby is ok too."""
+        """Ok while the ledger takes records and no fault of ours keeps it from deciding; a standby is ok too. `troubles` names each part's."""
         troubles = {"intake": self.intake.trouble, **self._beats.troubles, "analytics": self.parts.analytics.trouble}
         phase = "deciding" if self._beats.deciding else self.phase
         return {
-            "ok": self.intake.trouble is None,
+            "ok": self.intake.trouble is None and not self._beats.broken,
             "phase": phase,
             "caught_up": self.position.caught_up,
             "trouble": self.trouble or next(filter(None, troubles.values()), None),

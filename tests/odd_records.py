@@ -1,6 +1,7 @@
 """Records as nobody should send them: raw bytes, and events with one field replaced by a value that is hard to take."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -23,9 +24,9 @@ VALUES = (
 _VALUE = st.integers(0, len(VALUES) - 1).map(lambda number: VALUES[number])
 
 
-def _bodies() -> list[tuple[str, dict[str, Any]]]:
-    """(topic, body) of an example of every kind that the ledger takes."""
-    return [(topic, json.loads(some_event(kind).to_json())) for topic in FACT_TOPICS for kind in EVENTS_OF_TOPIC[topic].values()]
+def _bodies(topics: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
+    """(topic, body) of an example of every kind in these topics."""
+    return [(topic, json.loads(some_event(kind).to_json())) for topic in topics for kind in EVENTS_OF_TOPIC[topic].values()]
 
 
 def paths_of(body: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -45,8 +46,8 @@ def with_value(body: dict[str, Any], path: tuple[Any, ...], value: str) -> bytes
 
 
 @st.composite
-def _mutated(draw: st.DrawFn) -> tuple[str, bytes]:
-    topic, example = draw(st.sampled_from(_bodies()))
+def _mutated(draw: st.DrawFn, topics: Iterable[str]) -> tuple[str, bytes]:
+    topic, example = draw(st.sampled_from(_bodies(topics)))
     body = example | {"event_id": str(draw(st.uuids()))}
     path = draw(st.sampled_from([*paths_of(body), ("added",)]))
     value = with_value(body, path, draw(_VALUE))
@@ -56,12 +57,17 @@ def _mutated(draw: st.DrawFn) -> tuple[str, bytes]:
     return topic, value
 
 
-def _raw() -> st.SearchStrategy[tuple[str, bytes | None]]:
+def _raw(topics: Iterable[str]) -> st.SearchStrategy[tuple[str, bytes | None]]:
     texts = _VALUE.map(str.encode)
     claims = texts.map(lambda value: b'{"event_id": %s}' % value)
-    return st.tuples(st.sampled_from(FACT_TOPICS), st.one_of(st.none(), st.binary(max_size=60), texts, claims))
+    return st.tuples(st.sampled_from(tuple(topics)), st.one_of(st.none(), st.binary(max_size=60), texts, claims))
 
 
 KEYS = st.one_of(st.none(), st.just(b""), st.just(b"\xff\xfe\x00"), st.just(b"c\x00"), st.binary(max_size=20), st.just(b"k" * 100_000))
-VALUES_OF_RECORDS: st.SearchStrategy[tuple[str, bytes | None]] = st.one_of(_mutated(), _raw())
+VALUES_OF_RECORDS: st.SearchStrategy[tuple[str, bytes | None]] = st.one_of(_mutated(FACT_TOPICS), _raw(FACT_TOPICS))
 """(topic, value)."""
+
+
+def odd_values(*topics: str) -> st.SearchStrategy[bytes | None]:
+    """Values that lie in no topic where they should, or in one of these."""
+    return st.one_of(_mutated(topics), _raw(topics)).map(lambda record: record[1])

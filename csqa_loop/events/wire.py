@@ -20,7 +20,18 @@ def decode(topic: str, value: bytes | None) -> Event:
 
     Raises:
         PermanentError: the value is empty, not JSON, of an unknown type, or a field is missing or wrong. The message names the field.
+            Nothing else is raised, whatever the bytes: every consumer of the log rests on that.
     """
+    try:
+        return _decoded(topic, value)
+    except PermanentError:
+        raise
+    except Exception as error:  # a fault of ours that these bytes bring out
+        msg = f"{topic}: the record cannot be read: {type(error).__name__}: {str(error)[:200]}"
+        raise PermanentError(msg) from error
+
+
+def _decoded(topic: str, value: bytes | None) -> Event:
     kinds = EVENTS_OF_TOPIC.get(topic)
     if kinds is None:
         msg = f"topic {topic!r} is not one of this system's; known: {', '.join(EVENTS_OF_TOPIC)}"

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csqa_loop.errors import PermanentError, TransientError
-from csqa_loop.ledger.connection import create_views, migrate, transaction
+from csqa_loop.ledger.connection import DISK_REFUSES, OUR_SQL, create_views, migrate, transaction
 from csqa_loop.ledger.derived import Derive, DerivedTables
 from csqa_loop.ledger.facts import Row, Rows, arrow, lay_out
 from csqa_loop.ledger.letters import insert_letters
@@ -29,10 +29,6 @@ SELECT place, body_sha = coalesce(held, first) FROM (
 ) WHERE held IS NOT NULL OR nth > 1
 """
 """(place, whether the bytes are those by which the event is known) of incoming rows whose event is in the ledger, or earlier in the batch."""
-# A COMMIT that the disk refuses is a TransactionException; what comes after it may be a FatalException.
-_DISK_REFUSES = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException, OSError)
-# Then nothing can be taken at all, and no record is to blame.
-_OUR_SQL = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 
 
 class Ledger:
@@ -164,13 +160,13 @@ class Ledger:
                 conflicts = [self._conflict(rows, place) for place in restated if not self._has_fact(rows, place)]
                 insert_letters(self.connection, self._append, [*rows.letters, *conflicts])
                 self._set_offsets(rows.marks)
-        except _OUR_SQL:
+        except OUR_SQL:
             raise
         except duckdb.OutOfMemoryException as error:
             if rows.facts + len(rows.letters) > 1:
                 return self._take_parts(rows, error, later=later)
             raise TransientError(self._unwritten(rows, error)) from error
-        except _DISK_REFUSES as error:
+        except DISK_REFUSES as error:
             raise TransientError(self._unwritten(rows, error)) from error
         except Exception as error:  # whatever a record does to the tables or to what is derived from them, those beside it are taken
             return self._take_parts(rows, error, later=later)
@@ -201,12 +197,33 @@ class Ledger:
         """
         try:
             if self.derivation.is_behind():
-                with transaction(self.connection):
-                    self.derivation.catch_up()
+                try:
+                    with transaction(self.connection):
+                        self.derivation.catch_up()
+                except (*DISK_REFUSES, *OUR_SQL):
+                    raise
+                except Exception:  # which message it is, is found out one by one
+                    self._derive_one_by_one()
             return self.derivation.is_behind()
-        except _DISK_REFUSES as error:
+        except DISK_REFUSES as error:
             msg = f"{self.file}: pairs could not be written: {error}"
             raise TransientError(msg) from error
+
+    def _derive_one_by_one(self) -> None:
+        """Derive up to the first message that cannot be, and pass that one over: its facts stay, and nobody learns from them."""
+        self.reopen()
+        while self.derivation.is_behind():
+            try:
+                with transaction(self.connection):
+                    self.derivation.catch_up(1)
+            except (*DISK_REFUSES, *OUR_SQL):
+                raise
+            except Exception:  # whatever is wrong with one message, the others become pairs
+                self.reopen()
+                with transaction(self.connection):
+                    name = self.derivation.pass_over()
+                _log.exception("message %s is left without pairs, blames and ratings", name)
+                return
 
     def _sift(self, tables: Mapping[str, pa.Table]) -> tuple[Mapping[str, pa.Table], list[int]]:
         """(rows of events that are new, once each; places of those whose id is known from a record with other bytes)."""

@@ -23,25 +23,34 @@ _LONGEST_PAUSE_OF_LETTERS = 60.0
 class Part:
     """One thing that the loop does again and again, with a trouble and pauses of its own."""
 
-    def __init__(self, beat: Callable[[], Awaitable[object]], longest_pause: float, foreseen: type[Exception] = CsqaError) -> None:
-        """`foreseen` is what may go wrong; anything else ends the process."""
+    def __init__(self, name: str, beat: Callable[[], Awaitable[object]], longest_pause: float) -> None:
+        self._name = name
         self._beat = beat
         self._longest_pause = longest_pause
-        self._foreseen = foreseen
         self._pauses = growing(_BEAT_SECONDS, longest_pause)
         self.trouble: str | None = None
         """Why the last try did not succeed."""
+        self.unforeseen = False
+        """Whether that is a fault that nobody foresaw."""
 
     async def attempt(self) -> float | None:
         """Do it once. None where it went well, else the seconds to wait: longer after each failure."""
         try:
             await self._beat()
-        except self._foreseen as error:
-            self.trouble = str(error) or repr(error)
-            return next(self._pauses)
-        self.trouble = None
+        except CsqaError as error:
+            return self._failed(str(error), unforeseen=False)
+        except Exception as error:  # ending the process would end intake and every other part too, and again after each start
+            _log.exception("%s", self._name)
+            return self._failed(f"{type(error).__name__}: {error}", unforeseen=True)
+        self.trouble, self.unforeseen = None, False
         self._pauses = growing(_BEAT_SECONDS, self._longest_pause)
         return None
+
+    def _failed(self, trouble: str, *, unforeseen: bool) -> float:
+        self.trouble, self.unforeseen = trouble, unforeseen
+        pause = next(self._pauses)
+        _log.warning("%s: %s; trying again in %.1f s", self._name, trouble, pause)
+        return pause
 
 
 class Beats:
@@ -61,20 +70,23 @@ class Beats:
         self._ledger = ledger
         self._reconciler = reconciler
         self._up_to_date = up_to_date
-        self.parts = {
-            "pairs": Part(ledger.derive, _LONGEST_PAUSE),
-            "republishing": Part(republisher.beat, _LONGEST_PAUSE),
-            "decisions": Part(decider.beat, _LONGEST_PAUSE),
-            # A letter is what nobody foresaw: it must never end the loop.
-            "letters": Part(letters.beat, _LONGEST_PAUSE_OF_LETTERS, Exception),
-        }
+        self._pairs = Part("pairs", ledger.derive, _LONGEST_PAUSE)
+        self._republishing = Part("republishing", republisher.beat, _LONGEST_PAUSE)
+        self._decisions = Part("decisions", decider.beat, _LONGEST_PAUSE)
+        self._letters = Part("letters", letters.beat, _LONGEST_PAUSE_OF_LETTERS)
         self.deciding = False
         """Whether decisions are being taken."""
 
     @property
     def troubles(self) -> dict[str, str | None]:
         """Part -> why its last try did not succeed."""
-        return {name: part.trouble for name, part in self.parts.items()}
+        parts = {"pairs": self._pairs, "republishing": self._republishing, "decisions": self._decisions, "letters": self._letters}
+        return {name: part.trouble for name, part in parts.items()}
+
+    @property
+    def broken(self) -> bool:
+        """Whether no decision is taken because of a fault that nobody foresaw."""
+        return self._pairs.unforeseen or self._republishing.unforeseen or self._decisions.unforeseen
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -92,11 +104,11 @@ class Beats:
             if not self._up_to_date():
                 self.deciding = False
                 continue
-            pause = await self._attempt("pairs")
+            pause = await self._pairs.attempt()
             if pause is None:
                 self.deciding = True
                 # In this order: a new log must not hold the deployment of before after the next one.
-                pause = await self._attempt("republishing") or await self._attempt("decisions")
+                pause = await self._republishing.attempt() or await self._decisions.attempt()
             await asyncio.sleep(_SHORTEST_BEAT_SECONDS)
 
     async def _publish_letters(self) -> None:
@@ -104,15 +116,8 @@ class Beats:
         while True:
             await self._ledger.next_batch(batches, _BEAT_SECONDS)
             batches = self._ledger.batches
-            pause = await self._attempt("letters") if self._up_to_date() else None
+            pause = await self._letters.attempt() if self._up_to_date() else None
             await asyncio.sleep(pause or _SHORTEST_BEAT_SECONDS)
-
-    async def _attempt(self, name: str) -> float | None:
-        part = self.parts[name]
-        pause = await part.attempt()
-        if pause is not None:
-            _log.warning("%s: %s; trying again in %.1f s", name, part.trouble, pause)
-        return pause
 
 
 async def first_of(*waits: Coroutine[Any, Any, None]) -> None:

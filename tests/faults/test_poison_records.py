@@ -1,5 +1,6 @@
 """Poison in the log of a running loop: whatever a record is, the loop lives, its neighbours are taken and orders are carried out."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -50,10 +51,11 @@ async def send(settings: Settings, *records: tuple[str, bytes | None, bytes | No
 async def ask(stream: LoopStream, method: str, path: str, **body: object) -> dict:
     app = create_console(stream.parts.console, stream.position, stream.health, lambda _: pytest.fail("the loop runs already"))
     headers = {"Authorization": f"Bearer {stream.parts.secrets.operator_key}"}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://console", headers=headers) as client:
-        answer = await client.request(
-            method, path, **({"json": {"operator": "ann", "reason": "a test"} | body} if method == "POST" else {})
-        )
+    sent = {"json": {"operator": "ann", "reason": "a test"} | body} if method == "POST" else {}
+    transport = httpx.ASGITransport(app)
+    async with asyncio.timeout(60), httpx.AsyncClient(transport=transport, base_url="http://console", headers=headers) as client:
+        while (answer := await client.request(method, path, **sent)).status_code == 503:  # the group is being joined anew
+            await stream.parts.ledger.next_batch(stream.parts.ledger.batches, 0.2)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -66,8 +68,9 @@ async def rolled_back(stream: LoopStream) -> None:
     assert (outcome["state"], outcome["target"]) == ("carried_out", "base")
 
 
-async def with_bad_champion(settings: Settings, server: FakeModelServer) -> None:
+async def with_bad_champion(settings: Settings) -> None:
     """The log of a loop whose champion is an adapter."""
+    await ensure_topics(settings.kafka_servers, settings.kafka)
     adapter = adapter_in(settings.adapters, b"tensors")
     run = e.TrainingRequested(
         occurred_at=make.at(0), run_id="r-1", attempt=1, reason="a test", champion="base", pair_ids=("p-1",), data_hash="h"
@@ -77,7 +80,6 @@ async def with_bad_champion(settings: Settings, server: FakeModelServer) -> None
     first = e.DeploymentChanged(occurred_at=make.at(1), revision=1, champion="base", cause="first start")
     bad = e.DeploymentChanged(occurred_at=make.at(2), revision=2, champion=adapter, previous_champion="base", cause="a test")
     await with_bus(settings, lambda bus: bus.publish(first, bad))
-    del server
 
 
 async def test_records_that_are_no_events_end_nothing_and_a_restart_neither(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +112,7 @@ async def test_a_large_record_that_is_no_event_holds_up_no_order(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, megabytes: int
 ) -> None:
     server = FakeModelServer()
-    await with_bad_champion(settings, server)
+    await with_bad_champion(settings)
     size = min(megabytes * 1_000_000 + 400_000, MAX_RECORD_BYTES - 500)
     await send(settings, *((topic, b"\xff" * size, b"c1") for topic in (FEEDBACK, DECISIONS)))
     async with running(settings, server, monkeypatch) as stream:
@@ -128,7 +130,7 @@ async def test_a_large_record_that_is_no_event_holds_up_no_order(
 
 async def test_letters_that_cannot_be_published_hold_up_no_order(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     server = FakeModelServer()
-    await with_bad_champion(settings, server)
+    await with_bad_champion(settings)
     await send(settings, (FEEDBACK, LONE, b"c1"))
     async with running(settings, server, monkeypatch) as stream:
         publish = stream.parts.bus.publish
@@ -141,8 +143,8 @@ async def test_letters_that_cannot_be_published_hold_up_no_order(settings: Setti
         monkeypatch.setattr(stream.parts.bus, "publish", refusing)
         await until(stream, lambda s: s["recorded"]["dead_letters"] == 1, "the letter")
         await rolled_back(stream)
-        assert stream.health()["troubles"]["letters"] == "the letters' topic is gone"
-        assert stream.health()["trouble"] == "the letters' topic is gone"
+        assert stream.health()["troubles"]["letters"] == "RuntimeError: the letters' topic is gone"
+        assert (stream.health()["trouble"], stream.health()["ok"]) == ("RuntimeError: the letters' topic is gone", True)
         monkeypatch.setattr(stream.parts.bus, "publish", publish)
 
 

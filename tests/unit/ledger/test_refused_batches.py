@@ -110,3 +110,19 @@ def test_a_fault_of_ours_in_reading_one_record_is_its_letter(ledger: Ledger) -> 
     rows = sort_out([make.record(make.thumb(number), number) for number in range(4)], broken)  # type: ignore[arg-type]
     assert ledger.take(rows) == 3
     assert [letter.reason for letter in letters(ledger.connection)] == ["csqa.feedback: it cannot be read: RuntimeError: a fault"]
+
+
+def test_a_message_that_cannot_be_derived_is_left_out_and_the_others_are_not(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.take(make.batch(*(make.answer(number) for number in range(6)), *(make.bad_case(number) for number in range(6))), later=True)
+    derive = Derivation._derive
+
+    def poisoned(derivation: Derivation, names: list[str]) -> None:
+        if "m3" in names:
+            raise KeyError("odd")
+        derive(derivation, names)
+
+    monkeypatch.setattr(Derivation, "_derive", poisoned)
+    while ledger.derive():
+        pass
+    blamed = ledger.connection.execute("SELECT message_id FROM blames ORDER BY 1").fetchall()
+    assert [name for (name,) in blamed] == ["m0", "m1", "m2", "m4", "m5"]
