@@ -15,7 +15,7 @@ from csqa_loop.ledger.position import Position
 from csqa_loop.ledger.sorting import Sorter
 from csqa_loop.loop import topics_read_by
 from csqa_loop.rollout.beats import Beats
-from csqa_loop.rollout.housekeeping import Housekeeper
+from csqa_loop.rollout.housekeeping import LetterPublisher, Republisher
 from csqa_loop.settings import Settings
 from streams.process import Process, ended
 from streams.subscription import Subscription, records_of
@@ -52,7 +52,8 @@ class LoopStream(Process):
         self._beats = Beats(
             parts.ledger,
             parts.reconciler,
-            Housekeeper(parts.ledger, parts.bus),
+            Republisher(parts.ledger, parts.bus),
+            LetterPublisher(parts.ledger, parts.bus),
             parts.decider,
             up_to_date=lambda: self.position.at_end and not self.intake.trouble,
         )
@@ -102,10 +103,16 @@ class LoopStream(Process):
         await self.parts.close()
 
     def health(self) -> dict[str, object]:
-        """Ok while the ledger takes records; a standby is ok too."""
-        trouble = self.intake.trouble or self.trouble or self._beats.trouble or self.parts.analytics.trouble
+        """Ok while the ledger takes records and no fault of ours keeps it from deciding; a standby is ok too. `troubles` names each part's."""
+        troubles = {"intake": self.intake.trouble, **self._beats.troubles, "analytics": self.parts.analytics.trouble}
         phase = "deciding" if self._beats.deciding else self.phase
-        return {"ok": self.intake.trouble is None, "phase": phase, "caught_up": self.position.caught_up, "trouble": trouble}
+        return {
+            "ok": self.intake.trouble is None and not self._beats.broken,
+            "phase": phase,
+            "caught_up": self.position.caught_up,
+            "trouble": self.trouble or next(filter(None, troubles.values()), None),
+            "troubles": troubles,
+        }
 
     def _horizon(self) -> datetime:
         return self.position.horizon()

@@ -9,6 +9,7 @@ from csqa_loop.evidence.judge.proposer import ProposalStatus
 from csqa_loop.evidence.review.desk import RowOutcome
 from csqa_loop.experiment.status import ExperimentStatus
 from csqa_loop.ledger.invariants import Finding
+from csqa_loop.ledger.letters import ListedLetter
 from csqa_loop.rollout.rules.audit import AuditEntry
 from csqa_loop.rollout.rules.orders import OrderAction
 from csqa_loop.rollout.rules.versions import AdapterState
@@ -165,6 +166,20 @@ class LedgerHash(_Part):
 
     hash: str
     recorded: Recorded
+
+
+class Letters(_Part):
+    """GET /v1/letters: what came last first."""
+
+    letters: tuple[ListedLetter, ...]
+
+
+class WholeLetter(_Part):
+    """GET /v1/letters/{letter_id}: with its record, byte for byte; None where the record has no key or no value."""
+
+    letter: ListedLetter
+    key_base64: str | None
+    value_base64: str | None
 
 
 class Audit(_Part):

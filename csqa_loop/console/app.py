@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from csqa_loop.console.agreement import disagreements
 from csqa_loop.console.answers import LedgerCheck, LedgerHash, Recorded, RunStatus, Status
 from csqa_loop.console.bad_cases import bad_cases_router
+from csqa_loop.console.letters import letters_router
+from csqa_loop.console.metrics import metrics_router
 from csqa_loop.console.operators import operators_router
 from csqa_loop.console.page import page_router
 from csqa_loop.console.pairs import pairs_router
@@ -107,8 +109,10 @@ def create_console(parts: ConsoleParts, position: Position, health: Health, life
 
     router.include_router(bad_cases_router(parts))
     router.include_router(pairs_router(parts))
-    router.include_router(operators_router(parts, lambda: position.caught_up))
+    router.include_router(letters_router(parts))
+    router.include_router(operators_router(parts, lambda: position.caught_up, health))
     app.include_router(router)
+    app.include_router(metrics_router(parts, health), dependencies=[Depends(opened)])
     app.include_router(review_router(parts, lambda: position.caught_up), dependencies=[Depends(opened)])
     app.include_router(page_router())
     return app

@@ -13,6 +13,7 @@ from csqa_loop.events.decisions import (
     ExperimentContract,
     ExperimentOpened,
     GuardrailContract,
+    LetterHandled,
     MetricContract,
     OperatorActed,
     ShareRaised,
@@ -39,7 +40,7 @@ EVENTS: tuple[type[Event], ...] = (
     PolicyPublished, PolicyWithdrawn, PolicyIndexed, ChunksWithdrawn, ArmExposed, AnswerGiven, FeedbackGiven, BadCaseReported,
     ReviewDecided, AnswerProposed, ExampleImported,
     TrainingRequested, TrainingProgress, AdapterTrained, TrainingFailed, AdapterEvaluated, AdapterUnservable,
-    ExperimentOpened, ShareRaised, VerdictReached, OperatorActed, DeploymentChanged, DeadLettered,
+    ExperimentOpened, ShareRaised, VerdictReached, OperatorActed, LetterHandled, DeploymentChanged, DeadLettered,
 )  # fmt: skip
 
 
@@ -81,6 +82,7 @@ __all__ = [
     "GateCheck",
     "GuardrailContract",
     "Id",
+    "LetterHandled",
     "MetricContract",
     "Moment",
     "OperatorActed",

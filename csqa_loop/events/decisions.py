@@ -1,8 +1,8 @@
 """Experiments, from contract to verdict: `csqa.decisions`."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from csqa_loop.events import topics
 from csqa_loop.events.common import AdapterName, Event, Id, Int32, Moment, Share
@@ -103,6 +103,18 @@ class VerdictReached(DecisionEvent):
     as_of: Moment
     stopped_by: str
     estimates: tuple[ArmEstimate, ...]
+
+
+class LetterHandled(DecisionEvent):
+    """A person dealt with a dead letter. Letters are named by their content, so this holds for the same bytes wherever they come again."""
+
+    type: Literal["LetterHandled"] = "LetterHandled"
+    experiment_id: Id = "none"
+    letter_id: Id
+    action: Literal["retry", "drop"]
+    """`retry`: the original bytes were published to their topic again. `drop`: nothing is to be done about it."""
+    operator: Id
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
 class OperatorActed(DecisionEvent):

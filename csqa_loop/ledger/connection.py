@@ -12,6 +12,10 @@ from csqa_loop.errors import PermanentError
 from csqa_loop.ledger.rules.holdout import HELD_OUT_MACRO
 
 Connection = duckdb.DuckDBPyConnection
+# A COMMIT that the disk refuses is a TransactionException; what comes after it may be a FatalException.
+DISK_REFUSES = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException, OSError)
+# Then nothing can be taken at all, and no record is to blame.
+OUR_SQL = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 
 
 @contextmanager

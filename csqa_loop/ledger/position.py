@@ -104,9 +104,11 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         if consumer is None:
             return _LONG_AGO
         lagging = [p for p, position in self._next.items() if (consumer.highwater(p) or 0) > position]
-        moments = [datetime.fromtimestamp(self._last_record_ms.get(partition, 0) / 1000, UTC) for partition in lagging]
+        moment = now()
+        # A record's time is its producer's word, and may be none at all.
+        seconds = [min(max(self._last_record_ms.get(partition, 0) / 1000, 0.0), moment.timestamp()) for partition in lagging]
         # What lags now came after what was complete before: the moment never goes back.
-        self._horizon = max(self._horizon, min([now(), *moments]))
+        self._horizon = max(self._horizon, min([moment, *(datetime.fromtimestamp(second, UTC) for second in seconds)]))
         return self._horizon
 
     async def committed(self) -> dict[tuple[str, int], int]:

@@ -1,11 +1,11 @@
 """The live DuckDB file: opened by one process, migrated by name, written one batch a transaction."""
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
@@ -14,10 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csqa_loop.errors import PermanentError, TransientError
-from csqa_loop.ledger.connection import create_views, migrate, transaction
+from csqa_loop.ledger.connection import DISK_REFUSES, OUR_SQL, create_views, migrate, transaction
 from csqa_loop.ledger.derived import Derive, DerivedTables
 from csqa_loop.ledger.facts import Row, Rows, arrow, lay_out
+from csqa_loop.ledger.letters import insert_letters
 from csqa_loop.ledger.rules.batch import Batch, Letter, Mark
+
+_log = logging.getLogger(__name__)
 
 _REPEATS = """
 SELECT place, body_sha = coalesce(held, first) FROM (
@@ -26,8 +29,6 @@ SELECT place, body_sha = coalesce(held, first) FROM (
 ) WHERE held IS NOT NULL OR nth > 1
 """
 """(place, whether the bytes are those by which the event is known) of incoming rows whose event is in the ledger, or earlier in the batch."""
-# A COMMIT that the disk refuses is a TransactionException; what comes after it may be a FatalException.
-_DISK_REFUSES = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException, OSError)
 
 
 class Ledger:
@@ -136,6 +137,9 @@ class Ledger:
     def take(self, batch: Batch | Rows, *, later: bool = False) -> int:
         """Take a batch whole or not at all: new facts, their pairs, dead letters and offsets in one transaction.
 
+        Where a record of it cannot be taken for what it holds, the batch is taken in parts, the offsets with the last one, and that record
+        becomes a dead letter.
+
         Args:
             batch: as it was sorted out, or laid out already, which needs no ledger and may be done elsewhere.
             later: pairs and all else that is derived wait for `derive`. Not lost by a crash: what is still to be derived is noted in the transaction.
@@ -153,14 +157,37 @@ class Ledger:
                 for table, table_rows in fresh.items():
                     self._insert(table, table_rows.drop_columns("place"))
                 self.derivation.follow(fresh, later=later)
-                self._insert_letters(
-                    [*rows.letters, *(self._conflict(rows, place) for place in restated if not self._has_fact(rows, place))]
-                )
+                conflicts = [self._conflict(rows, place) for place in restated if not self._has_fact(rows, place)]
+                insert_letters(self.connection, self._append, [*rows.letters, *conflicts])
                 self._set_offsets(rows.marks)
-        except _DISK_REFUSES as error:
-            msg = f"{self.file}: a batch of {len(rows.records)} events could not be written: {error}"
-            raise TransientError(msg) from error
+        except OUR_SQL:
+            raise
+        except duckdb.OutOfMemoryException as error:
+            if rows.facts + len(rows.letters) > 1:
+                return self._take_parts(rows, error, later=later)
+            raise TransientError(self._unwritten(rows, error)) from error
+        except DISK_REFUSES as error:
+            raise TransientError(self._unwritten(rows, error)) from error
+        except Exception as error:  # whatever a record does to the tables or to what is derived from them, those beside it are taken
+            return self._take_parts(rows, error, later=later)
         return len(fresh["events"]) if fresh else 0
+
+    def _take_parts(self, rows: Rows, error: Exception, *, later: bool) -> int:
+        """Take a batch that was refused in two parts, and these in parts, until the record is found that is refused alone: that is a dead letter."""
+        self.reopen()  # what is derived may have been noted halfway, and DuckDB may refuse everything after an internal error
+        if rows.facts + len(rows.letters) > 1:
+            first, second = rows.halves()
+            return self.take(first, later=later) + self.take(second, later=later)
+        if not rows.facts:
+            raise error
+        event = rows.tables["events"].to_pylist()[0]
+        _log.error("%s %s becomes a dead letter: the ledger refuses it", event["type"], event["event_id"], exc_info=error)
+        reason = f"{event['type']} {event['event_id']}: the ledger refuses it: {type(error).__name__}: {error}"
+        letter = Letter(rows.records[event["place"]], reason, event_id=str(event["event_id"]))
+        return self.take(replace(rows, tables={}, letters=[letter]), later=later)
+
+    def _unwritten(self, rows: Rows, error: Exception) -> str:
+        return f"{self.file}: a batch of {rows.facts} events could not be written: {error}"
 
     def derive(self) -> bool:
         """Derive a part of what `take` put off; whether more is left.
@@ -170,12 +197,33 @@ class Ledger:
         """
         try:
             if self.derivation.is_behind():
-                with transaction(self.connection):
-                    self.derivation.catch_up()
+                try:
+                    with transaction(self.connection):
+                        self.derivation.catch_up()
+                except (*DISK_REFUSES, *OUR_SQL):
+                    raise
+                except Exception:  # which message it is, is found out one by one
+                    self._derive_one_by_one()
             return self.derivation.is_behind()
-        except _DISK_REFUSES as error:
+        except DISK_REFUSES as error:
             msg = f"{self.file}: pairs could not be written: {error}"
             raise TransientError(msg) from error
+
+    def _derive_one_by_one(self) -> None:
+        """Derive up to the first message that cannot be, and pass that one over: its facts stay, and nobody learns from them."""
+        self.reopen()
+        while self.derivation.is_behind():
+            try:
+                with transaction(self.connection):
+                    self.derivation.catch_up(1)
+            except (*DISK_REFUSES, *OUR_SQL):
+                raise
+            except Exception:  # whatever is wrong with one message, the others become pairs
+                self.reopen()
+                with transaction(self.connection):
+                    name = self.derivation.pass_over()
+                _log.exception("message %s is left without pairs, blames and ratings", name)
+                return
 
     def _sift(self, tables: Mapping[str, pa.Table]) -> tuple[Mapping[str, pa.Table], list[int]]:
         """(rows of events that are new, once each; places of those whose id is known from a record with other bytes)."""
@@ -208,28 +256,6 @@ class Ledger:
         event = rows.tables["events"].filter(pc.field("place") == place).select(["type", "event_id"]).to_pylist()[0]
         reason = f"{event['type']} {event['event_id']}: this event_id is known with another body"
         return Letter(rows.records[place], reason, event_id=str(event["event_id"]))
-
-    def _insert_letters(self, letters: Sequence[Letter]) -> None:
-        once = {letter.letter_id: letter for letter in letters}
-        if not once:
-            return
-        recorded = self.connection.execute(
-            "SELECT letter_id FROM dead_letters WHERE letter_id IN (SELECT unnest($1))", [list(once)]
-        ).fetchall()
-        new = [letter for name, letter in once.items() if (name,) not in recorded]
-        if new:
-            moment = datetime.now(UTC)
-            self._append(
-                "dead_letters",
-                [
-                    {
-                        "letter_id": letter.letter_id, "occurred_at": moment, "topic": letter.record.topic,
-                        "key": (letter.record.key or b"").decode(errors="replace"), "original_key": letter.record.key, "value": letter.record.value,
-                        "partition": letter.record.partition, "offset": letter.record.offset, "event_id": letter.event_id, "reason": letter.reason,
-                    }
-                    for letter in new
-                ],
-            )  # fmt: skip
 
     def _set_offsets(self, marks: Sequence[Mark]) -> None:
         if marks:

@@ -81,7 +81,7 @@ SELECT DISTINCT t.body ->> 'adapter' AS adapter, t.body ->> 'parent' AS parent, 
 
 -- Where a claimed pair came from, as its request says: blame may be judged anew later, and the pair not be made any more.
 CREATE OR REPLACE VIEW claimed_sources AS
-SELECT s ->> 0 AS pair_id, (s ->> 1)::UUID AS answer_event_id, (s ->> 2)::UUID AS evidence_event_id
+SELECT s ->> 0 AS pair_id, TRY_CAST(s ->> 1 AS UUID) AS answer_event_id, TRY_CAST(s ->> 2 AS UUID) AS evidence_event_id
 FROM (SELECT unnest(CAST(body -> 'sources' AS JSON[])) AS s FROM training_events WHERE type = 'TrainingRequested');
 
 -- `outdated`: a policy that the prompt quoted has another version now, or is withdrawn. A policy never published here says nothing.

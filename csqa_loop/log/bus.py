@@ -16,3 +16,7 @@ class Bus(Protocol):
             PermanentError: an event is larger than the topic takes; none of the larger ones was written.
         """
         ...
+
+    async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
+        """As `publish`, of a record's bytes as they are."""
+        ...

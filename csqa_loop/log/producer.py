@@ -28,10 +28,12 @@ _LONGEST_TRANSACTION_MS = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoded:
+class Encoded:
+    """A record on its way to Kafka."""
+
     topic: str
-    key: bytes
-    value: bytes
+    key: bytes | None
+    value: bytes | None
     headers: list[tuple[str, bytes]]
 
 
@@ -81,7 +83,13 @@ class KafkaBus:
             TransientError: not acknowledged within the bound; some may have been written, so publish the same events again.
             PermanentError: an event is larger than a record may be; none was written.
         """
-        records = [_encode(event) for event in events]
+        await self._send([encoded(event) for event in events])
+
+    async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
+        """As `publish`, of bytes as they are."""
+        await self._send([_fitting(Encoded(topic, key, value, []), f"the record of {topic}")])
+
+    async def _send(self, records: Sequence[Encoded]) -> None:
         try:
             async with asyncio.timeout(self._bound):
                 while True:
@@ -105,7 +113,7 @@ class KafkaBus:
         """
         await ensure_topics(self._servers, self._settings)
 
-    async def _delivered(self, records: Sequence[_Encoded]) -> bool:
+    async def _delivered(self, records: Sequence[Encoded]) -> bool:
         """False where the producer cannot go on and a new one has to send the same records (readers drop duplicates)."""
         producer = await self._connected()
         try:
@@ -169,7 +177,7 @@ class KafkaBus:
             self._producer = None
             self._spawn(_close(producer, self._bound))
 
-    def _unknown_topics(self, records: Sequence[_Encoded]) -> list[str]:
+    def _unknown_topics(self, records: Sequence[Encoded]) -> list[str]:
         if self._producer is None:
             return []
         cluster = self._producer.client.cluster
@@ -196,14 +204,21 @@ class KafkaBus:
         task.add_done_callback(self._background.discard)
 
 
-def _encode(event: Event) -> _Encoded:
-    key, value = event.key.encode(), event.to_json()
-    size = len(key) + len(value) + _FRAMING_BYTES
+def encoded(event: Event) -> Encoded:
+    """The event as it will lie in the log.
+
+    Raises:
+        PermanentError: it is larger than a record may be.
+    """
+    record = Encoded(event.topic, event.key.encode(), event.to_json(), [("type", event.type.encode())])
+    return _fitting(record, f"{event.type} {event.event_id} for {event.topic}")
+
+
+def _fitting(record: Encoded, name: str) -> Encoded:
+    size = len(record.key or b"") + len(record.value or b"") + _FRAMING_BYTES
     if size > MAX_RECORD_BYTES:
-        raise PermanentError(
-            f"{event.type} {event.event_id} for {event.topic} is {size} bytes with its framing; a record may have {MAX_RECORD_BYTES}"
-        )
-    return _Encoded(event.topic, key, value, [("type", event.type.encode())])
+        raise PermanentError(f"{name} is {size} bytes with its framing; a record may have {MAX_RECORD_BYTES}")
+    return record
 
 
 async def _gives_producer_ids(servers: str, bound: float) -> bool:

@@ -220,7 +220,11 @@ class Decider:
 
     async def _publish(self, decision: Event) -> bool:
         self._pending = decision
-        await self._bus.publish(decision)
+        try:
+            await self._bus.publish(decision)
+        except PermanentError:
+            self._pending = None  # the log will never hold it: the next beat decides anew, and an order by hand comes first
+            raise
         if not await self._ledger.wait_for(decision.event_id, _RECORDED_WITHIN):
             _log.warning("%s %s is published and not yet back from the log; sending it again", decision.type, decision.event_id)
             return False

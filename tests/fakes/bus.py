@@ -44,6 +44,15 @@ class MemoryBus:
             self._lost -= 1
             raise TransientError("the fake log lost the acknowledgement")
 
+    async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
+        if len(key or b"") + len(value) + 1024 > MAX_RECORD_BYTES:
+            raise PermanentError(f"the record of {topic} is larger than a record may be ({MAX_RECORD_BYTES} bytes)")
+        await self._open.wait()
+        if self._failures:
+            self._failures -= 1
+            raise TransientError("the fake log was told to fail")
+        self.records.append(Record(topic, 0, len(self.of_topic(topic)), key, value, 0))
+
     @property
     def events(self) -> list[Event]:
         """Everything written, decoded, in order."""

@@ -9,14 +9,30 @@ from datetime import datetime
 from csqa_loop.events import DeadLettered, Event, derived_id
 from csqa_loop.log.records import LogRecord, record_sha
 
+_MOST_REASON = 2000
+_MOST_NAME = 200
+_MOST_PUBLISHED = 5 * 1024 * 1024
+"""Bytes of a value that is published whole: in base64, with its key and reason, it fits into a record."""
+_BEGINNING = 64 * 1024
+"""Bytes that are published of a value that does not."""
+
 
 @dataclass(frozen=True)
 class Letter:
-    """A record that cannot become a fact, kept whole with the reason."""
+    """A record that cannot become a fact, kept whole with the reason.
+
+    Reason and claimed id may quote the record, which may hold anything: they are made text that every store and JSON take, and bounded.
+    """
 
     record: LogRecord
     reason: str
     event_id: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", _plain(self.reason, _MOST_REASON))
+        if self.event_id is not None:
+            # No event has an id as long as that; one that is cut would be another's.
+            object.__setattr__(self, "event_id", _plain(self.event_id, _MOST_NAME) if len(self.event_id) <= _MOST_NAME else None)
 
     @property
     def letter_id(self) -> str:
@@ -27,18 +43,37 @@ class Letter:
         return digest.hexdigest()
 
     def as_event(self, occurred_at: datetime) -> DeadLettered:
-        """What is published to `csqa.dead-letters`."""
+        """What is published to `csqa.dead-letters`: it fits into a record, however large the letter's own is."""
+        value = self.record.value or b""
+        cut = len(value) > _MOST_PUBLISHED
         return DeadLettered(
             event_id=derived_id(self.letter_id, "DeadLettered"),
             occurred_at=occurred_at,
             letter_id=self.letter_id,
             original_topic=self.record.topic,
-            original_key=(self.record.key or b"").decode(errors="replace"),
+            original_key=key_text(self.record.key),
             partition=self.record.partition,
             offset=self.record.offset,
-            value_base64=base64.b64encode(self.record.value or b"").decode(),
+            value_base64=base64.b64encode(value[:_BEGINNING] if cut else value).decode(),
+            value_bytes=len(value),
+            value_sha256=value_sha(value),
+            cut=cut,
             reason=self.reason,
         )
+
+
+def value_sha(value: bytes | None) -> str:
+    """64 hex of a record's value; the first 32 are the `body_sha` of the event in it."""
+    return hashlib.sha256(value or b"").hexdigest()
+
+
+def key_text(key: bytes | None) -> str:
+    """A key as people read it; the beginning of a long one."""
+    return (key or b"")[:_MOST_NAME].decode(errors="replace")
+
+
+def _plain(text: str, most: int) -> str:
+    return text[:most].encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from csqa_loop.events import (
     DeploymentChanged,
     Event,
     ExperimentOpened,
+    LetterHandled,
     OperatorActed,
     ShareRaised,
     TrainingRequested,
@@ -46,7 +47,7 @@ def audit(events: Iterable[Event], actions: Sequence[OperatorActed]) -> list[Aud
 
 
 def _decider(event: Event, actions: Sequence[OperatorActed]) -> str:
-    if isinstance(event, OperatorActed):
+    if isinstance(event, OperatorActed | LetterHandled):
         return event.operator
     return next((action.operator for action in actions if came_of(event, action)), LOOP)
 
@@ -58,6 +59,8 @@ def _described(event: Event) -> tuple[str, str, str, dict[str, Any]]:
         case OperatorActed():
             about = event.target or ("" if event.experiment_id == NO_EXPERIMENT else event.experiment_id)
             return event.action, about, event.reason, {"overridden": event.overridden} if event.overridden else {}
+        case LetterHandled():
+            return f"letter {event.action}", event.letter_id[:12], event.reason, {}
         case VerdictReached():
             numbers = {"as_of": event.as_of.isoformat(), "estimates": [row.model_dump(mode="json") for row in event.estimates]}
             return f"verdict {event.verdict}", event.experiment_id, event.stopped_by, numbers

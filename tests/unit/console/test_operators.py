@@ -164,9 +164,9 @@ def test_nobody_decides_without_the_key_or_before_the_ledger_has_the_log(desk: D
 
 
 def test_the_commands_say_what_was_recorded(desk: Desk, adapters: dict[str, str]) -> None:
-    assert "promote" in run("promote", "v1.2", "--override", "--reason", "[tariff]", "--operator", "ann")
+    assert "promote" in run("promote", "v1.2", "--override", "--reason", "[tariff]", "--operator", "ann", "--wait", "0")
     assert desk.bus.published[-1].target == adapters["refused"]
-    assert json.loads(run("rollback", "--to", "base", "-m", "no", "--operator", "ann", "--json"))["target"] == "base"
+    assert json.loads(run("rollback", "--to", "base", "-m", "no", "--operator", "ann", "--wait", "0", "--json"))["target"] == "base"
     run("pause", "-m", "sale week", "--operator", "ben")
     with pytest.raises(PermanentError, match="paused already, by ben"):
         run("pause", "-m", "again")
@@ -230,7 +230,7 @@ def test_the_status_says_why_an_experiment_does_not_open(desk: Desk, monkeypatch
 def test_the_status_names_who_paused_and_what_is_under_way(desk: Desk, adapters: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert operators.operators_in_words(Settings()) == []
     run("pause", "-m", "sale week", "--operator", "ben")
-    run("rollback", "-m", "rude", "--operator", "ann")
+    run("rollback", "-m", "rude", "--operator", "ann", "--wait", "0")
     paused, under_way = operators.operators_in_words(Settings())
     assert paused.startswith("paused since 2")
     assert paused.endswith(" UTC by ben: sale week")
