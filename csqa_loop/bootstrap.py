@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from csqa_loop.evidence.judge.proposer import AnswerProposer
     from csqa_loop.gateway.parts import Parts
     from csqa_loop.ledger import Ledger
+    from csqa_loop.ledger.authority import Authority
     from csqa_loop.ledger.service import LedgerService
     from csqa_loop.log import KafkaBus
     from csqa_loop.rollout.decider import Decider
@@ -161,6 +162,7 @@ class LoopParts:
     bus: "KafkaBus"
     model_server: "VllmServer"
     ledger: "LedgerService"
+    authority: "Authority"
     reconciler: "Reconciler"
     decider: "Decider"
     analytics: "AnalyticsPublisher"
@@ -184,14 +186,17 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.analytics.publisher import AnalyticsPublisher
     from csqa_loop.console.parts import ConsoleParts
     from csqa_loop.events import BASE, now
+    from csqa_loop.events.topics import DECISIONS
     from csqa_loop.evidence.judge.contest import Contest
     from csqa_loop.evidence.judge.proposer import AnswerProposer
     from csqa_loop.experiment.contract import contract_of
     from csqa_loop.experiment.examiner import Examiner
     from csqa_loop.experiment.state import latest_experiment
     from csqa_loop.gate.suite import suite_hash
+    from csqa_loop.ledger.authority import Authority
     from csqa_loop.ledger.service import LedgerService
     from csqa_loop.local.base_model import base_model_path
+    from csqa_loop.log import read_to_end
     from csqa_loop.rollout.decider import Decider
     from csqa_loop.rollout.reconciler import Reconciler
     from csqa_loop.rollout.state import current_deployment
@@ -205,6 +210,9 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     secrets = build_secrets(settings)
     bus, model_server = build_bus(settings), build_model_server(settings)
     ledger = LedgerService(build_ledger(settings))
+    authority = Authority(
+        settings.ledger_file.parent, ledger, bus, lambda: read_to_end(settings.kafka_servers, settings.kafka, [DECISIONS]), now
+    )
     config = RunConfig(
         base_model=base_model_path(settings),
         adapters=str(settings.adapters.resolve()),
@@ -266,10 +274,11 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         bus,
         model_server,
         ledger,
+        authority,
         reconciler,
         decider,
         analytics,
         judge,
         proposer,
-        ConsoleParts(settings, secrets, bus, model_server, ledger, examiner, reconciler, proposer),
+        ConsoleParts(settings, secrets, bus, model_server, ledger, authority, examiner, reconciler, proposer),
     )

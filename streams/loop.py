@@ -1,6 +1,7 @@
 """The loop: the log into the ledger, and decisions out of it. One active; a standby waits for the ledger's lock."""
 
 import asyncio
+import logging
 from datetime import datetime
 
 from fastapi import FastAPI
@@ -9,6 +10,7 @@ from faststream.kafka import KafkaMessage
 from csqa_loop import bootstrap
 from csqa_loop.console.app import create_console
 from csqa_loop.http.serving import serve as serve_http
+from csqa_loop.ledger.authority import LedgerRefusedError
 from csqa_loop.ledger.garbage import collect_seldom
 from csqa_loop.ledger.intake import Intake
 from csqa_loop.ledger.position import Position
@@ -20,7 +22,10 @@ from csqa_loop.settings import Settings
 from streams.process import Process, ended
 from streams.subscription import Subscription, records_of
 
+_log = logging.getLogger(__name__)
 GROUP = "csqa-loop"
+_ASKS_AGAIN_SECONDS = 3.0
+"""After which a loop that was refused looks whether the log is still another ledger's."""
 _FETCH_BYTES = 1024 * 1024
 """Of each of many partitions; a record that is larger comes all the same."""
 
@@ -40,7 +45,9 @@ class LoopStream(Process):
             settings.kafka,
             consumer=lambda: self.subscription.consumer,
             written=lambda: self.intake.written(),  # noqa: PLW0108 - each needs the other, and this one is made first
+            topics=topics_read_by("loop"),
         )
+        self._lost = asyncio.Event()
         self._sorter = Sorter(parts.secrets.secret, settings.privacy.known)
         self.intake = Intake(
             parts.ledger,
@@ -55,7 +62,7 @@ class LoopStream(Process):
             Republisher(parts.ledger, parts.bus),
             LetterPublisher(parts.ledger, parts.bus),
             parts.decider,
-            up_to_date=lambda: self.position.at_end and not self.intake.trouble,
+            may_decide=self._may_decide,
         )
         self.subscription = Subscription(
             self,
@@ -81,8 +88,23 @@ class LoopStream(Process):
         self.phase = "opening"
         await self.until_answered(parts.ledger.open, "opening the ledger")
         await self.until_answered(parts.bus.ensure_topics, "creating topics")
+        # Before the group: a loop that is refused must not take partitions from the one whose log it is.
+        await self._claim()
         self.phase = "reading"
         await self.until_answered(self.subscription.join, "joining the consumer group")
+        working, lost = asyncio.create_task(self._work()), asyncio.create_task(self._lost.wait())
+        try:
+            await asyncio.wait({working, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return await working
+        finally:
+            working.cancel()
+            lost.cancel()
+            await asyncio.gather(working, lost, return_exceptions=True)
+        await self._step_down()
+
+    async def _work(self) -> None:
+        parts = self.parts
         work = [
             self.intake.run(),
             self._beats.run(),
@@ -92,6 +114,38 @@ class LoopStream(Process):
         if parts.proposer:
             work.append(parts.proposer.run(lambda: self._beats.deciding))
         await asyncio.gather(*work)
+
+    async def _claim(self) -> None:
+        """Return once this ledger is the log's own; meanwhile `trouble` says whose it is."""
+        while True:
+            try:
+                return await self.until_answered(self.parts.authority.claim, "claiming the log")
+            except LedgerRefusedError as error:
+                if self.phase != "refused":
+                    _log.error("refused: %s", error)
+                self.phase, self.trouble = "refused", str(error)
+                await self.parts.authority.ordered(_ASKS_AGAIN_SECONDS)
+
+    async def _may_decide(self) -> bool:
+        if not self.position.at_end or self.intake.trouble:
+            return False
+        if await self.parts.authority.is_lost():
+            self._lost.set()
+            return False
+        return True
+
+    async def _step_down(self) -> None:
+        """Another process decides on this log now: take and publish nothing more, and say so until somebody ends this one."""
+        later = self.parts.authority.lost_to
+        assert later is not None
+        self.phase = "fenced"
+        self.trouble = (
+            f"ledger {later.ledger_id} in {later.folder} on {later.host} has decided on this log since {later.occurred_at:%Y-%m-%d %H:%M:%S} UTC"
+            f" (term {later.term}{f', by order of {later.taken_over_by}: {later.reason}' if later.taken_over_by else ''}); end this loop"
+        )
+        _log.error("fenced: %s", self.trouble)
+        await self.subscription.leave()
+        await asyncio.Event().wait()
 
     async def stop(self) -> None:
         """Leave the group, then close the ledger and release its lock."""
@@ -104,10 +158,15 @@ class LoopStream(Process):
 
     def health(self) -> dict[str, object]:
         """Ok while the ledger takes records and no fault of ours keeps it from deciding; a standby is ok too. `troubles` names each part's."""
-        troubles = {"intake": self.intake.trouble, **self._beats.troubles, "analytics": self.parts.analytics.trouble}
-        phase = "deciding" if self._beats.deciding else self.phase
+        troubles = {
+            "intake": self.intake.trouble,
+            "log": self.position.trouble,
+            **self._beats.troubles,
+            "analytics": self.parts.analytics.trouble,
+        }
+        phase = "deciding" if self._beats.deciding and self.phase == "reading" else self.phase
         return {
-            "ok": self.intake.trouble is None and not self._beats.broken,
+            "ok": self.intake.trouble is None and not self._beats.broken and self.phase not in {"refused", "fenced"},
             "phase": phase,
             "caught_up": self.position.caught_up,
             "trouble": self.trouble or next(filter(None, troubles.values()), None),

@@ -56,6 +56,7 @@ class FeedingBus:
 @dataclass
 class Position:
     caught_up: bool = True
+    trouble: str | None = None
 
     async def committed(self) -> dict[tuple[str, int], int]:
         return {}

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from csqa_loop.commands.console_client import ask_console, json_of
-from csqa_loop.console.answers import LedgerCheck, LedgerHash
+from csqa_loop.console.answers import LedgerCheck, LedgerHash, Takeover
 from csqa_loop.errors import PermanentError
 from csqa_loop.settings import load_settings
 
@@ -29,7 +29,8 @@ def check(
     """Evaluate the invariants on the running loop; exit 1 where one does not hold.
 
     I1 accepted = ledger + dead letters, I2 each event once, I3 ledger offset >= Kafka's, I4 every pair has its sources and nothing held out
-    was trained on, I5 one champion on which registry, disk, gateways and replicas agree.
+    was trained on, I5 one champion on which registry, disk, gateways and replicas agree. And: this loop reads every partition of the log, and the log
+    names its ledger.
     """
     answer = ask_console(load_settings(), "/v1/ledger/check", LedgerCheck, body={"accepted": _ids(accepted) if accepted else None})
     if as_json:
@@ -48,6 +49,21 @@ def show_hash(as_json: Json = False) -> None:
     """The hash of the running ledger's fact and decision tables."""
     answer = ask_console(load_settings(), "/v1/ledger/hash", LedgerHash, timeout=600)
     print(json_of(answer) if as_json else answer.hash)
+
+
+@app.command("takeover")
+def takeover(
+    operator: Annotated[str, typer.Option(help="Who orders it.")],
+    reason: Annotated[str, typer.Option(help="Why, for whoever reads the audit later.")],
+    as_json: Json = False,
+) -> None:
+    """Give this loop's ledger the place of the log's present one, whose loop steps down.
+
+    A log has one ledger, by name. A loop with another one (a new folder after the old one was lost) is refused until this is ordered. It then reads the
+    whole log before it decides.
+    """
+    answer = ask_console(load_settings(), "/v1/ledger/takeover", Takeover, body={"operator": operator, "reason": reason})
+    print(json_of(answer) if as_json else f"ledger {answer.ledger_id} takes over; it was refused because {answer.instead_of}")
 
 
 @app.command("replay")

@@ -168,6 +168,13 @@ class LedgerHash(_Part):
     recorded: Recorded
 
 
+class Takeover(_Part):
+    """POST /v1/ledger/takeover: ordered; the loop claims the log within seconds."""
+
+    ledger_id: str
+    instead_of: str
+
+
 class Letters(_Part):
     """GET /v1/letters: what came last first."""
 

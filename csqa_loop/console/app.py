@@ -5,10 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from csqa_loop.console.agreement import disagreements
-from csqa_loop.console.answers import LedgerCheck, LedgerHash, Recorded, RunStatus, Status
+from csqa_loop.console.answers import LedgerCheck, LedgerHash, Recorded, RunStatus, Status, Takeover
 from csqa_loop.console.bad_cases import bad_cases_router
 from csqa_loop.console.letters import letters_router
 from csqa_loop.console.metrics import metrics_router
@@ -25,7 +25,7 @@ from csqa_loop.http import problems
 from csqa_loop.http.keys import OPERATOR, holder
 from csqa_loop.http.serving import Health, add_health
 from csqa_loop.ledger import bookkeeping
-from csqa_loop.ledger.invariants import check, ledger_hash
+from csqa_loop.ledger.invariants import Finding, check, ledger_hash
 from csqa_loop.rollout.state import loop_state
 from csqa_loop.training.runs import latest_run
 
@@ -40,6 +40,11 @@ class Position(Protocol):
         """Whether decisions are taken."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the ledger may lack a part of the log."""
+        ...
+
     async def committed(self) -> dict[tuple[str, int], int]:
         """Kafka's committed offsets."""
         ...
@@ -50,6 +55,14 @@ class CheckRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     accepted: list[str] | None = None
+
+
+class TakeoverBody(BaseModel):
+    """Body of POST /v1/ledger/takeover."""
+
+    model_config = ConfigDict(extra="forbid")
+    operator: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
 def create_console(parts: ConsoleParts, position: Position, health: Health, lifespan: Lifespan) -> FastAPI:
@@ -70,6 +83,16 @@ def create_console(parts: ConsoleParts, position: Position, health: Health, life
             )
 
     add_health(app, "loop", health)
+
+    @app.post("/v1/ledger/takeover", dependencies=[Depends(operator)])
+    async def take_over(body: TakeoverBody) -> Takeover:
+        phase, trouble = health().get("phase"), str(health().get("trouble"))
+        if phase != "refused":
+            detail = f"only a loop that the log refuses can take over, and this one is in phase {phase}; ask the loop of the other ledger's folder"
+            raise problems.Problem(409, detail=detail, code="refused")
+        parts.authority.order(body.operator, body.reason)
+        return Takeover(ledger_id=parts.authority.ledger_id, instead_of=trouble)
+
     router = APIRouter(prefix="/v1", dependencies=[Depends(operator), Depends(opened)])
 
     @router.get("/status")
@@ -84,6 +107,8 @@ def create_console(parts: ConsoleParts, position: Position, health: Health, life
         findings = await parts.ledger.ask(
             check, accepted=body.accepted, committed=committed, serving=serving, champion=deployment.champion if deployment else None
         )
+        findings.append(Finding("whole log", position.trouble is None, position.trouble or "every partition of every topic is read here"))
+        findings.append(Finding("one ledger", *await parts.authority.standing()))
         return LedgerCheck(ok=all(finding.holds for finding in findings), findings=tuple(findings))
 
     @router.get("/ledger/hash")

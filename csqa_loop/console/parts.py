@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from csqa_loop.answering.model.server import ModelServer
 from csqa_loop.evidence.judge.proposer import AnswerProposer
 from csqa_loop.experiment.examiner import Examiner
+from csqa_loop.ledger.authority import Authority
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.log.bus import Bus
 from csqa_loop.rollout.reconciler import Reconciler
@@ -21,6 +22,7 @@ class ConsoleParts:
     bus: Bus
     model_server: ModelServer
     ledger: LedgerService
+    authority: Authority
     examiner: Examiner
     reconciler: Reconciler
     proposer: AnswerProposer | None

@@ -13,6 +13,7 @@ from csqa_loop.events.decisions import (
     ExperimentContract,
     ExperimentOpened,
     GuardrailContract,
+    LedgerOpened,
     LetterHandled,
     MetricContract,
     OperatorActed,
@@ -40,7 +41,7 @@ EVENTS: tuple[type[Event], ...] = (
     PolicyPublished, PolicyWithdrawn, PolicyIndexed, ChunksWithdrawn, ArmExposed, AnswerGiven, FeedbackGiven, BadCaseReported,
     ReviewDecided, AnswerProposed, ExampleImported,
     TrainingRequested, TrainingProgress, AdapterTrained, TrainingFailed, AdapterEvaluated, AdapterUnservable,
-    ExperimentOpened, ShareRaised, VerdictReached, OperatorActed, LetterHandled, DeploymentChanged, DeadLettered,
+    ExperimentOpened, ShareRaised, VerdictReached, OperatorActed, LetterHandled, LedgerOpened, DeploymentChanged, DeadLettered,
 )  # fmt: skip
 
 
@@ -82,6 +83,7 @@ __all__ = [
     "GateCheck",
     "GuardrailContract",
     "Id",
+    "LedgerOpened",
     "LetterHandled",
     "MetricContract",
     "Moment",

@@ -128,3 +128,21 @@ class OperatorActed(DecisionEvent):
     """promote and rollback: the adapter that is to be champion."""
     overridden: str = ""
     """What spoke against it and was overridden."""
+
+
+class LedgerOpened(DecisionEvent):
+    """A loop that takes the log into this ledger begins to decide. The one of the highest term that follows on the one before it is in force."""
+
+    type: Literal["LedgerOpened"] = "LedgerOpened"
+    experiment_id: Literal["ledger"] = "ledger"
+    """The key of the topic: all of these lie in one partition, in one order."""
+    ledger_id: Id
+    """Of the folder that holds the ledger's file."""
+    session: Id
+    """Of the process: each start has its own."""
+    term: Int32 = Field(ge=1)
+    host: str = Field(max_length=300)
+    folder: str = Field(max_length=4096)
+    taken_over_by: str = Field(default="", max_length=200)
+    """The operator who ordered this ledger to take the place of another one; empty where it is the log's own."""
+    reason: str = Field(default="", max_length=2000)

@@ -31,8 +31,10 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
         *,
         consumer: Callable[[], AIOKafkaConsumer | None],
         written: Callable[[], Awaitable[None]],
+        topics: Sequence[str],
     ) -> None:
-        """`consumer` gives the present one; `written` returns when no batch is being written."""
+        """`consumer` gives the present one; `written` returns when no batch is being written; `topics`: all that the ledger is made of."""
+        self._topics = tuple(topics)
         self._ledger = ledger
         self._ensure_topics = ensure_topics
         self._servers = servers
@@ -95,8 +97,29 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
 
     @property
     def at_end(self) -> bool:
-        """The end offsets seen at assignment are reached."""
-        return bool(self._next) and all(self._next.get(partition, 0) >= end for partition, end in self._ends.items())
+        """Every partition of every topic is held here, and the end offsets seen at assignment are reached."""
+        return not self.not_held and all(self._next.get(partition, 0) >= end for partition, end in self._ends.items())
+
+    @property
+    def not_held(self) -> list[str]:
+        """Partitions that this process does not read, as `csqa.chats[3]`: another member of the group has them, or nobody yet."""
+        consumer = self._consumer()
+        missing: list[str] = []
+        for topic in self._topics:
+            partitions = consumer.partitions_for_topic(topic) if consumer is not None else None
+            missing += (
+                [f"{topic}[{n}]" for n in sorted(partitions or ()) if TopicPartition(topic, n) not in self._next] if partitions else [topic]
+            )
+        return missing
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the ledger may lack a part of the log, in words."""
+        missing = self.not_held
+        if not missing or not self._next:
+            return None
+        shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+        return f"{shown}: held by another member of the consumer group, or by none yet; nothing is decided on a part of the log. End the other loop, or wait until its session ends"
 
     def horizon(self) -> datetime:
         """The moment up to which the log has been taken: now, or the last record's time in the partition that lags most."""

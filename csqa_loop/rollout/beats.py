@@ -64,12 +64,12 @@ class Beats:
         letters: LetterPublisher,
         decider: Decider,
         *,
-        up_to_date: Callable[[], bool],
+        may_decide: Callable[[], Awaitable[bool]],
     ) -> None:
-        """`up_to_date`: whether the ledger takes what the log brings, and has taken what the log held."""
+        """`may_decide`: whether the ledger is the log's own, takes what the log brings, and has taken all that the log held."""
         self._ledger = ledger
         self._reconciler = reconciler
-        self._up_to_date = up_to_date
+        self._may_decide = may_decide
         self._pairs = Part("pairs", ledger.derive, _LONGEST_PAUSE)
         self._republishing = Part("republishing", republisher.beat, _LONGEST_PAUSE)
         self._decisions = Part("decisions", decider.beat, _LONGEST_PAUSE)
@@ -101,7 +101,7 @@ class Beats:
             # Batches taken while the last beat was at work, or slept, end the wait at once: what they bring may need no part that fails.
             await first_of(self._ledger.next_batch(batches, pause or _BEAT_SECONDS), self._reconciler.gained())
             batches = self._ledger.batches
-            if not self._up_to_date():
+            if not await self._may_decide():
                 self.deciding = False
                 continue
             pause = await self._pairs.attempt()
@@ -116,7 +116,7 @@ class Beats:
         while True:
             await self._ledger.next_batch(batches, _BEAT_SECONDS)
             batches = self._ledger.batches
-            pause = await self._letters.attempt() if self._up_to_date() else None
+            pause = await self._letters.attempt() if await self._may_decide() else None
             await asyncio.sleep(pause or _SHORTEST_BEAT_SECONDS)
 
 

@@ -17,7 +17,7 @@ def lagging(timestamps: list[int]) -> Position:
     """One record of each partition is taken and another one waits."""
     consumer: Any = SimpleNamespace(highwater=lambda _: 9)
     parts: Any = None
-    position = Position(parts, parts, "", KafkaSettings(), consumer=lambda: consumer, written=parts)
+    position = Position(parts, parts, "", KafkaSettings(), consumer=lambda: consumer, written=parts, topics=("csqa.chats",))
     records = [LogRecord("csqa.chats", number, 0, None, None, stamp) for number, stamp in enumerate(timestamps)]
     position._next = {TopicPartition("csqa.chats", number): 0 for number in range(len(timestamps))}
     position.advance(records)

@@ -46,7 +46,11 @@ class Beating:
 
 async def turns(world: World, up_to_date: bool) -> Beats:
     parts = (Beating(world, name) for name in ("republishing", "letters", "decisions"))
-    beats = Beats(world, world, *parts, up_to_date=lambda: up_to_date)  # type: ignore[arg-type]
+
+    async def may_decide() -> bool:
+        return up_to_date
+
+    beats = Beats(world, world, *parts, may_decide=may_decide)  # type: ignore[arg-type]
     running = asyncio.create_task(beats.run())
     async with asyncio.timeout(10):
         while world.batches < 3 and not world.did:
