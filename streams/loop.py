@@ -96,7 +96,8 @@ class LoopStream(Process):
         try:
             await asyncio.wait({working, lost}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
-                return await working
+                await working
+                return
         finally:
             working.cancel()
             lost.cancel()

@@ -107,7 +107,7 @@ async def test_a_loop_killed_between_candidate_and_experiment_is_carried_on(tmp_
     for listener in listeners:
         listener.close()
     decided = [event.type for event in await published(settings, "csqa.decisions")]
-    assert decided == ["ExperimentOpened"]
+    assert [what for what in decided if what != "LedgerOpened"] == ["ExperimentOpened"]
     requests = [event for event in await published(settings, "csqa.training") if isinstance(event, e.TrainingRequested)]
     assert len(requests) == 1
     revisions = [event.revision for event in await published(settings, "csqa.deployments") if isinstance(event, e.DeploymentChanged)]
