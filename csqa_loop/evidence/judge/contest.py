@@ -24,7 +24,7 @@ from csqa_loop.evidence.judge.rules.judging import (
 )
 from csqa_loop.evidence.judge.rules.prompts import JudgePrompt
 from csqa_loop.settings import AnswerSettings, JudgeSettings
-from csqa_loop.text.masking import NOTHING, Known, mask, with_contacts
+from csqa_loop.text.masking import NOTHING, Known, label_in, mask, with_contacts
 from csqa_loop.text.normal import normalised
 
 _OURS = JudgePrompt()
@@ -151,9 +151,9 @@ class Contest:
 
 
 def _worth_judging(answer: str, case: Candidate) -> bool:
-    """Whether it is not empty, differs from the bad answer, and has no number that the policy does not state."""
+    """Whether it is not empty, differs from the bad answer, and has no masked contact and no number that the policy does not state."""
     letters = normalised(answer)
-    return bool(letters) and letters != normalised(case.answer) and stands_on_policy(answer, case.messages)
+    return bool(letters) and letters != normalised(case.answer) and label_in(answer) is None and stands_on_policy(answer, case.messages)
 
 
 def _seed(message_id: str, number: int) -> int:

@@ -32,5 +32,5 @@ async def test_a_contact_that_is_the_companys_own_is() -> None:
     assert await said(DESK, "Within 14 days.", own=Known.of(["harbour.example"])) == DESK
 
 
-async def test_a_persons_address_is_masked() -> None:
-    assert await said("Ask li.wei@mail.example within 14 days.") == "Ask [email] within 14 days."
+async def test_an_answer_with_a_persons_address_is_not_proposed() -> None:
+    assert await said("Ask li.wei@mail.example within 14 days.", "Within 14 days.") == "Within 14 days."

@@ -80,12 +80,12 @@ async def test_samples_that_state_other_numbers_than_the_policy_are_not_judged()
     assert desk.proposals == []
 
 
-async def test_personal_data_is_masked_before_anybody_compares_it() -> None:
+async def test_personal_data_is_neither_compared_nor_proposed() -> None:
     masked = replace(case(), answer="Write to [email].")
-    says = Says("Write to jane.roe@example.com.", "Write to jane.roe@example.com within 14 days.")
+    says = Says("Write to jane.roe@example.com within 14 days, unused and in its box.", BEST)
     desk = Desk(cases=[masked], says=says, judge=FakeJudge(by_merit(len)))
     await desk.proposer.beat()
-    assert [event.answer for event in desk.proposals] == ["Write to [email] within 14 days."]
+    assert [event.answer for event in desk.proposals] == [BEST]
     assert not any("jane" in messages[1].content for messages in desk.judge.asked)
 
 
