@@ -267,7 +267,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         if judge
         else None
     )
-    proposer = AnswerProposer(ledger, contest, bus, settings.judge, now, champion) if contest else None
+    proposer = AnswerProposer(ledger, contest, bus, settings.judge, now, champion, secrets.secret) if contest else None
     return LoopParts(
         settings,
         secrets,
