@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from csqa_loop.gateway.parts import Parts
     from csqa_loop.ledger import Ledger
     from csqa_loop.ledger.authority import Authority
+    from csqa_loop.ledger.backups import Backups
     from csqa_loop.ledger.service import LedgerService
     from csqa_loop.log import KafkaBus
     from csqa_loop.rollout.decider import Decider
@@ -163,6 +164,7 @@ class LoopParts:
     model_server: "VllmServer"
     ledger: "LedgerService"
     authority: "Authority"
+    backups: "Backups"
     reconciler: "Reconciler"
     decider: "Decider"
     analytics: "AnalyticsPublisher"
@@ -194,6 +196,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.experiment.state import latest_experiment
     from csqa_loop.gate.suite import suite_hash
     from csqa_loop.ledger.authority import Authority
+    from csqa_loop.ledger.backups import Backups
     from csqa_loop.ledger.service import LedgerService
     from csqa_loop.local.base_model import base_model_path
     from csqa_loop.log import read_to_end
@@ -212,6 +215,10 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     ledger = LedgerService(build_ledger(settings))
     authority = Authority(
         settings.ledger_file.parent, ledger, bus, lambda: read_to_end(settings.kafka_servers, settings.kafka, [DECISIONS]), now
+    )
+    kept = settings.backup
+    backups = Backups(
+        ledger, authority, now, folder=Path(kept.folder) if kept.folder else None, every=timedelta(hours=kept.every_hours), keep=kept.keep
     )
     config = RunConfig(
         base_model=base_model_path(settings),
@@ -275,10 +282,11 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         model_server,
         ledger,
         authority,
+        backups,
         reconciler,
         decider,
         analytics,
         judge,
         proposer,
-        ConsoleParts(settings, secrets, bus, model_server, ledger, authority, examiner, reconciler, proposer),
+        ConsoleParts(settings, secrets, bus, model_server, ledger, authority, backups, examiner, reconciler, proposer),
     )

@@ -111,6 +111,7 @@ class LoopStream(Process):
             self._beats.run(),
             # Half of a log is of no use to analysts, and copying it slows down reading the other half.
             parts.analytics.run(parts.settings.analytics.every_seconds, ready=lambda: self.position.caught_up),
+            parts.backups.run(lambda: self.position.caught_up),
         ]
         if parts.proposer:
             work.append(parts.proposer.run(lambda: self._beats.deciding))

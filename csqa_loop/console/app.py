@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
@@ -25,6 +26,7 @@ from csqa_loop.http import problems
 from csqa_loop.http.keys import OPERATOR, holder
 from csqa_loop.http.serving import Health, add_health
 from csqa_loop.ledger import bookkeeping
+from csqa_loop.ledger.backup import Backup
 from csqa_loop.ledger.invariants import Finding, check, ledger_hash
 from csqa_loop.rollout.state import loop_state
 from csqa_loop.training.runs import latest_run
@@ -55,6 +57,13 @@ class CheckRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     accepted: list[str] | None = None
+
+
+class BackupBody(BaseModel):
+    """Body of POST /v1/ledger/backup: where, on the loop's machine."""
+
+    model_config = ConfigDict(extra="forbid")
+    folder: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
 class TakeoverBody(BaseModel):
@@ -110,6 +119,15 @@ def create_console(parts: ConsoleParts, position: Position, health: Health, life
         findings.append(Finding("whole log", position.trouble is None, position.trouble or "every partition of every topic is read here"))
         findings.append(Finding("one ledger", *await parts.authority.standing()))
         return LedgerCheck(ok=all(finding.holds for finding in findings), findings=tuple(findings))
+
+    @router.post("/ledger/backup")
+    async def back_up(body: BackupBody) -> Backup:
+        folder = Path(body.folder)
+        if not folder.is_absolute():
+            raise problems.Problem(
+                422, detail=f"folder is {body.folder!r}; an absolute path on the loop's machine is expected", param="folder"
+            )
+        return await parts.backups.take(folder)
 
     @router.get("/ledger/hash")
     async def show_hash() -> LedgerHash:

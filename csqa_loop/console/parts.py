@@ -6,6 +6,7 @@ from csqa_loop.answering.model.server import ModelServer
 from csqa_loop.evidence.judge.proposer import AnswerProposer
 from csqa_loop.experiment.examiner import Examiner
 from csqa_loop.ledger.authority import Authority
+from csqa_loop.ledger.backups import Backups
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.log.bus import Bus
 from csqa_loop.rollout.reconciler import Reconciler
@@ -23,6 +24,7 @@ class ConsoleParts:
     model_server: ModelServer
     ledger: LedgerService
     authority: Authority
+    backups: Backups
     examiner: Examiner
     reconciler: Reconciler
     proposer: AnswerProposer | None

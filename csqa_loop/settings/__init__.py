@@ -20,6 +20,7 @@ from csqa_loop.settings.serving import (
     LOOPBACK,
     AnalyticsSettings,
     AnswerSettings,
+    BackupSettings,
     ConsoleSettings,
     EncoderSettings,
     GatewaySettings,
@@ -37,6 +38,7 @@ __all__ = [
     "KTO_MIN_BATCH",
     "AnalyticsSettings",
     "AnswerSettings",
+    "BackupSettings",
     "ConsoleSettings",
     "EncoderSettings",
     "ExperimentSettings",
@@ -93,6 +95,7 @@ class Settings(BaseSettings):
     judge: JudgeSettings = JudgeSettings()
     ledger: LedgerSettings = LedgerSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
+    backup: BackupSettings = BackupSettings()
 
     @property
     def kafka_servers(self) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from csqa_loop.events.topics import WHOLE_HOURS
 from csqa_loop.settings.section import SettingsSection
 
 LOOPBACK = "127.0.0.1"
@@ -137,6 +138,17 @@ class LedgerSettings(SettingsSection):
     memory_mib: int = Field(default=256, ge=64)
     """What DuckDB may hold in memory, so that a ledger that grows does not; beyond it, DuckDB reads again or writes to a file beside the ledger.
     More makes decisions over tens of millions of exposures faster."""
+
+
+class BackupSettings(SettingsSection):
+    """Copies of the ledger."""
+
+    folder: str = ""
+    """Where they are kept, best on another disk. Empty: none are taken but by `csqa ledger backup`."""
+    every_hours: float = Field(default=24.0, gt=0, lt=WHOLE_HOURS)
+    """Less than the week for which Kafka compacts no fact away."""
+    keep: int = Field(default=7, ge=1)
+    """The newest that stay; an older one is removed once the newest has been verified."""
 
 
 class AnalyticsSettings(SettingsSection):
