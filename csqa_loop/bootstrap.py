@@ -197,6 +197,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.gate.suite import suite_hash
     from csqa_loop.ledger.authority import Authority
     from csqa_loop.ledger.backups import Backups
+    from csqa_loop.ledger.reserve import Reserve
     from csqa_loop.ledger.service import LedgerService
     from csqa_loop.local.base_model import base_model_path
     from csqa_loop.log import read_to_end
@@ -212,7 +213,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
 
     secrets = build_secrets(settings)
     bus, model_server = build_bus(settings), build_model_server(settings)
-    ledger = LedgerService(build_ledger(settings))
+    ledger = LedgerService(build_ledger(settings), Reserve(settings.ledger_file.parent, settings.ledger.reserve_mib * 1024 * 1024))
     authority = Authority(
         settings.ledger_file.parent, ledger, bus, lambda: read_to_end(settings.kafka_servers, settings.kafka, [DECISIONS]), now
     )

@@ -110,7 +110,7 @@ class LoopStream(Process):
             self.intake.run(),
             self._beats.run(),
             # Half of a log is of no use to analysts, and copying it slows down reading the other half.
-            parts.analytics.run(parts.settings.analytics.every_seconds, ready=lambda: self.position.caught_up),
+            parts.analytics.run(parts.settings.analytics.every_seconds, ready=lambda: self.position.caught_up and not self._disk_trouble),
             parts.backups.run(lambda: self.position.caught_up),
         ]
         if parts.proposer:
@@ -162,18 +162,26 @@ class LoopStream(Process):
         """Ok while the ledger takes records and no fault of ours keeps it from deciding; a standby is ok too. `troubles` names each part's."""
         troubles = {
             "intake": self.intake.trouble,
+            "disk": self._disk_trouble,
             "log": self.position.trouble,
             **self._beats.troubles,
             "analytics": self.parts.analytics.trouble,
         }
         phase = "deciding" if self._beats.deciding and self.phase == "reading" else self.phase
         return {
-            "ok": self.intake.trouble is None and not self._beats.broken and self.phase not in {"refused", "fenced"},
+            "ok": self.intake.trouble is None
+            and self._disk_trouble is None
+            and not self._beats.broken
+            and self.phase not in {"refused", "fenced"},
             "phase": phase,
             "caught_up": self.position.caught_up,
             "trouble": self.trouble or next(filter(None, troubles.values()), None),
             "troubles": troubles,
         }
+
+    @property
+    def _disk_trouble(self) -> str | None:
+        return self.parts.ledger.disk_trouble if self.phase not in {"starting", "standby", "opening"} else None
 
     def _horizon(self) -> datetime:
         return self.position.horizon()

@@ -33,8 +33,22 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
     """The views and macros of this code, in the connection's schema, which has the ledger's tables."""
-    connection.execute(HELD_OUT_MACRO)
-    connection.execute(resources.files("csqa_loop.ledger").joinpath("views.sql").read_text(encoding="utf-8"))
+    connection.execute(_views())
+
+
+def keep_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """`create_views`, where other code made those that are there: to open a ledger nothing need be written."""
+    sha = hashlib.sha256(_views().encode()).hexdigest()[:16]
+    if connection.execute("SELECT sha FROM made_views").fetchall() == [(sha,)]:
+        return
+    with transaction(connection):
+        create_views(connection)
+        connection.execute("DELETE FROM made_views")
+        connection.execute("INSERT INTO made_views VALUES (?)", [sha])
+
+
+def _views() -> str:
+    return HELD_OUT_MACRO + ";\n" + resources.files("csqa_loop.ledger").joinpath("views.sql").read_text(encoding="utf-8")
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
@@ -53,6 +67,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     if unknown:
         msg = f"{file} was written by a newer version (migration {min(unknown)}); upgrade csqa_loop"
         raise PermanentError(msg)
+    lacking = [script for script in scripts if script.name not in applied]
     for script in scripts:
         text = script.read_text()
         sha = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -64,4 +79,5 @@ def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         with transaction(connection):
             connection.execute(text)
             connection.execute("INSERT INTO migrations VALUES (?, ?, now())", [script.name, sha])
-    connection.execute("CHECKPOINT")
+    if lacking:  # at each start it would need room for all that the write-ahead log holds
+        connection.execute("CHECKPOINT")

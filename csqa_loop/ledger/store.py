@@ -3,8 +3,9 @@
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from csqa_loop.errors import PermanentError, TransientError
-from csqa_loop.ledger.connection import DISK_REFUSES, OUR_SQL, create_views, migrate, transaction
+from csqa_loop.ledger.connection import DISK_REFUSES, OUR_SQL, keep_views, migrate, transaction
 from csqa_loop.ledger.derived import Derive, DerivedTables
 from csqa_loop.ledger.facts import Row, Rows, arrow, lay_out
 from csqa_loop.ledger.letters import insert_letters
@@ -29,6 +30,10 @@ SELECT place, body_sha = coalesce(held, first) FROM (
 ) WHERE held IS NOT NULL OR nth > 1
 """
 """(place, whether the bytes are those by which the event is known) of incoming rows whose event is in the ledger, or earlier in the batch."""
+
+
+_LITTLE_BYTES = 256_000_000
+"""A checkpoint may need as much as the write-ahead log holds, which is up to 128 MB."""
 
 
 class Ledger:
@@ -82,25 +87,43 @@ class Ledger:
             self._connection.execute("SET wal_autocheckpoint = '128MB'")
             migrate(self._connection, self.file)
             self._derive()
-        except duckdb.IOException as error:
-            msg = f"{self.file} cannot be opened: {error}"
+        except DISK_REFUSES as error:
+            self._disconnect()  # after a refused write DuckDB may refuse everything
+            msg = f"{self.file} cannot be opened: {error} ({self._room()})"
             raise TransientError(msg) from error
 
     def close(self) -> None:
         """Checkpoint, close and let a standby take over."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._disconnect()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def reopen(self) -> None:
-        """After a failed write DuckDB may refuse everything: start again from what is on disk, without giving up the lock."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """After a failed write DuckDB may refuse everything: start again from what is on disk, without giving up the lock.
+
+        Raises:
+            PermanentError, TransientError: as `open`; then it is closed.
+        """
+        self._disconnect()
         self.open()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be read and written."""
+        return self._connection is not None
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(duckdb.Error):  # a checkpoint that the disk refuses; the write-ahead log holds everything
+                connection.close()
+
+    def _room(self) -> str:
+        free = shutil.disk_usage(self.file.parent).free
+        return f"{free / 1e6:.0f} MB are free in {self.file.parent}" + (
+            "; make room there, the loop goes on by itself" if free < _LITTLE_BYTES else ""
+        )
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -126,7 +149,7 @@ class Ledger:
 
     def _derive(self) -> None:
         """Create the views of this code; rebuild derived tables that other code or settings made."""
-        create_views(self.connection)
+        keep_views(self.connection)
         self._derivation = self._deriving(self.connection, self._append)
         if not self._derivation.is_current():
             with transaction(self.connection):
@@ -187,7 +210,7 @@ class Ledger:
         return self.take(replace(rows, tables={}, letters=[letter]), later=later)
 
     def _unwritten(self, rows: Rows, error: Exception) -> str:
-        return f"{self.file}: a batch of {rows.facts} events could not be written: {error}"
+        return f"{self.file}: a batch of {rows.facts} events could not be written: {error} ({self._room()})"
 
     def derive(self) -> bool:
         """Derive a part of what `take` put off; whether more is left.
@@ -206,7 +229,7 @@ class Ledger:
                     self._derive_one_by_one()
             return self.derivation.is_behind()
         except DISK_REFUSES as error:
-            msg = f"{self.file}: pairs could not be written: {error}"
+            msg = f"{self.file}: pairs could not be written: {error} ({self._room()})"
             raise TransientError(msg) from error
 
     def _derive_one_by_one(self) -> None:

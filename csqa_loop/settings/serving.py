@@ -138,6 +138,8 @@ class LedgerSettings(SettingsSection):
     memory_mib: int = Field(default=256, ge=64)
     """What DuckDB may hold in memory, so that a ledger that grows does not; beyond it, DuckDB reads again or writes to a file beside the ledger.
     More makes decisions over tens of millions of exposures faster."""
+    reserve_mib: int = Field(default=64, ge=0)
+    """Set aside beside the ledger and given up when the disk is full, so that orders of operators can still be carried out. 0: none."""
 
 
 class BackupSettings(SettingsSection):
