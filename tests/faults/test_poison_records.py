@@ -155,7 +155,8 @@ async def test_letters_that_cannot_be_published_hold_up_no_order(settings: Setti
 
 async def test_headers_with_any_bytes_as_names_hide_no_record(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("aiokafka.producer.message_accumulator.DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+        for module in ("message_accumulator", "producer"):
+            patch.setattr(f"aiokafka.producer.{module}.DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
         odd = [(OddName(b"\xff\xfe"), b"\xff")]
         await send(settings, *((FEEDBACK, make.thumb(number).to_json(), b"c1") for number in range(3)), headers=odd)
         await send(settings, (DEPLOYMENTS, b"{}", b"default"), headers=odd)
