@@ -16,6 +16,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events.topics import MAX_RECORD_BYTES
+from csqa_loop.log.headers import read_any_headers
 from csqa_loop.log.reader import to_record
 from csqa_loop.log.records import LogRecord
 from csqa_loop.settings import Settings
@@ -48,6 +49,7 @@ class Subscription:
         listener: ConsumerRebalanceListener | None = None,
     ) -> None:
         """`most_records`: of a batch; `fetch_bytes`: of a partition in one fetch."""
+        read_any_headers()
         self._process = process
         self._servers = settings.kafka_servers
         self._seconds = settings.kafka.request_timeout_seconds

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 from hypothesis import strategies as st
 
@@ -71,3 +71,17 @@ VALUES_OF_RECORDS: st.SearchStrategy[tuple[str, bytes | None]] = st.one_of(_muta
 def odd_values(*topics: str) -> st.SearchStrategy[bytes | None]:
     """Values that lie in no topic where they should, or in one of these."""
     return st.one_of(_mutated(topics), _raw(topics)).map(lambda record: record[1])
+
+
+class OddName(str):
+    """A header's name that is these bytes on the wire, for builders in Python."""
+
+    __slots__ = ("raw",)
+
+    def __new__(cls, raw: bytes) -> Self:
+        self = super().__new__(cls, "odd")
+        self.raw = raw
+        return self
+
+    def encode(self, *_: object) -> bytes:
+        return self.raw

@@ -77,6 +77,8 @@ def show(
     print(f"key       {_text(told.key_base64)[:_SHOWN]}")
     value = _text(told.value_base64)
     print(f"value     {value if whole else value[:_SHOWN]}")
+    if letter.cut:
+        print("(the ledger keeps the beginning of a large record; all of it lies at its place in the log, where a retry reads it)")
     if len(value) > _SHOWN and not whole:
         print(f"... {len(value) - _SHOWN} more characters; --whole prints them")
 

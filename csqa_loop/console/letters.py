@@ -12,6 +12,8 @@ from csqa_loop.errors import TransientError
 from csqa_loop.events import LetterHandled, now
 from csqa_loop.http.problems import Problem
 from csqa_loop.ledger.letters import LetterState, ListedLetter, letter_in_full, letters
+from csqa_loop.ledger.rules.batch import value_sha
+from csqa_loop.log.reader import read_one
 from csqa_loop.log.records import LogRecord
 
 _IN_LEDGER_SECONDS = 10.0
@@ -52,7 +54,7 @@ def letters_router(parts: ConsoleParts) -> APIRouter:
                 detail = f"letter {listed.letter_id[:12]} has no value, and in a compacted topic such a record deletes; drop it"
                 raise Problem(409, detail=detail, code="refused")
             # Before the fact: a crash in between leaves a retry that nobody knows of, which is harmless, and never one that was not made.
-            await parts.bus.send(record.topic, record.key, record.value)
+            await parts.bus.send(record.topic, *await _whole(parts, listed, record))
         event = LetterHandled(
             occurred_at=now(), letter_id=listed.letter_id, action=action, operator=body.operator, reason=body.reason
         )  # fmt: skip
@@ -71,6 +73,17 @@ async def _found(parts: ConsoleParts, letter_id: str) -> tuple[ListedLetter, Log
     if found is None:
         raise Problem(404, "Unknown letter", f"{letter_id!r} begins the id of no letter, or of several; `csqa letters list` shows them")
     return found
+
+
+async def _whole(parts: ConsoleParts, listed: ListedLetter, record: LogRecord) -> tuple[bytes | None, bytes]:
+    """Key and value, to the byte: of a large record from its place in the log."""
+    found: LogRecord | None = record
+    if listed.cut:
+        found = await read_one(parts.settings.kafka_servers, parts.settings.kafka, *record[:3])
+    if found is None or found.value is None or value_sha(found.value) != listed.sha256:
+        detail = f"letter {listed.letter_id[:12]} was too large to be kept, and {record.topic}[{record.partition}] holds it at {record.offset} no more"
+        raise Problem(409, detail=detail, code="refused")
+    return found.key, found.value
 
 
 def _base64(value: bytes | None) -> str | None:

@@ -9,7 +9,7 @@ from csqa_loop.events.common import Event, Int32
 
 
 class DeadLettered(Event):
-    """A record that could not be taken, kept whole as far as a record of this topic may hold it. `letter_id` is the SHA-256 of its topic, key and value."""
+    """A record that could not be taken, or the beginning of a large one. `letter_id` is the SHA-256 of its topic, key and value."""
 
     topic: ClassVar[str] = topics.DEAD_LETTERS
     key_field: ClassVar[str] = "original_key"
@@ -27,7 +27,7 @@ class DeadLettered(Event):
     value_sha256: str = ""
     """64 hex of the whole value."""
     cut: bool = False
-    """Whether the value is too large for this topic: the whole of it lies at its place in the original topic, and in the ledger."""
+    """Whether the record is large: all of it lies at its place in the original topic."""
     reason: str
 
     @property

@@ -8,10 +8,12 @@ from pydantic import ValidationError
 
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import EVENTS_OF_TOPIC, Event
-from csqa_loop.events.topics import BAD_CASES
+from csqa_loop.events.topics import BAD_CASES, DECISIONS, DEPLOYMENTS, TRAINING
 
 _NAMED_AFTER = frozenset({BAD_CASES})
 """Topics whose first kind needs no `type`: bad cases came first, and their frontends know of no other."""
+_MEASURED = frozenset({TRAINING, DECISIONS, DEPLOYMENTS})
+"""Topics whose events hold numbers that were computed. In `csqa.chats` the models refuse infinite ones, and the others hold none."""
 _OWN = ("event_id", "occurred_at")
 
 
@@ -50,7 +52,7 @@ def _decoded(topic: str, value: bytes | None) -> Event:
         if field not in body:
             msg = f"{topic}: {name} lacks {field!r}; every event needs its own event_id (a UUID) and occurred_at (ISO 8601 with offset)"
             raise PermanentError(msg)
-    if kind.model_config.get("allow_inf_nan", True) and _is_infinite(body):
+    if topic in _MEASURED and _is_infinite(body):
         msg = f"{topic}: {name} holds a number beyond 1e308; it would be read back as none"
         raise PermanentError(msg)
     try:

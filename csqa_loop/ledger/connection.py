@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from csqa_loop.errors import PermanentError
 from csqa_loop.ledger.rules.holdout import HELD_OUT_MACRO
@@ -29,6 +30,16 @@ def transaction(connection: Connection) -> Iterator[None]:
         with suppress(duckdb.Error):  # a failed COMMIT has already ended the transaction; the first error is the one to raise
             connection.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def incoming(connection: Connection, rows: pa.Table) -> Iterator[None]:
+    """Rows as a table called `incoming`: lists handed over as parameters cost DuckDB an object a value."""
+    connection.register("incoming", rows)
+    try:
+        yield
+    finally:
+        connection.unregister("incoming")
 
 
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:

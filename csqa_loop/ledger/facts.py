@@ -18,7 +18,7 @@ from csqa_loop.log.records import LogRecord
 _MOMENT = pa.timestamp("us", tz="UTC")
 _TYPES: dict[str, pa.DataType] = {
     "occurred_at": _MOMENT, "as_of": _MOMENT, "confidence": pa.float64(), "covered": pa.bool_(), "handoff": pa.bool_(), "latency_ms": pa.float64(),
-    "prompt_tokens": pa.int32(), "completion_tokens": pa.int32(), "withdrawn": pa.bool_(), "attempt": pa.int32(), "revision": pa.int64(),
+    "prompt_tokens": pa.int32(), "completion_tokens": pa.int32(), "withdrawn": pa.bool_(), "cut": pa.bool_(), "attempt": pa.int32(), "revision": pa.int64(),
     "share": pa.float64(), "liked": pa.bool_(), "answered_at": _MOMENT, "corrected": pa.bool_(), "prompt_support": pa.float64(),
     "best_support": pa.float64(), "missing_numbers": pa.list_(pa.string()), "numbers": pa.list_(pa.string()), "held": pa.list_(pa.string()),
     "quoted": pa.list_(pa.list_(pa.string())), "signature": pa.binary(), "held_out": pa.bool_(), "weight": pa.float64(), "offset": pa.int64(), "value_bytes": pa.int64(), "last_seen": _MOMENT, "next_offset": pa.int64(), "partition": pa.int32(), "value": pa.binary(), "original_key": pa.binary(),

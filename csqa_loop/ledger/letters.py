@@ -1,5 +1,9 @@
-"""Dead letters: kept in the ledger whole, published, listed, and dealt with by people."""
+"""Dead letters: kept in the ledger, published, listed, and dealt with by people.
 
+Of a large record the beginning is kept, beside its size, hash and place: DuckDB holds the values of 2048 neighbouring rows in memory at once.
+"""
+
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,9 +17,11 @@ from csqa_loop.log.records import LogRecord
 LetterState = Literal["waiting", "taken", "dropped"]
 _MOST_TOGETHER = 500
 _BYTES_TOGETHER = 16 * 1024 * 1024
+MOST_KEPT = 256 * 1024
+"""Bytes of a value, and of a key, up to which it is kept and published whole."""
 _RECORD = 'd.topic, d.partition, d."offset", d.original_key, d.value'
 _LISTED = """
-SELECT d.letter_id, d.occurred_at, d.last_seen, d.topic, d.partition, d."offset", d.key, d.event_id, d.reason, d.value_bytes, d.attempts,
+SELECT d.letter_id, d.occurred_at, d.last_seen, d.topic, d.partition, d."offset", d.key, d.event_id, d.reason, d.value_bytes, d.value_sha, d.cut, d.attempts,
     CASE WHEN v.event_id IS NOT NULL THEN 'taken' WHEN h.action = 'drop' THEN 'dropped' ELSE 'waiting' END AS state,
     coalesce(h.retries, 0), h.operator, h.note
 FROM (SELECT * EXCLUDE (value, original_key) FROM dead_letters) d
@@ -47,7 +53,11 @@ class ListedLetter:
     reason: str
     """Why it was refused the last time."""
     bytes: int
-    """Of the value."""
+    """Of the whole value."""
+    sha256: str
+    """Of the whole value."""
+    cut: bool
+    """Whether the ledger holds the beginning only; the log has all of it, as long as it is kept there."""
     attempts: int
     """How often these bytes came, a retry's arrival too."""
     state: LetterState
@@ -81,9 +91,10 @@ def insert_letters(connection: Connection, append: Callable[[str, list[dict[str,
 
 def _row(letter: Letter, moment: datetime) -> dict[str, Any]:
     record = letter.record
+    cut = max(len(record.key or b""), len(record.value or b"")) > MOST_KEPT
     return {
-        "letter_id": letter.letter_id, "occurred_at": moment, "topic": record.topic, "key": key_text(record.key), "original_key": record.key,
-        "value": record.value, "partition": record.partition, "offset": record.offset, "event_id": letter.event_id, "reason": letter.reason,
+        "letter_id": letter.letter_id, "occurred_at": moment, "topic": record.topic, "key": key_text(record.key), "original_key": record.key and record.key[:MOST_KEPT],
+        "value": record.value and record.value[:MOST_KEPT], "cut": cut, "partition": record.partition, "offset": record.offset, "event_id": letter.event_id, "reason": letter.reason,
         "value_bytes": len(record.value or b""), "value_sha": value_sha(record.value), "last_seen": moment,
     }  # fmt: skip
 
@@ -96,15 +107,35 @@ def letters_to_publish(connection: Connection) -> list[e.DeadLettered]:
     names: list[str] = []
     size = 0
     for name, value_bytes in rows:
-        size += value_bytes
+        size += min(value_bytes, MOST_KEPT)
         if names and size > _BYTES_TOGETHER:
             break
         names.append(name)
     found = connection.execute(
-        f"SELECT {_RECORD}, d.reason, d.event_id, d.occurred_at FROM dead_letters d WHERE letter_id IN (SELECT unnest($1)) ORDER BY occurred_at, letter_id",  # noqa: S608 - our own names
+        f"SELECT d.letter_id, d.occurred_at, {_RECORD}, d.reason, d.value_bytes, d.value_sha, d.cut FROM dead_letters d WHERE letter_id IN (SELECT unnest($1)) ORDER BY occurred_at, letter_id",  # noqa: S608 - our own names
         [names],
     ).fetchall()
-    return [Letter(LogRecord(*record), reason, claimed).as_event(moment.astimezone(UTC)) for *record, reason, claimed, moment in found]
+    return [_as_event(*row) for row in found]
+
+
+def _as_event(
+    letter_id: str, occurred_at: datetime, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None,
+    reason: str, value_bytes: int, sha: str, cut: bool,
+) -> e.DeadLettered:  # fmt: skip
+    return e.DeadLettered(
+        event_id=e.derived_id(letter_id, "DeadLettered"),
+        occurred_at=occurred_at.astimezone(UTC),
+        letter_id=letter_id,
+        original_topic=topic,
+        original_key=key_text(key),
+        partition=partition,
+        offset=offset,
+        value_base64=base64.b64encode(value or b"").decode(),
+        value_bytes=value_bytes,
+        value_sha256=sha,
+        cut=cut,
+        reason=reason,
+    )
 
 
 def letters(connection: Connection, *, state: LetterState | None = None, topic: str | None = None, limit: int = 1000) -> list[ListedLetter]:

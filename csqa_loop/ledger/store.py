@@ -3,33 +3,29 @@
 import fcntl
 import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from csqa_loop.errors import PermanentError, TransientError
-from csqa_loop.ledger.connection import DISK_REFUSES, OUR_SQL, keep_views, migrate, transaction
+from csqa_loop.ledger.connection import DISK_REFUSES, OUR_SQL, incoming, keep_views, migrate, transaction
 from csqa_loop.ledger.derived import Derive, DerivedTables
 from csqa_loop.ledger.facts import Row, Rows, arrow, lay_out
 from csqa_loop.ledger.letters import insert_letters
+from csqa_loop.ledger.repeats import conflict, has_fact, sift
 from csqa_loop.ledger.rules.batch import Batch, Letter, Mark
 
 _log = logging.getLogger(__name__)
 
-_REPEATS = """
-SELECT place, body_sha = coalesce(held, first) FROM (
-    SELECT place, incoming.body_sha, events.body_sha AS held, row_number() OVER same_id AS nth, first_value(incoming.body_sha) OVER same_id AS first
-    FROM incoming LEFT JOIN events USING (event_id) WINDOW same_id AS (PARTITION BY event_id ORDER BY place)
-) WHERE held IS NOT NULL OR nth > 1
-"""
-"""(place, whether the bytes are those by which the event is known) of incoming rows whose event is in the ledger, or earlier in the batch."""
+_LACKS_MEMORY = re.compile("out of memory|failed to (pin|allocate)", re.IGNORECASE)
+_MOST_MEMORY_MIB = 4096
 
 
 _LITTLE_BYTES = 256_000_000
@@ -89,6 +85,8 @@ class Ledger:
             self._derive()
         except DISK_REFUSES as error:
             self._disconnect()  # after a refused write DuckDB may refuse everything
+            if self._got_more_memory(error):
+                return
             msg = f"{self.file} cannot be opened: {error} ({self._room()})"
             raise TransientError(msg) from error
 
@@ -107,6 +105,16 @@ class Ledger:
         """
         self._disconnect()
         self.open()
+
+    def _got_more_memory(self, error: Exception) -> bool:
+        """Open the file with twice the memory where that is what lacks: DuckDB holds large values of neighbouring rows at once, and a ledger that stops is worse."""
+        # It says so in a FatalException too, after a commit or a checkpoint.
+        if self._memory_mib is None or not _LACKS_MEMORY.search(str(error)) or self._memory_mib >= _MOST_MEMORY_MIB:
+            return False
+        self._memory_mib = min(2 * self._memory_mib, _MOST_MEMORY_MIB)
+        _log.warning("%s needs more memory than `ledger.memory_mib` allows; it gets %d MiB now: %s", self.file, self._memory_mib, error)
+        self.reopen()
+        return True
 
     @property
     def is_open(self) -> bool:
@@ -176,20 +184,18 @@ class Ledger:
         rows = batch if isinstance(batch, Rows) else lay_out(batch)
         try:
             with transaction(self.connection):
-                fresh, restated = self._sift(rows.tables)
+                fresh, restated = sift(self.connection, rows.tables)
                 for table, table_rows in fresh.items():
                     self._insert(table, table_rows.drop_columns("place"))
                 self.derivation.follow(fresh, later=later)
-                conflicts = [self._conflict(rows, place) for place in restated if not self._has_fact(rows, place)]
+                conflicts = [conflict(rows, place) for place in restated if not has_fact(self.connection, rows, place)]
                 insert_letters(self.connection, self._append, [*rows.letters, *conflicts])
                 self._set_offsets(rows.marks)
         except OUR_SQL:
             raise
-        except duckdb.OutOfMemoryException as error:
-            if rows.facts + len(rows.letters) > 1:
-                return self._take_parts(rows, error, later=later)
-            raise TransientError(self._unwritten(rows, error)) from error
         except DISK_REFUSES as error:
+            if self._got_more_memory(error):
+                return self.take(rows, later=later)
             raise TransientError(self._unwritten(rows, error)) from error
         except Exception as error:  # whatever a record does to the tables or to what is derived from them, those beside it are taken
             return self._take_parts(rows, error, later=later)
@@ -248,38 +254,6 @@ class Ledger:
                 _log.exception("message %s is left without pairs, blames and ratings", name)
                 return
 
-    def _sift(self, tables: Mapping[str, pa.Table]) -> tuple[Mapping[str, pa.Table], list[int]]:
-        """(rows of events that are new, once each; places of those whose id is known from a record with other bytes)."""
-        if not tables:
-            return {}, []
-        with self._incoming(tables["events"].select(["place", "event_id", "body_sha"])):
-            repeats = self.connection.execute(_REPEATS).fetchall()
-        if not repeats:
-            return tables, []
-        places = pa.array([place for place, _ in repeats], pa.int32())
-        fresh = {table: rows.filter(pc.invert(pc.is_in(rows["place"], places))) for table, rows in tables.items()}
-        return {table: rows for table, rows in fresh.items() if len(rows)}, [place for place, alike in repeats if not alike]
-
-    def _has_fact(self, rows: Rows, place: int) -> bool:
-        """Whether the ledger holds this very fact, from a record that was written another way. An example is its content: from another file it is the same."""
-        here = pc.field("place") == place
-        table, row = next(
-            (table, own) for table, all_rows in rows.tables.items() if table != "events" and len(own := all_rows.filter(here))
-        )
-        if table == "examples":
-            return True
-        alike = " AND ".join(f'held."{name}" IS NOT DISTINCT FROM incoming."{name}"' for name in row.column_names if name != "place")
-        with self._incoming(row):
-            # By row: else the whole table would be decompressed to compare one.
-            same_id = f"SELECT * FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE event_id = (SELECT event_id FROM incoming))"  # noqa: S608 - table and column names are ours
-            return bool(self.connection.execute(f"SELECT 1 FROM ({same_id}) held, incoming WHERE {alike}").fetchone())  # noqa: S608
-
-    @staticmethod
-    def _conflict(rows: Rows, place: int) -> Letter:
-        event = rows.tables["events"].filter(pc.field("place") == place).select(["type", "event_id"]).to_pylist()[0]
-        reason = f"{event['type']} {event['event_id']}: this event_id is known with another body"
-        return Letter(rows.records[place], reason, event_id=str(event["event_id"]))
-
     def _set_offsets(self, marks: Sequence[Mark]) -> None:
         if marks:
             self._append(
@@ -310,14 +284,5 @@ class Ledger:
         self._insert(table, arrow(rows), conflict)
 
     def _insert(self, table: str, rows: pa.Table, conflict: str = "") -> None:
-        with self._incoming(rows):
+        with incoming(self.connection, rows):
             self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming {conflict}")  # noqa: S608 - table names are ours
-
-    @contextmanager
-    def _incoming(self, rows: pa.Table) -> Iterator[None]:
-        """Rows as a table called `incoming`: lists handed over as parameters cost DuckDB an object a value."""
-        self.connection.register("incoming", rows)
-        try:
-            yield
-        finally:
-            self.connection.unregister("incoming")

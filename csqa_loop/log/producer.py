@@ -87,7 +87,7 @@ class KafkaBus:
 
     async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
         """As `publish`, of bytes as they are."""
-        await self._send([_fitting(Encoded(topic, key, value, []), f"the record of {topic}")])
+        await self._send([Encoded(topic, key, value, [])])
 
     async def _send(self, records: Sequence[Encoded]) -> None:
         try:
@@ -211,13 +211,11 @@ def encoded(event: Event) -> Encoded:
         PermanentError: it is larger than a record may be.
     """
     record = Encoded(event.topic, event.key.encode(), event.to_json(), [("type", event.type.encode())])
-    return _fitting(record, f"{event.type} {event.event_id} for {event.topic}")
-
-
-def _fitting(record: Encoded, name: str) -> Encoded:
     size = len(record.key or b"") + len(record.value or b"") + _FRAMING_BYTES
     if size > MAX_RECORD_BYTES:
-        raise PermanentError(f"{name} is {size} bytes with its framing; a record may have {MAX_RECORD_BYTES}")
+        raise PermanentError(
+            f"{event.type} {event.event_id} for {event.topic} is {size} bytes with its framing; a record may have {MAX_RECORD_BYTES}"
+        )
     return record
 
 

@@ -45,7 +45,7 @@ class MemoryBus:
             raise TransientError("the fake log lost the acknowledgement")
 
     async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
-        if len(key or b"") + len(value) + 1024 > MAX_RECORD_BYTES:
+        if len(key or b"") + len(value) > MAX_RECORD_BYTES:
             raise PermanentError(f"the record of {topic} is larger than a record may be ({MAX_RECORD_BYTES} bytes)")
         await self._open.wait()
         if self._failures:

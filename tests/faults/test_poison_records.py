@@ -7,12 +7,14 @@ from pathlib import Path
 import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from csqa_loop import events as e
 from csqa_loop.console.app import create_console
-from csqa_loop.events.topics import BAD_CASES, CHATS, DEAD_LETTERS, DECISIONS, FACT_TOPICS, FEEDBACK, MAX_RECORD_BYTES
+from csqa_loop.events.topics import BAD_CASES, CHATS, DEAD_LETTERS, DECISIONS, DEPLOYMENTS, FACT_TOPICS, FEEDBACK, MAX_RECORD_BYTES
 from csqa_loop.ledger.invariants import ledger_hash
 from csqa_loop.log.admin import ensure_topics
+from csqa_loop.log.follower import Follower
 from csqa_loop.settings import Settings
 from streams.loop import LoopStream
 from tests import events as make
@@ -20,6 +22,7 @@ from tests.adapter_folders import adapter_in
 from tests.brokers import Broker
 from tests.fakes.model_server import FakeModelServer
 from tests.loops import finish_training, published, quick_settings, replayed, running, until, with_bus
+from tests.odd_records import OddName
 from tests.waiting import eventually
 
 LONE = rb'{"event_id": "\ud83d"}'
@@ -121,8 +124,10 @@ async def test_a_large_record_that_is_no_event_holds_up_no_order(
         await eventually(lambda: not any(stream.health()["troubles"].values()), "no part in trouble")
         listed = (await ask(stream, "GET", "/v1/letters"))["letters"]
         assert [letter["bytes"] for letter in listed] == [size, size]
-        whole = await ask(stream, "GET", f"/v1/letters/{listed[0]['letter_id']}")
-        assert len(whole["value_base64"]) > size
+        again = next(letter["letter_id"] for letter in listed if letter["topic"] == FEEDBACK)
+        await ask(stream, "POST", f"/v1/letters/{again}/retry")
+        while (await ask(stream, "GET", f"/v1/letters/{again}"))["letter"]["attempts"] == 1:
+            await stream.parts.ledger.next_batch(stream.parts.ledger.batches, 1.0)
     letters = [letter for letter in await published(settings, DEAD_LETTERS) if isinstance(letter, e.DeadLettered)]
     assert [(letter.cut, letter.value_bytes) for letter in letters] == [(True, size)] * 2
     assert {(letter.original_topic, letter.offset) for letter in letters} == {(FEEDBACK, 0), (DECISIONS, 0)}
@@ -146,6 +151,23 @@ async def test_letters_that_cannot_be_published_hold_up_no_order(settings: Setti
         assert stream.health()["troubles"]["letters"] == "RuntimeError: the letters' topic is gone"
         assert (stream.health()["trouble"], stream.health()["ok"]) == ("RuntimeError: the letters' topic is gone", True)
         monkeypatch.setattr(stream.parts.bus, "publish", publish)
+
+
+async def test_headers_with_any_bytes_as_names_hide_no_record(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        for module in ("message_accumulator", "producer"):
+            patch.setattr(f"aiokafka.producer.{module}.DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+        odd = [(OddName(b"\xff\xfe"), b"\xff")]
+        await send(settings, *((FEEDBACK, make.thumb(number).to_json(), b"c1") for number in range(3)), headers=odd)
+        await send(settings, (DEPLOYMENTS, b"{}", b"default"), headers=odd)
+    async with running(settings, FakeModelServer(), monkeypatch) as stream:
+        await until(stream, lambda s: s["recorded"]["feedback"] == 3, "the thumbs")
+    seen: list[int] = []
+    follower = Follower(settings.kafka_servers, settings.kafka, [DEPLOYMENTS], lambda record: seen.append(record.offset))
+    await follower.start()
+    assert await follower.caught_up(30)
+    await follower.stop()
+    assert seen[0] == 0
 
 
 async def test_a_letter_is_taken_after_a_mend_or_dropped_for_good(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

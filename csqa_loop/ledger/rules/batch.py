@@ -1,25 +1,19 @@
 """One batch of the log, sorted into facts and dead letters, ready to be taken in one transaction."""
 
-import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-from csqa_loop.events import DeadLettered, Event, derived_id
+from csqa_loop.events import Event
 from csqa_loop.log.records import LogRecord, record_sha
 
 _MOST_REASON = 2000
 _MOST_NAME = 200
-_MOST_PUBLISHED = 5 * 1024 * 1024
-"""Bytes of a value that is published whole: in base64, with its key and reason, it fits into a record."""
-_BEGINNING = 64 * 1024
-"""Bytes that are published of a value that does not."""
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A record that cannot become a fact, kept whole with the reason.
+    """A record that cannot become a fact, with the reason.
 
     Reason and claimed id may quote the record, which may hold anything: they are made text that every store and JSON take, and bounded.
     """
@@ -41,25 +35,6 @@ class Letter:
         for part in (self.record.topic.encode(), self.record.key or b"", self.record.value or b""):
             digest.update(len(part).to_bytes(8, "big") + part)
         return digest.hexdigest()
-
-    def as_event(self, occurred_at: datetime) -> DeadLettered:
-        """What is published to `csqa.dead-letters`: it fits into a record, however large the letter's own is."""
-        value = self.record.value or b""
-        cut = len(value) > _MOST_PUBLISHED
-        return DeadLettered(
-            event_id=derived_id(self.letter_id, "DeadLettered"),
-            occurred_at=occurred_at,
-            letter_id=self.letter_id,
-            original_topic=self.record.topic,
-            original_key=key_text(self.record.key),
-            partition=self.record.partition,
-            offset=self.record.offset,
-            value_base64=base64.b64encode(value[:_BEGINNING] if cut else value).decode(),
-            value_bytes=len(value),
-            value_sha256=value_sha(value),
-            cut=cut,
-            reason=self.reason,
-        )
 
 
 def value_sha(value: bytes | None) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from csqa_loop import events as e
 from csqa_loop.errors import TransientError
 from csqa_loop.evidence.derivation import Derivation
 from csqa_loop.ledger import Ledger
@@ -78,15 +79,19 @@ def test_sql_of_ours_that_is_wrong_makes_no_letter(ledger: Ledger, monkeypatch: 
     assert letters(ledger.connection) == []
 
 
-def test_a_batch_for_which_memory_does_not_suffice_is_taken_in_parts(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    def follow(derivation: Derivation, fresh: Mapping[str, pa.Table], *, later: bool = False) -> None:
-        if len(fresh["events"]) > 2:
-            raise duckdb.OutOfMemoryException("8 of 4 MiB")
-        _follow(derivation, fresh, later=later)
-
-    monkeypatch.setattr(Derivation, "follow", follow)
-    assert ledger.take(make.batch(*(make.thumb(number) for number in range(9)))) == 9
-    assert letters(ledger.connection) == []
+def test_a_ledger_that_lacks_memory_gets_more(tmp_path: Path) -> None:
+    """Large values of neighbouring rows are in memory at once, whatever the limit: it would refuse every batch from then on, and every start."""
+    ledger = ledger_at(tmp_path / "ledger.duckdb", memory_mib=64)
+    ledger.open()
+    said = [e.ChatMessage(role="user", content=str(number) + "x" * 7_000_000) for number in range(12)]
+    for number, message in enumerate(said):
+        assert ledger.take(make.batch(make.answer(number, messages=(message,)))) == 1
+    ledger.close()
+    again = ledger_at(tmp_path / "ledger.duckdb", memory_mib=64)
+    again.open()
+    assert again.take(make.batch(make.answer(99))) == 1
+    assert letters(again.connection) == []
+    again.close()
 
 
 def test_a_record_that_no_column_takes_is_a_letter(ledger: Ledger) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from hypothesis import HealthCheck, example, given, settings
 
 from csqa_loop.events import ChunksWithdrawn, DeploymentChanged, PolicyIndexed, now
@@ -107,4 +108,4 @@ def test_the_follower_of_a_gateway(value: bytes | None, key: bytes | None) -> No
         follower._take((topic, 0), [Raw(record) for record in records])  # type: ignore[arg-type]
     assert deployment.current == newest
     assert index._policies.current["returns"].version == policy.version or decode(POLICIES, value)
-    index.search(__import__("numpy").ones(128), 3)
+    index.search(np.ones(128), 3)
