@@ -138,6 +138,11 @@ def plain(name: str) -> str:
     return re.sub(r"[\s-]+", "_", inner(name).strip().casefold())
 
 
+def parted(name: str) -> str:
+    """A name with a line between its words: `responseA` is `response_a`."""
+    return plain(_CAMEL.sub("_", inner(name)))
+
+
 def inner(name: str) -> str:
     """Without the objects that it stands in."""
     while match := _OPENED.match(name):
@@ -166,7 +171,8 @@ def is_answer(name: str) -> bool:
 def is_measure(name: str, word: str) -> bool:
     """Whether a name says that it holds a `score`, in any word for it, or a `rank`."""
     words = _words(name)
-    return bool(words) and words <= (_SCORE if word == "score" else {"rank"})
+    known = _SCORE if word == "score" else {"rank"}
+    return bool(words & known) and words <= known | _ANSWER
 
 
 def score_of_side(name: str) -> str:
