@@ -1,7 +1,10 @@
 """What annotators answered in an export of Argilla: one value a question, or the list of those that differ; drafts say nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from csqa_loop.data.rules.rows import RowRefusedError
+from csqa_loop.data.rules.worth import number_in
 
 _DRAFTS = {"draft", "discarded", "pending"}
 RESPONSES, SUGGESTIONS = "responses.", "suggestions."
@@ -61,6 +64,23 @@ def is_ranking(given: list[Any]) -> bool:
 def is_superseded(name: str, values: Mapping[str, Any]) -> bool:
     """Whether a column holds what was suggested where people have answered."""
     return name.startswith(SUGGESTIONS) and values.get(RESPONSES + name.removeprefix(SUGGESTIONS)) not in (None, [])
+
+
+def check_annotations(values: Mapping[str, Any], unread: Iterable[str]) -> None:
+    """Refuse a row where a number or a ranking that annotators gave is not read: it may be what its answer is worth.
+
+    Raises:
+        RowRefusedError: names the column, and what to do.
+    """
+    for name in unread:
+        given = values[name] if isinstance(values[name], list) else [values[name]]
+        if not name.startswith((RESPONSES, SUGGESTIONS)) or is_superseded(name, values):
+            continue
+        if any(number_in(one) is not None or (isinstance(one, Mapping) and "rank" in one) for one in given):
+            raise RowRefusedError(
+                "label",
+                f"{name} may say what its answer is worth, and it is not known how to read it; --columns liked={name} takes it for a rating",
+            )
 
 
 def _answers(given: list[Any]) -> Iterator[Any]:

@@ -168,6 +168,11 @@ def is_answer(name: str) -> bool:
     return bool(words) and words <= _ANSWER | _SPEAKERS | {"conversation"} and not words <= _SPEAKERS
 
 
+def is_model(name: str) -> bool:
+    """Whether a name says that it holds who gave an answer."""
+    return bool(_words(name)) and _words(name) <= {"model", "name", "generator"}
+
+
 def is_measure(name: str, word: str) -> bool:
     """Whether a name says that it holds a `score`, in any word for it, or a `rank`."""
     words = _words(name)

@@ -5,16 +5,18 @@ from typing import Any
 
 from csqa_loop.data.rules.cells import is_blank, text_in
 from csqa_loop.data.rules.rows import RowRefusedError
-from csqa_loop.data.rules.turns import DIVERGED, REASONING, Notes, Turn, spoken, through_last_answer, transcript, turns_in
+from csqa_loop.data.rules.turns import DIVERGED, REASONING, Notes, Turn, is_transcript, spoken, through_last_answer, transcript, turns_in
 from csqa_loop.data.rules.worth import number_in
 
 SEVERAL = "each better answer is paired with each worse one"
+PAIRED = "pairs made so"
+"""How many."""
 _TEXTS = ("response", "completion", "output", "answer", "generation", "content", "text", "value")
 _SCORES = ("overall_score", "score", "rating", "reward", "fine-grained_score", "fine_grained_score")
 
 
 def compared(candidates: Sequence[Any], scores: Any) -> tuple[Any, Any]:
-    """The best and the worst of several answers; the worst is None where there is one answer alone.
+    """The best of several answers and all that are rated lower, each a list where there are more than one; None where there is one answer alone.
 
     Raises:
         RowRefusedError: nothing says which is better, or nothing is.
@@ -31,10 +33,11 @@ def compared(candidates: Sequence[Any], scores: Any) -> tuple[Any, Any]:
     ]
     if len(rated) < 2:
         raise RowRefusedError("label", f"it has {len(answers)} answers and {len(rated)} scores; scores must say which one is better")
-    best, worst = max(rated, key=_number), min(rated, key=_number)
-    if best[0] == worst[0]:
-        raise RowRefusedError("neither", f"its {len(rated)} answers are all rated {best[0]:g}; none of them is better")
-    return best[1], worst[1]
+    highest = max(number for number, _ in rated)
+    best, worse = ([answer for number, answer in rated if (number == highest) is wanted] for wanted in (True, False))
+    if not worse:
+        raise RowRefusedError("neither", f"its {len(rated)} answers are all rated {highest:g}; none of them is better")
+    return tuple(answers[0] if len(answers) == 1 else answers for answers in (best, worse))  # type: ignore[return-value]  # two of them
 
 
 def several(value: Any, scores: Any, where: str) -> list[tuple[Any, Any]]:
@@ -66,6 +69,8 @@ def whole_conversation(value: Any, where: str, notes: Notes) -> list[Turn]:
     """The turns of a cell that holds the prompt too; empty where it holds an answer alone."""
     if isinstance(value, str):
         turns = transcript(value)
+        if not turns and is_transcript(value):
+            raise RowRefusedError("empty", f"{where} is a conversation in which a turn says nothing; each must say something")
     elif isinstance(value, list) and value:
         turns = value if isinstance(value[0], Turn) else turns_in(value, where, notes)
     else:
@@ -181,7 +186,3 @@ def _score_of(candidate: Any) -> Any:
         if isinstance(candidate, Mapping)
         else None
     )
-
-
-def _number(rated: tuple[float, Any]) -> float:
-    return rated[0]

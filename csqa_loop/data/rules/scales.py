@@ -5,6 +5,7 @@ from itertools import chain, islice
 
 from csqa_loop.data.rules.names import NAMES, mark_kind, plain
 from csqa_loop.data.rules.rows import Broken, Remark, Row
+from csqa_loop.data.rules.sides import is_verdict
 from csqa_loop.data.rules.unfolding import unfolded
 from csqa_loop.data.rules.worth import Scale, number_in
 
@@ -32,5 +33,7 @@ def _rating(row: Row | Broken | Remark, given: str | None) -> list[tuple[str, fl
     return [
         (name, number)
         for name, value in unfolded(row.values).items()
-        if (name == given or mark_kind(name) or plain(name) in NAMES["liked"]) and (number := number_in(value)) is not None
+        if name == given or mark_kind(name) or plain(name) in NAMES["liked"] or is_verdict(name)
+        for one in (value if isinstance(value, list) else [value])
+        if (number := number_in(one)) is not None
     ]

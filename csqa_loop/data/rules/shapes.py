@@ -10,7 +10,7 @@ from csqa_loop.data.rules.cells import is_blank, list_in, text_in
 from csqa_loop.data.rules.columns import Columns, Mark
 from csqa_loop.data.rules.examples import Example, Split
 from csqa_loop.data.rules.names import is_count
-from csqa_loop.data.rules.preferences import SEVERAL, answer_of, check_scores, common_prompt, compared, several
+from csqa_loop.data.rules.preferences import PAIRED, SEVERAL, answer_of, check_scores, common_prompt, compared, several
 from csqa_loop.data.rules.rows import RowRefusedError
 from csqa_loop.data.rules.turns import Notes, Turn, spoken, through_last_answer, turns_in, turns_spelled
 from csqa_loop.data.rules.worth import Scale, Verdict, is_off, liked_of, number_in, verdict_of
@@ -61,6 +61,8 @@ def examples_of(values: Mapping[str, Any], columns: Columns, scales: Scales | No
     ]  # fmt: skip
     if notes is not None:
         notes.update(noted.keys())
+        if SEVERAL in noted:
+            notes[PAIRED] += len(asked)
     return found
 
 
@@ -72,8 +74,9 @@ def _verdicts(values: Mapping[str, Any], marks: Sequence[Mark], scales: Scales) 
     """What each mark of the answer says; an unset mark of badness says nothing, nor does an unset thumb beside its counterpart, or no vote at all."""
     said: list[tuple[str, Verdict]] = []
     kinds = [mark.kind for mark in marks]
-    for column, kind in ((mark.column, mark.kind) for mark in marks):
-        value = values.get(column)
+    # Annotators who differ are a list.
+    each = [(mark, one) for mark in marks for given in [values.get(mark.column)] for one in (given if isinstance(given, list) else [given])]
+    for column, kind, value in ((mark.column, mark.kind, one) for mark, one in each):
         if is_blank(value):
             continue
         match kind:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from csqa_loop.data.rules.annotators import by_question, said
-from csqa_loop.data.rules.names import OPENED
+from csqa_loop.data.rules.annotators import RESPONSES, SUGGESTIONS, by_question, said
+from csqa_loop.data.rules.cells import answers_spelled, is_blank
+from csqa_loop.data.rules.names import NAMES, OPENED, plain, side_of_pair
 
 _ANNOTATED = {"responses", "suggestions"}
+_LISTS = frozenset([*NAMES["candidates"], *NAMES["scores"], "ranks", "rank", "ranking"])
 _SPEAKS = {"role", "from"}
 
 
@@ -30,6 +32,17 @@ def unfolded(values: Mapping[str, Any], wanted: Mapping[str, str] | None = None)
         # What people said comes before what was suggested to them.
         flat = flat | inner if name != "responses" else inner | flat
     return flat if flat.keys() == values.keys() else unfolded(flat, wanted)
+
+
+def with_lists(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row with the lists that its cells spell, where several answers, their scores or ranks are meant."""
+    is_pair = any(side_of_pair(name) == "rejected" and not is_blank(value) for name, value in values.items())
+    spelled = {
+        name: answers_spelled(value)
+        for name, value in values.items()
+        if plain(name) in _LISTS or (is_pair and side_of_pair(name)) or name.startswith((RESPONSES, SUGGESTIONS))
+    }
+    return values if all(values[name] is value for name, value in spelled.items()) else {**values, **spelled}
 
 
 def _opens(name: str, value: Any, heads: set[str]) -> bool:
