@@ -11,6 +11,10 @@ RESPONSES, SUGGESTIONS = "responses.", "suggestions."
 _COLUMNS = ((".responses", RESPONSES), (".suggestion", SUGGESTIONS), ("-suggestion", SUGGESTIONS))
 
 
+class Differing(list[Any]):
+    """What annotators who differ answered, one entry each; two names here are no ranking."""
+
+
 def said(value: Any) -> Iterator[tuple[str, Any]]:
     """Each question with what was answered, of `responses` or `suggestions` in a record."""
     answers: dict[str, list[Any]] = {}
@@ -106,4 +110,4 @@ def _rows(value: Any) -> list[Any]:
 
 def _one(given: list[Any]) -> Any:
     different = [answer for place, answer in enumerate(given) if answer not in given[:place] and answer is not None]
-    return different[0] if len(different) == 1 else different
+    return different[0] if len(different) == 1 else Differing(different)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from csqa_loop.data.rules.annotators import is_superseded
+from csqa_loop.data.rules.annotators import Differing, is_superseded
 from csqa_loop.data.rules.cells import is_blank
 from csqa_loop.data.rules.names import NAMES, is_answer, is_measure, is_model, parted, plain, side_of_pair
 from csqa_loop.data.rules.rows import RowRefusedError
@@ -206,7 +206,7 @@ def _rankings(value: Any, texts: Mapping[str, str]) -> Iterator[dict[str, float]
     """Column -> rank, for each ranking that the cell holds."""
     if not isinstance(value, list) or (len(value) < 2 and not (value and isinstance(value[0], list))):
         return
-    if all(isinstance(one, list) for one in value):
+    if isinstance(value, Differing) or all(isinstance(one, list) for one in value):
         for one in value:
             yield from _rankings(one, texts)
     elif all(isinstance(one, Mapping) and "rank" in one for one in value):

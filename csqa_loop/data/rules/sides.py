@@ -61,7 +61,7 @@ def _side(value: Any, column: str, family: Sequence[str], texts: Mapping[str, An
         return ""
     compared = _COMPARED.fullmatch(text)
     if compared and {compared["one"], compared["other"]} == set(family):
-        return "" if "=" in compared["sign"] else compared["one" if ">" in compared["sign"] else compared["other"]]
+        return "" if "=" in compared["sign"] else compared["one" if ">" in compared["sign"] else "other"]
     called = _CALLED.sub("", text, count=1).strip("_ -")
     said = _SAID.fullmatch(called)
     meant = {said["one"]} if said else {tag for word, tag in zip(_ORDINALS, family, strict=False) if called in {word, f"{word} one"}}
