@@ -9,13 +9,14 @@ from typing import Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from csqa_loop.data.rules.annotators import check_annotations
+from csqa_loop.data.rules.annotators import check_unread
 from csqa_loop.data.rules.choices import decided
 from csqa_loop.data.rules.columns import UNREAD, ColumnFinder, Columns
 from csqa_loop.data.rules.examples import Example, imported, prepared
 from csqa_loop.data.rules.report import Outcome, Tally
 from csqa_loop.data.rules.rows import Broken, Remark, Row, RowRefusedError
 from csqa_loop.data.rules.shapes import Scales, examples_of
+from csqa_loop.data.rules.sides import is_side
 from csqa_loop.data.rules.split import side_of
 from csqa_loop.data.rules.unfolding import unfolded, with_lists
 from csqa_loop.errors import PermanentError
@@ -101,6 +102,8 @@ class Importer:
             except RowRefusedError as error:
                 self._tally.judge(Outcome(row.line, "refused", error.kind, str(error)))
                 continue
+            if len(found) > 1 and found[0].rejected is not None:
+                self._tally.paired += len(found)
             for example in found:
                 usable = self._judged(row.line, example)
                 if usable is not None:
@@ -141,7 +144,7 @@ class Importer:
         """The row as it is read, and its columns under the names of the file.
 
         Raises:
-            RowRefusedError: it compares answers, and none is better; or annotators rated it, and nobody can tell how.
+            RowRefusedError: it compares answers, and none is better; or it is rated in a way that cannot be read.
             PermanentError: it has not what is needed.
         """
         if {"chosen", "rejected"} & self._options.columns.keys():
@@ -152,7 +155,11 @@ class Importer:
             own = tuple(told for told in columns.became if told[0] in values)
             columns = replace(columns, became=(*own, *pair.read))
         if not pair.read and not columns.rejected:
-            check_annotations(values, [name for name, role in columns.became if role == UNREAD])
+            if is_side(pair.values.get(columns.chosen), columns.chosen):
+                raise RowRefusedError(
+                    "label", f"{columns.chosen} names an answer, and it is not known which; --columns chosen=NAME names its column"
+                )
+            check_unread(values, [name for name, role in columns.became if role == UNREAD])
         return pair.values, columns
 
     def _judge_all(self, outcomes: list[Outcome]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from csqa_loop.data.rules.names import is_comparing, is_measure, mark_kind
 from csqa_loop.data.rules.rows import RowRefusedError
 from csqa_loop.data.rules.worth import number_in
 
@@ -70,21 +71,22 @@ def is_superseded(name: str, values: Mapping[str, Any]) -> bool:
     return name.startswith(SUGGESTIONS) and values.get(RESPONSES + name.removeprefix(SUGGESTIONS)) not in (None, [])
 
 
-def check_annotations(values: Mapping[str, Any], unread: Iterable[str]) -> None:
-    """Refuse a row where a number or a ranking that annotators gave is not read: it may be what its answer is worth.
+def check_unread(values: Mapping[str, Any], unread: Iterable[str]) -> None:
+    """Refuse a row of one answer where a column that is not read may say what that answer is worth.
 
     Raises:
         RowRefusedError: names the column, and what to do.
     """
     for name in unread:
         given = values[name] if isinstance(values[name], list) else [values[name]]
-        if not name.startswith((RESPONSES, SUGGESTIONS)) or is_superseded(name, values):
-            continue
-        if any(number_in(one) is not None or (isinstance(one, Mapping) and "rank" in one) for one in given):
+        numbered = any(number_in(one) is not None or (isinstance(one, Mapping) and "rank" in one) for one in given)
+        by_people = name.startswith((RESPONSES, SUGGESTIONS)) and not is_superseded(name, values)
+        nested = bool(mark_kind(name)) and isinstance(values[name], Mapping)
+        if nested or is_comparing(name) or (numbered and (by_people or is_measure(name, "rank"))):
             raise RowRefusedError(
-                "label",
-                f"{name} may say what its answer is worth, and it is not known how to read it; --columns liked={name} takes it for a rating",
-            )
+                "label", f"{name} may say what its answer is worth, and it is not known how to read it; --columns liked={name} takes it for a rating, "
+                "and without the column the answer is taken as good",
+            )  # fmt: skip
 
 
 def _answers(given: list[Any]) -> Iterator[Any]:

@@ -12,10 +12,11 @@ from typing import Any
 
 from csqa_loop.data.rules.annotators import Differing, is_superseded
 from csqa_loop.data.rules.cells import is_blank
-from csqa_loop.data.rules.names import NAMES, is_answer, is_measure, is_model, parted, plain, side_of_pair
+from csqa_loop.data.rules.names import NAMES, is_answer, is_correction, is_measure, is_model, parted, plain, side_of_pair
 from csqa_loop.data.rules.rows import RowRefusedError
 from csqa_loop.data.rules.sides import better_side, is_verdict
 from csqa_loop.data.rules.worth import Scale, is_off, number_in
+from csqa_loop.text.normal import normalised
 
 _TAGGED = re.compile(r"(?:(?P<base>.*?[a-z])?[_ ]?)(?P<tag>[0-9]|(?:(?<=_)|^)[ab])(?P<rest>(?:_.*)?)")
 _FAMILIES = (("a", "b"), *(tuple(str(n) for n in range(first, first + count)) for count in range(9, 1, -1) for first in (0, 1)))
@@ -42,7 +43,28 @@ def decided(values: Mapping[str, Any], scales: Mapping[str, Scale] | None = None
     Raises:
         RowRefusedError: none is better, its judges contradict one another, or it cannot be told which is meant.
     """
-    return _by_numbers(values) or _by_ranking(values) or _by_ranks(values) or _by_verdict(values, scales or {}) or Decided(values)
+    return (
+        _by_correction(values)
+        or _by_numbers(values)
+        or _by_ranking(values)
+        or _by_ranks(values)
+        or _by_verdict(values, scales or {})
+        or Decided(values)
+    )
+
+
+def _by_correction(values: Mapping[str, Any]) -> Decided | None:
+    """An answer and its correction: the correction is better, unless it says the same."""
+    if _has_pair(values, set()):
+        return None
+    corrected = next((name for name, value in values.items() if is_correction(name) and isinstance(value, str) and not is_blank(value)), "")
+    answers = {plain(name): name for name, value in values.items() if isinstance(value, str) and not is_blank(value) and name != corrected}
+    first = next((answers[name] for name in NAMES["chosen"] if name in answers and not is_correction(name)), "")
+    if not corrected or not first:
+        return None
+    rest = {name: value for name, value in values.items() if name not in {corrected, first}} | {"chosen": values[corrected]}
+    same = normalised(values[first]) == normalised(values[corrected])
+    return Decided(rest if same else rest | {"rejected": values[first]}, ((corrected, "chosen"), (first, "chosen" if same else "rejected")))
 
 
 def _by_numbers(values: Mapping[str, Any]) -> Decided | None:

@@ -10,6 +10,7 @@ from csqa_loop.data.rules.names import (
     CONVERSATIONS,
     DIALOGUES,
     NAMES,
+    is_comparing,
     is_needing_text,
     mark_kind,
     plain,
@@ -191,6 +192,9 @@ class ColumnFinder:
         # UltraFeedback has lists of `correct_answers` and `incorrect_answers` beside what it compares.
         no_list = {"blank", "list"} if found["candidates"] else {"blank"}
         named = [name for name in kinds if name not in taken and side_of_pair(name) == side and kinds[name] not in no_list]
+        if side == "chosen" and not found["rejected"]:
+            # A `winner` alone may as well say which of two answers is better.
+            named = [name for name in named if not is_comparing(name)]
         return next((name for name in named if kinds[name] != "flag" and (kinds[name] != "mark" or not is_needing_text(name))), "")
 
 

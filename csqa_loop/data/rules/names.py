@@ -168,6 +168,17 @@ def is_answer(name: str) -> bool:
     return bool(words) and words <= _ANSWER | _SPEAKERS | {"conversation"} and not words <= _SPEAKERS
 
 
+def is_comparing(name: str) -> bool:
+    """Whether a name says that it compares an answer with another."""
+    return parted(name).startswith(("winner", "prefer", "better", "safer", "overall_preference"))
+
+
+def is_correction(name: str) -> bool:
+    """Whether a name says that it holds what an answer was corrected to."""
+    words = _words(name)
+    return bool(words & {"corrected", "correction"}) and words <= _ANSWER | {"corrected", "correction"}
+
+
 def is_model(name: str) -> bool:
     """Whether a name says that it holds who gave an answer."""
     return bool(_words(name)) and _words(name) <= {"model", "name", "generator"}

@@ -9,8 +9,6 @@ from csqa_loop.data.rules.turns import DIVERGED, REASONING, Notes, Turn, is_tran
 from csqa_loop.data.rules.worth import number_in
 
 SEVERAL = "each better answer is paired with each worse one"
-PAIRED = "pairs made so"
-"""How many."""
 _TEXTS = ("response", "completion", "output", "answer", "generation", "content", "text", "value")
 _SCORES = ("overall_score", "score", "rating", "reward", "fine-grained_score", "fine_grained_score")
 

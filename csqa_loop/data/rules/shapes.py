@@ -10,7 +10,7 @@ from csqa_loop.data.rules.cells import is_blank, list_in, text_in
 from csqa_loop.data.rules.columns import Columns, Mark
 from csqa_loop.data.rules.examples import Example, Split
 from csqa_loop.data.rules.names import is_count
-from csqa_loop.data.rules.preferences import PAIRED, SEVERAL, answer_of, check_scores, common_prompt, compared, several
+from csqa_loop.data.rules.preferences import SEVERAL, answer_of, check_scores, common_prompt, compared, several
 from csqa_loop.data.rules.rows import RowRefusedError
 from csqa_loop.data.rules.turns import Notes, Turn, spoken, through_last_answer, turns_in, turns_spelled
 from csqa_loop.data.rules.worth import Scale, Verdict, is_off, liked_of, number_in, verdict_of
@@ -61,8 +61,6 @@ def examples_of(values: Mapping[str, Any], columns: Columns, scales: Scales | No
     ]  # fmt: skip
     if notes is not None:
         notes.update(noted.keys())
-        if SEVERAL in noted:
-            notes[PAIRED] += len(asked)
     return found
 
 

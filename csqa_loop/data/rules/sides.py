@@ -31,6 +31,12 @@ def is_verdict(name: str) -> bool:
     return parted(name) in _VERDICTS | _SIGNED
 
 
+def is_side(value: Any, column: str) -> bool:
+    """Whether a cell of a column that may say which answer is better names a side, and no answer."""
+    text = _CALLED.sub("", str(value).strip().casefold(), count=1).strip("_ -")
+    return is_verdict(column) and any(pattern.fullmatch(text) for pattern in (_TIES, _COMPARED, _SAID))
+
+
 def better_side(
     value: Any, column: str, family: Sequence[str], texts: Mapping[str, Any], models: Mapping[str, Any], scale: Scale | None
 ) -> str:

@@ -95,7 +95,7 @@ def test_what_cannot_be_told_is_refused(values: dict[str, Any], kind: str, says:
 def test_each_worse_answer_makes_a_pair(values: dict[str, Any]) -> None:
     found, _, tally = taken(values)
     assert sorted(found, key=str) == [(GOOD, BAD), (GOOD, WORST)]
-    assert tally.notes["pairs made so"] == 2
+    assert tally.paired == 2
 
 
 def test_the_report_names_the_columns_of_the_file() -> None:

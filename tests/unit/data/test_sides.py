@@ -29,7 +29,9 @@ def test_the_named_answer_is_chosen(values: dict[str, Any]) -> None:
     assert pairs(values) == [(GOOD, BAD)], imported_rows(values)[1]
 
 
-@pytest.mark.parametrize("said", ["tie", "tie (bothbad)", "both_bad", "bothgood", "Both are good", "A=B", "neither", "draw", "equal", "no preference", "平局"])
+@pytest.mark.parametrize(
+    "said", ["tie", "tie (bothbad)", "both_bad", "bothgood", "Both are good", "A=B", "neither", "draw", "equal", "no preference", "平局"]
+)
 def test_a_tie_makes_no_pair(said: str) -> None:
     found, (outcome,), tally = imported_rows(LETTERS | {"winner": said})
     assert (found, outcome.kind, tally.row_verdicts["refused"]) == ([], "neither", 1)
@@ -86,10 +88,47 @@ def test_the_best_is_paired_with_each_that_is_worse(values: dict[str, Any]) -> N
     assert sorted((example.answer, example.rejected) for example in found) == [(GOOD, BAD), (GOOD, WORST)]
     assert len({example.content_id for example in found}) == 2
     assert [example.content_id for example in found] == [example.content_id for example in imported_rows(values)[0]]
-    assert tally.notes["pairs made so"] == 2
+    assert tally.paired == 2
 
 
 def test_a_conversation_with_an_empty_answer_is_no_answer() -> None:
     whole = f"\n\nHuman: {ASKED}\n\nAssistant: {GOOD}\n\nHuman: Shoes?\n\nAssistant: 8 days"
-    found, (outcome,), _ = imported_rows({"chosen": whole, "rejected": f"\n\nHuman: {ASKED}\n\nAssistant: \n\nHuman: Shoes?\n\nAssistant: 9 days"})
+    found, (outcome,), _ = imported_rows(
+        {"chosen": whole, "rejected": f"\n\nHuman: {ASKED}\n\nAssistant: \n\nHuman: Shoes?\n\nAssistant: 9 days"}
+    )
     assert (found, outcome.kind) == ([], "empty")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"question": ASKED, "answer": BAD, "corrected_answer": GOOD},
+        {"prompt": ASKED, "response": BAD, "Correction": GOOD},
+        {"fields": {"prompt": ASKED, "response": BAD}, "responses": [{"status": "submitted", "values": {"corrected-response": {"value": GOOD}, "quality": {"value": 1}}}]},
+        {"prompt": ASKED, "response": BAD, "corrected_response": [{"user_id": "u", "value": GOOD, "status": "submitted"}]},
+    ],
+)  # fmt: skip
+def test_a_correction_is_better_than_what_it_corrects(values: dict[str, Any]) -> None:
+    assert pairs(values) == [(GOOD, BAD)]
+
+
+def test_a_correction_that_says_the_same_confirms_the_answer() -> None:
+    assert pairs({"question": ASKED, "answer": GOOD, "corrected_answer": f"{GOOD} "}) == [(GOOD, None)]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"winner": "model_b"}, {"preference": 1}, {"rank": 3}, {"feedback": {"thumb": "down"}}, {"answer_a": GOOD, "better_answer_id": "b"}],
+)
+def test_an_answer_beside_a_mark_that_nobody_can_read_is_not_shown(more: dict[str, Any]) -> None:
+    found, (outcome,), _ = imported_rows({"question": ASKED, "answer": BAD} | more)
+    assert (found, outcome.kind) == ([], "label")
+    assert "--columns liked=" in outcome.reason
+
+
+@pytest.mark.parametrize("column", ["winner", "chosen", "preferred_answer", "Better"])
+@pytest.mark.parametrize("said", ["model_a", "b", "tie", "Answer B is better"])
+def test_the_name_of_an_answer_is_no_answer(column: str, said: str) -> None:
+    row = {"question": ASKED, "left": BAD, "right": GOOD, column: said}
+    found, _, _ = imported_rows(row, {"question": OTHER, "answer": GOOD})
+    assert [example.question for example in found] == [OTHER]
