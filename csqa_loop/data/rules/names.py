@@ -192,10 +192,11 @@ def is_measure(name: str, word: str) -> bool:
 
 
 def score_of_side(name: str) -> str:
-    """`chosen` or `rejected` where a name says that it holds that answer's score (`score_chosen`)."""
+    """`chosen` or `rejected` where a name says that it holds that answer's score (`score_chosen`) or rank."""
     words = _words(name)
     side = "chosen" if words & _BETTER else "rejected" if words & _WORSE else ""
-    return side if words & _SCORE and words <= _SCORE | _BETTER | _WORSE else ""
+    measure = {"rank"} if "rank" in words else _SCORE
+    return side if words & measure and words <= measure | _BETTER | _WORSE else ""
 
 
 def is_needing_text(name: str) -> bool:

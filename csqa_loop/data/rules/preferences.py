@@ -52,15 +52,17 @@ def several(value: Any, scores: Any, where: str) -> list[tuple[Any, Any]]:
     return [(_text_of(one), score) for one, score in zip(value, given, strict=True)]
 
 
-def check_scores(chosen: Any, rejected: Any) -> None:
-    """Refuse a pair whose scores do not say that the chosen answer is better.
+def check_scores(chosen: Any, rejected: Any, *, ranks: bool = False) -> None:
+    """Refuse a pair whose scores, or ranks, do not say that the chosen answer is better.
 
     Raises:
         RowRefusedError: they say that it is as good, or worse.
     """
     better, worse = number_in(chosen), number_in(rejected)
-    if better is not None and worse is not None and better <= worse:
-        raise RowRefusedError("neither", f"its scores say that chosen ({better:g}) is no better than rejected ({worse:g})")
+    if better is not None and worse is not None and (better >= worse if ranks else better <= worse):
+        raise RowRefusedError(
+            "neither", f"its {'ranks' if ranks else 'scores'} say that chosen ({better:g}) is no better than rejected ({worse:g})"
+        )
 
 
 def whole_conversation(value: Any, where: str, notes: Notes) -> list[Turn]:

@@ -47,7 +47,7 @@ def examples_of(values: Mapping[str, Any], columns: Columns, scales: Scales | No
     asked: list[_Asked] = []
     for good, good_score in goods:
         for bad_one, bad_score in bads:
-            check_scores(good_score, bad_score)
+            check_scores(good_score, bad_score, ranks="rank" in columns.chosen_score.casefold())
             asked += _asked(turns, good, bad_one, liked, noted)
     if len(goods) * len(bads) > 1:
         noted[SEVERAL] += 1
