@@ -1,6 +1,6 @@
 """What annotators answered in an export of Argilla: one value a question, or the list of those that differ; drafts say nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from csqa_loop.data.rules.names import is_comparing, is_measure, mark_kind
@@ -30,11 +30,11 @@ def said(value: Any) -> Iterator[tuple[str, Any]]:
     yield from ((question, _one(given)) for question, given in answers.items() if given)
 
 
-def by_question(values: Mapping[str, Any]) -> Mapping[str, Any]:
+def by_question(values: Mapping[str, Any], named: Collection[str] = ()) -> Mapping[str, Any]:
     """The row of a table that Argilla wrote with `responses.QUESTION` and `suggestions.QUESTION` in place of its columns.
 
     Argilla 1 has `QUESTION` with a list of annotators' answers and `QUESTION-suggestion`, Argilla 2 `QUESTION.responses` with
-    `QUESTION.responses.status`, and `QUESTION.suggestion`. What people said comes first.
+    `QUESTION.responses.status`, and `QUESTION.suggestion`. What people said comes first. Columns in `named` keep their names.
     """
     people: dict[str, Any] = {}
     others: dict[str, Any] = {}
@@ -43,12 +43,16 @@ def by_question(values: Mapping[str, Any]) -> Mapping[str, Any]:
         question = name.removesuffix(ending)
         if is_annotated(value):
             given = _one(list(_answers(_rows(value))))
-            people |= {RESPONSES + name: given}
+            people |= {name if name in named else RESPONSES + name: given}
         elif begin == RESPONSES and isinstance(value, list):
             status = values.get(f"{name}.status")
             states = status if isinstance(status, list) and len(status) == len(value) else [None] * len(value)
-            people |= {RESPONSES + question: _one([_answer(one) for one, state in zip(value, states, strict=True) if state not in _DRAFTS])}
-        elif begin == SUGGESTIONS and question:
+            people |= {
+                name if name in named else RESPONSES + question: _one(
+                    [_answer(one) for one, state in zip(value, states, strict=True) if state not in _DRAFTS]
+                )
+            }
+        elif begin == SUGGESTIONS and question and name not in named:
             others |= {SUGGESTIONS + question: _answer(value)}
         else:
             others |= {name: value}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 # The first name that a file has wins, so the plainest come first.
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -130,14 +131,18 @@ _BAD_MARKS = frozenset(
 OPENED = ("fields", "responses", "suggestions", "input", "data", "record", "row", "example", "sample")
 """Objects whose members count as columns of the row."""
 _OPENED = re.compile(rf"(?:{'|'.join(OPENED)})\.")
+_REMEMBERED = 4096
+"""Names: each row of a file has the same ones."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
+@lru_cache(_REMEMBERED)
 def plain(name: str) -> str:
     """A name as it is compared."""
     return re.sub(r"[\s-]+", "_", inner(name).strip().casefold())
 
 
+@lru_cache(_REMEMBERED)
 def parted(name: str) -> str:
     """A name with a line between its words: `responseA` is `response_a`."""
     return plain(_CAMEL.sub("_", inner(name)))
@@ -150,6 +155,7 @@ def inner(name: str) -> str:
     return name
 
 
+@lru_cache(_REMEMBERED)
 def side_of_pair(name: str) -> str:
     """`chosen` or `rejected` where a name says that it holds the better or the worse answer (`response_rejected`, `nonPreferredOutput`)."""
     words = _words(name)
@@ -173,6 +179,7 @@ def is_comparing(name: str) -> bool:
     return parted(name).startswith(("winner", "prefer", "better", "safer", "overall_preference"))
 
 
+@lru_cache(_REMEMBERED)
 def is_correction(name: str) -> bool:
     """Whether a name says that it holds what an answer was corrected to."""
     words = _words(name)
@@ -216,6 +223,7 @@ def is_count(name: str) -> bool:
     return plain(name) in {"likes", "upvotes"}
 
 
+@lru_cache(_REMEMBERED)
 def _words(name: str) -> frozenset[str]:
     spelled = _CAMEL.sub("_", inner(name)).casefold()
     spelled = re.sub(

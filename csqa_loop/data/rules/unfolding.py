@@ -18,7 +18,7 @@ def unfolded(values: Mapping[str, Any], wanted: Mapping[str, str] | None = None)
     Objects are opened that hold a row or what annotators said of it (Argilla's `fields`, `responses`, `suggestions`; OpenAI's `input`), and
     those that a column in `wanted` names: `--columns question=ticket.text`.
     """
-    values = by_question(values)
+    values = by_question(values, set((wanted or {}).values()))
     heads = {name.partition(".")[0] for name in (wanted or {}).values() if name not in values}
     if not any(_opens(name, value, heads) for name, value in values.items()):
         return values

@@ -79,3 +79,11 @@ def test_a_rating_of_another_name_is_read_where_it_is_given() -> None:
     rows = [{"fields": ONE, "responses": [{"values": {"usefulness": {"value": 1}}}]}, {"fields": ONE | {"response": GOOD}, "responses": [{"values": {"usefulness": {"value": 5}}}]}]  # fmt: skip
     found, _, _ = imported_rows(*rows, columns={"liked": "responses.usefulness"})
     assert [(example.answer, example.liked) for example in found] == [(BAD, False), (GOOD, True)]
+
+
+def test_a_column_that_a_person_names_keeps_its_name() -> None:
+    found, _, _ = imported_rows({"q": ASKED, "our-suggestion": GOOD}, columns={"question": "q", "chosen": "our-suggestion"})
+    assert [example.answer for example in found] == [GOOD]
+    rows = [ONE | {"usefulness": [by(1)]}, ONE | {"response": GOOD, "usefulness": [by(5)]}]
+    found, _, _ = imported_rows(*rows, columns={"liked": "usefulness"})
+    assert [(example.answer, example.liked) for example in found] == [(BAD, False), (GOOD, True)]
