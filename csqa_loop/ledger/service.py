@@ -31,6 +31,8 @@ class LedgerService:
         self._reader = ThreadPoolExecutor(2, thread_name_prefix="ledger-reader")
         self._batch_taken = asyncio.Condition()
         self._readable = asyncio.Event()
+        if ledger.is_open:
+            self._readable.set()
         self.batches = 0
         self.pairs_outstanding = False
         """Whether the ledger holds facts whose pairs, blames and ratings are not derived yet."""
