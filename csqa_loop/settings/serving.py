@@ -42,6 +42,13 @@ class ModelServerSettings(SettingsSection):
     max_cpu_loras: int = 4
     cpu_kv_cache_gib: int = 1
     timeout_seconds: float = Field(default=60.0, gt=0)
+    """Bound on a whole answer, streamed or not."""
+    first_token_seconds: float = Field(default=60.0, gt=0)
+    """How long a streamed answer may take to begin."""
+    between_tokens_seconds: float = Field(default=30.0, gt=0)
+    """How long a streamed answer may pause."""
+    max_answer_bytes: int = Field(default=128 * 1024, ge=1, le=200_000)
+    """Longest text of an answer, in UTF-8. A server that sends more is cut off, and what it sent is no answer."""
     connections: int = Field(default=256, ge=1)
     resident_within_seconds: float = Field(default=600.0, gt=0)
     """How long a replica that answers may refuse an adapter, or say nothing with it, before the loop gives the adapter up."""
@@ -102,6 +109,8 @@ class GatewaySettings(HttpSettings):
     """HTTP for frontends and widgets."""
 
     port: int = Field(default=8000, ge=0, le=65535)
+    keep_alive_seconds: float = Field(default=10.0, gt=0)
+    """A stream that has nothing to say for this long sends a comment, so that proxies keep it open."""
 
 
 class ConsoleSettings(HttpSettings):
