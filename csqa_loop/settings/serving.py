@@ -25,6 +25,19 @@ class KafkaSettings(SettingsSection):
     """Most records that the ledger takes in one transaction; fewer when no more have come."""
 
 
+class SpoolSettings(SettingsSection):
+    """Where a gateway keeps what it accepted while Kafka is away."""
+
+    enabled: bool = True
+    """Without it, what Kafka does not acknowledge is answered with 503."""
+    folder: str = ""
+    """A folder of this gateway alone, on a disk that survives a restart. Empty: `var/spool/gateway-PORT`."""
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=64 * 1024)
+    """What may wait at most: about 20,000 answers. Beyond it, 503."""
+    after_seconds: float = Field(default=1.0, gt=0)
+    """How long Kafka has to acknowledge before an event is kept here."""
+
+
 class ModelServerSettings(SettingsSection):
     """vLLM."""
 

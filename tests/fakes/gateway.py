@@ -1,6 +1,6 @@
 """A gateway on fakes: real app, real index, real use case; log, model server and encoder in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from csqa_loop.events import Chunk, DeploymentChanged, Event, PolicyIndexed, Pol
 from csqa_loop.gateway.parts import Parts
 from csqa_loop.knowledge.rules.vectors import pack_vector
 from csqa_loop.log import Record
+from csqa_loop.log.records import Outgoing
 from csqa_loop.settings import Settings
 from csqa_loop.settings.secrets import Secrets
 from tests.fakes.bus import MemoryBus
@@ -30,14 +31,12 @@ class GatewayBus(MemoryBus):
     async def start(self) -> None:
         self._check()
 
-    async def stop(self) -> None: ...
-
     async def ensure_topics(self) -> None:
         self._check()
 
-    async def publish(self, *events: Event) -> None:
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
         self._check()
-        await super().publish(*events)
+        await super().deliver(records)
 
     def _check(self) -> None:
         if self.down:

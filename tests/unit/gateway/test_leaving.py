@@ -105,25 +105,23 @@ async def left(world: World) -> None:
 
 async def test_headers_come_at_once_and_comments_until_the_first_token(tmp_path: Path) -> None:
     server = OddServer(end="hang")
-    async with gateway(server, tmp_path, gateway={"keep_alive_seconds": 0.2}) as (_, live):
-        async with asking(live, stream=True) as reader:
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-            assert loop.time() - began < 1.5
-            assert head.startswith(b"HTTP/1.1 200 ")
-            assert b"text/event-stream" in head
-            for _ in range(3):
-                await asyncio.wait_for(reader.readuntil(b": still here\n\n"), 5)
+    async with gateway(server, tmp_path, gateway={"keep_alive_seconds": 0.2}) as (_, live), asking(live, stream=True) as reader:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert loop.time() - began < 1.5
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"text/event-stream" in head
+        for _ in range(3):
+            await asyncio.wait_for(reader.readuntil(b": still here\n\n"), 5)
 
 
 async def test_an_error_after_the_headers_is_an_event(tmp_path: Path) -> None:
     server = OddServer(end="hang")
-    async with gateway(server, tmp_path, model_server={"first_token_seconds": 0.8}) as (_, live):
-        async with asking(live, stream=True) as reader:
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-            assert head.startswith(b"HTTP/1.1 200 ")
-            body = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
-            assert b'"error":{"message":"' in body
-            assert b"no token within 0.8 s" in body or b"not in time" in body
-            assert b"[DONE]" not in body
+    async with gateway(server, tmp_path, model_server={"first_token_seconds": 2.0}) as (_, live), asking(live, stream=True) as reader:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert head.startswith(b"HTTP/1.1 200 ")
+        body = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
+        assert b'"error":{"message":"' in body
+        assert b"no token within 2 s" in body or b"not in time" in body
+        assert b"[DONE]" not in body

@@ -1,6 +1,7 @@
 """Whatever a model server sends, a client of the gateway gets a whole answer or an error that says what happened."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator
@@ -190,7 +191,7 @@ def test_any_server_at_all(frames: list[bytes], flips: Any, cuts: list[int], end
         if place < len(sent):
             sent[place] = value
     places = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
-    server_sends = [bytes(sent[a:b]) for a, b in zip(places, places[1:], strict=False)]
+    server_sends = [bytes(sent[a:b]) for a, b in itertools.pairwise(places)]
 
     async def run() -> None:
         server = OddServer(server_sends, end=end, chunked=shape == "chunked")
