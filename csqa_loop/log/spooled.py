@@ -62,6 +62,8 @@ class SpooledBus:
         self._trouble = "it is not open yet"
         self._behind = 0
         """Records that are handed to the spool and not yet to the log: what comes next waits behind them."""
+        self._doubtful = True
+        """Whether the broker may have come back as another one: what it acknowledges without having the topic would be lost."""
         self._queue: list[tuple[Sequence[Outgoing], asyncio.Future[None]]] = []
         self._waits, self._idle = asyncio.Event(), asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
@@ -172,9 +174,14 @@ class SpooledBus:
                 records = await asyncio.to_thread(self._spool.head, _BATCH)
                 if not records:
                     self._waits.clear()
+                    self._doubtful = True
                     continue
+                if self._doubtful:
+                    await self._inner.ensure_topics()
+                    self._doubtful = False
                 await self._hand_over(records)
             except Exception as error:  # what waits must not wait for ever because of one failure that nobody foresaw
+                self._doubtful = True
                 _log.warning("%d event(s) wait in %s: %s", self._spool.events, self._spool.folder, error)
                 await asyncio.sleep(_AGAIN_SECONDS)
 
