@@ -64,6 +64,8 @@ class SpooledBus:
         """Records that are handed to the spool and not yet to the log: what comes next waits behind them."""
         self._doubtful = True
         """Whether the broker may have come back as another one: what it acknowledges without having the topic would be lost."""
+        self._said = False
+        """Whether it is in this process's log that events wait."""
         self._queue: list[tuple[Sequence[Outgoing], asyncio.Future[None]]] = []
         self._waits, self._idle = asyncio.Event(), asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
@@ -174,15 +176,18 @@ class SpooledBus:
                 records = await asyncio.to_thread(self._spool.head, _BATCH)
                 if not records:
                     self._waits.clear()
-                    self._doubtful = True
+                    if self._said:
+                        _log.warning("the log has taken all that waited in %s", self._spool.folder)
+                    self._said, self._doubtful = False, True
                     continue
                 if self._doubtful:
                     await self._inner.ensure_topics()
                     self._doubtful = False
                 await self._hand_over(records)
             except Exception as error:  # what waits must not wait for ever because of one failure that nobody foresaw
-                self._doubtful = True
-                _log.warning("%d event(s) wait in %s: %s", self._spool.events, self._spool.folder, error)
+                level = logging.DEBUG if self._said else logging.WARNING
+                _log.log(level, "events wait in %s until the log takes them: %s", self._spool.folder, error)
+                self._said = self._doubtful = True
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _hand_over(self, records: Sequence[Outgoing]) -> None:
