@@ -13,6 +13,11 @@ CLIENT_LEFT = 499
 """nginx's status for it. Only our own figures ever see it."""
 
 
+def client_left() -> Problem:
+    """The answer that nobody gets."""
+    return Problem(CLIENT_LEFT, "Client left", "the client left before it was answered")
+
+
 async def has_left(receive: Receive) -> None:
     """Return when the client has disconnected. The request's body must have been read."""
     while (await receive())["type"] != "http.disconnect":
@@ -29,7 +34,7 @@ async def while_there(receive: Receive, work: Coroutine[Any, Any, R]) -> R:
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise Problem(CLIENT_LEFT, "Client left", "the client left before it was answered")
+            raise client_left()
         return working.result()
     finally:
         await ended(working, leaving)

@@ -102,9 +102,7 @@ class KafkaBus:
         """False where the producer cannot go on and a new one has to send the same records (readers drop duplicates)."""
         producer = await self._connected()
         try:
-            waiting = [
-                await producer.send(record.topic, record.value, record.key, headers=[("type", record.kind.encode())]) for record in records
-            ]
+            waiting = [await producer.send(record.topic, record.value, record.key, headers=list(record.headers)) for record in records]
             outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         except KafkaError as error:
             outcomes = [error]

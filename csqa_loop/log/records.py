@@ -28,8 +28,7 @@ class Outgoing(NamedTuple):
     topic: str
     key: bytes
     value: bytes
-    kind: str
-    """The event's type, which goes along as a header."""
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def outgoing(event: Event) -> Outgoing:
@@ -44,7 +43,7 @@ def outgoing(event: Event) -> Outgoing:
         raise PermanentError(
             f"{event.type} {event.event_id} for {event.topic} is {size} bytes with its framing; a record may have {MAX_RECORD_BYTES}"
         )
-    return Outgoing(event.topic, key, value, event.type)
+    return Outgoing(event.topic, key, value, (("type", event.type.encode()),))
 
 
 def record_sha(key: bytes | None, value: bytes | None) -> str:

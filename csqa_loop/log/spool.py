@@ -178,7 +178,7 @@ class Spool:
         digest = zlib.crc32(record.value)
         file = self.folder / f"{int(time.time() * 1000)}-{digest:08x}.refused"
         write_atomically(file, record.value)
-        _log.error("the log refuses %s for %s: %s; it is kept in %s", record.kind, record.topic, reason, file)
+        _log.error("the log refuses a record of %s: %s; it is kept in %s", record.topic, reason, file)
 
     def _take(self, lock_file: int) -> None:
         try:
@@ -244,7 +244,7 @@ class Spool:
 
 
 def _framed(record: Outgoing, stamp_ms: int) -> bytes:
-    head = orjson.dumps([record.topic, record.key.decode(), record.kind, stamp_ms])
+    head = orjson.dumps([record.topic, record.key.decode(), [[name, value.hex()] for name, value in record.headers], stamp_ms])
     body = head + b"\n" + record.value
     return _FRAME.pack(len(body), zlib.crc32(body)) + body
 
@@ -263,5 +263,5 @@ def _entry_at(segment: bytes, offset: int) -> _Entry | None:
 def _record(file: BinaryIO, entry: _Entry) -> Outgoing:
     file.seek(entry.offset + _FRAME.size)
     head, _, value = file.read(entry.length).partition(b"\n")
-    topic, key, kind, _ = orjson.loads(head)
-    return Outgoing(topic, key.encode(), value, kind)
+    topic, key, headers, _ = orjson.loads(head)
+    return Outgoing(topic, key.encode(), value, tuple((name, bytes.fromhex(text)) for name, text in headers))

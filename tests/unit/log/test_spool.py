@@ -22,7 +22,7 @@ STEPS = st.lists(
 
 
 def record(number: int, size: int = 0) -> Outgoing:
-    return Outgoing("csqa.chats", f"talk-{number % 3}".encode(), b"%d\n" % number + b"\x00" * size, "AnswerGiven")
+    return Outgoing("csqa.chats", f"talk-{number % 3}".encode(), b"%d\n" % number + b"\x00" * size, (("type", b"AnswerGiven"),))
 
 
 def opened(folder: Path, room: int = ROOM, segment: int = 500) -> Spool:

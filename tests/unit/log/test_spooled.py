@@ -20,10 +20,10 @@ AFTER = 0.05
 class PickyLog(GatewayBus):
     """Refuses one kind for good."""
 
-    refused = ""
+    refused = b"none"
 
     async def deliver(self, records: Sequence[Outgoing]) -> None:
-        if any(record.kind == self.refused for record in records):
+        if any(("type", self.refused) in record.headers for record in records):
             raise PermanentError("larger than the topic takes")
         await super().deliver(records)
 
@@ -139,7 +139,7 @@ async def test_a_record_that_the_log_never_takes_holds_up_nobody(bus: SpooledBus
     await bus.publish(*sent[:2])
     await bus.publish(withdrawn)
     await bus.publish(*sent[2:])
-    log.refused, log.down = "PolicyWithdrawn", False
+    log.refused, log.down = b"PolicyWithdrawn", False
     await in_log(log, *sent)
     [file] = tmp_path.glob("*.refused")
     assert decode(withdrawn.topic, file.read_bytes()) == withdrawn
