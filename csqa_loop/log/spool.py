@@ -171,7 +171,10 @@ class Spool:
                 if len(self._segments) == 1:
                     self._close_output()
                 self._segments.popleft()
-                segment.path.unlink(missing_ok=True)
+                try:
+                    segment.path.unlink(missing_ok=True)
+                except OSError as error:
+                    _log.error("%s cannot be removed, and will be sent again after a restart: %s", segment.path, error)
 
     def set_aside(self, record: Outgoing, reason: str) -> None:
         """Keep a record that the log refuses for good in a file of its own, where it holds up nobody."""
@@ -190,7 +193,7 @@ class Spool:
 
     def _recover(self) -> None:
         self._segments.clear()
-        for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
+        for path in sorted(path for path in self.folder.glob(f"*{_SUFFIX}") if path.stem.isdecimal()):
             segment = _Segment(path, int(path.name.removesuffix(_SUFFIX)), sealed=True)
             body = path.read_bytes()
             while (entry := _entry_at(body, segment.size)) is not None:
@@ -223,7 +226,8 @@ class Spool:
         except OSError:
             # After a failed sync nobody knows what the disk holds: nothing more is appended behind it.
             segment.sealed = True
-            os.ftruncate(self._output, segment.size)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._output, segment.size)
             raise
         for frame in frames:
             segment.entries.append(_Entry(segment.size, len(frame) - _FRAME.size, stamp_ms))
@@ -232,8 +236,13 @@ class Spool:
     def _begin_segment(self, number: int) -> _Segment:
         self._close_output()
         segment = _Segment(self.folder / f"{number:012d}{_SUFFIX}", number)
-        self._output = os.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        sync(self.folder)
+        output = os.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        try:
+            sync(self.folder)
+        except OSError:
+            os.close(output)
+            raise
+        self._output = output
         self._segments.append(segment)
         return segment
 

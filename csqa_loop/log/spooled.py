@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 _AGAIN_SECONDS = 0.5
 _LAST_SECONDS = 2.0
 """How long a process that stops waits for the log to take what waits; the rest waits on disk for the next start."""
+_DISK_SECONDS = 3.0
 _BATCH = 500
 
 
@@ -140,7 +141,11 @@ class SpooledBus:
         self._queue.append((records, accepted))
         if self._writing is None or self._writing.done():
             self._writing = self._spawn(self._write(), "spool write")
-        await accepted
+        try:
+            async with asyncio.timeout(_DISK_SECONDS):
+                await accepted
+        except TimeoutError as error:
+            raise TransientError(f"the disk of the spool in {self._spool.folder} does not answer within {_DISK_SECONDS:g} s") from error
 
     async def _write(self) -> None:
         """What arrives during one sync shares the next."""
@@ -153,10 +158,10 @@ class SpooledBus:
                     f"CSQA_SPOOL__MAX_BYTES = {self._spool.max_bytes} bytes wait for it"
                 )
                 self._trouble = str(error) if taken < len(batch) else ""
-            except TransientError as refused:
-                taken, error = 0, refused
-                self._trouble = str(refused)
-                _log.error("%s", refused)
+            except Exception as refused:  # whatever it is, nobody may wait for an answer that does not come
+                taken, error = 0, refused if isinstance(refused, TransientError) else TransientError(f"the spool failed: {refused!r}")
+                self._trouble = str(error)
+                _log.error("%s", error)
             if taken:
                 self._waits.set()
             for place, (records, accepted) in enumerate(batch):

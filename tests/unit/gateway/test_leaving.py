@@ -97,6 +97,17 @@ async def test_no_model_is_asked_for_a_client_that_left_while_every_connection_w
         assert server.asked == 2
 
 
+async def test_a_client_that_leaves_while_it_sends_is_no_failure_of_ours(tmp_path: Path) -> None:
+    async with gateway(OddServer(WELL), tmp_path) as (world, live):
+        host, port = live.url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        await writer.drain()
+        writer.transport.abort()
+        await left(world)
+        assert world.parts.metrics.requests.labels("/v1/chat/completions", "499")._value.get() == 1
+
+
 async def left(world: World) -> None:
     """Wait until the gateway has noticed, and counted, a request that ended."""
     counted = world.parts.metrics.latency.labels("/v1/chat/completions")._sum

@@ -1,6 +1,8 @@
 """A bus behind a spool: accepted is in the log or on disk, in order, and everything else is refused by name."""
 
 import asyncio
+import os
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -78,7 +80,7 @@ async def test_what_comes_later_waits_behind_what_waits(bus: SpooledBus, log: Pi
         await bus.publish(event)
     await in_log(log, *sent)
     await bus.publish(last := thumb(30))
-    assert log.events[-1] == last
+    await in_log(log, *sent, last)
 
 
 async def test_only_the_first_waits_for_a_log_that_is_away(bus: SpooledBus, log: PickyLog) -> None:
@@ -106,7 +108,8 @@ async def test_a_full_spool_is_named_and_takes_again_when_there_is_room(bus: Spo
     log.down = False
     await in_log(log, *accepted)
     await bus.publish(last := thumb(200))
-    assert log.events[-1] == last
+    await in_log(log, *accepted, last)
+    await eventually(lambda: not bus.waiting().trouble, "the trouble is over")
     assert bus.waiting().trouble == ""
 
 
@@ -174,3 +177,26 @@ async def test_a_caller_who_leaves_breaks_nothing(bus: SpooledBus, log: PickyLog
     await eventually(lambda: accepted <= {event.message_id for event in log.of_type(FeedbackGiven)}, "the log has them")
     await eventually(lambda: bus._behind == 0, "nothing waits")
     assert bus.waiting().events == 0
+
+
+async def test_a_disk_that_fails_or_hangs_is_named_in_time(bus: SpooledBus, log: PickyLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.down = True
+    release = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr("csqa_loop.log.spooled._DISK_SECONDS", 0.1)
+        patch.setattr(os, "fsync", lambda descriptor: release.wait(10))
+        with pytest.raises(TransientError, match="does not answer within"):
+            await bus.publish(thumb(1))
+        release.set()
+        await eventually(lambda: bus.waiting().events == 1, "the disk came back")
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(TransientError, match="Input/output error"):
+            await bus.publish(thumb(2))
+    await bus.publish(thumb(3))
+    log.down = False
+    await eventually(lambda: [event.message_id for event in log.of_type(FeedbackGiven)] == ["1", "3"], "the log has what was accepted")
