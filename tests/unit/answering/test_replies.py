@@ -123,7 +123,10 @@ def test_reasons_are_openais_or_no_answer() -> None:
             told_reason(reason, text)
 
 
-@given(LINES, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.lists(st.integers(0, 200)), st.booleans())
+CUTS = st.lists(st.integers(0, 200)) | st.integers(1, 4).map(lambda length: list(range(0, 400, length)))
+
+
+@given(LINES, st.sampled_from([b"\n", b"\r\n", b"\r"]), CUTS, st.booleans())
 def test_where_a_stream_is_cut_changes_nothing(lines: list[bytes], end: bytes, cuts: list[int], marked: bool) -> None:
     whole = (b"\xef\xbb\xbf" if marked else b"") + b"".join(line + end for line in lines)
     places = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
