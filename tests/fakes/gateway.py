@@ -1,5 +1,6 @@
 """A gateway on fakes: real app, real index, real use case; log, model server and encoder in memory."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,12 @@ class World:
     def deploy(self, revision: int = 1, **fields: Any) -> None:
         """A deployment."""
         self.feed(DeploymentChanged(occurred_at=now(), revision=revision, **({"champion": "base"} | fields)))
+
+    async def start(self) -> None:
+        """Return when the parts are ready."""
+        await self.parts.start()
+        assert self.parts._starting is not None
+        await asyncio.wait_for(asyncio.shield(self.parts._starting), 5)
 
     def with_shop(self) -> "World":
         """Two policies and the first deployment."""

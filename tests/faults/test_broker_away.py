@@ -1,7 +1,9 @@
-"""The broker is killed under load and comes back: what the gateway accepted is in the log."""
+"""The broker is killed, or hangs, under load and comes back: what the gateway accepted is in the log."""
 
 import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +87,28 @@ async def in_order(parts: Parts) -> list[Event]:
     return list(events.values())
 
 
-@pytest.mark.parametrize("seconds", [3.0, 30.0])
-async def test_a_broker_that_is_killed_under_load_loses_nothing_that_was_accepted(mortal: Broker, tmp_path: Path, seconds: float) -> None:
+def go_away(broker: Broker, how: str) -> bool:
+    """Whether what it acknowledged before is still there."""
+    if how == "hung":
+        assert broker._process is not None
+        os.killpg(broker._process.pid, signal.SIGSTOP)
+        return True
+    broker.kill()
+    return broker.durable
+
+
+async def come_back(broker: Broker, how: str) -> None:
+    if how == "hung":
+        assert broker._process is not None
+        os.killpg(broker._process.pid, signal.SIGCONT)
+    else:
+        await asyncio.to_thread(broker.start)
+
+
+@pytest.mark.parametrize(("how", "seconds"), [("killed", 3.0), ("killed", 30.0), ("hung", 3.0)])
+async def test_a_broker_that_goes_away_under_load_loses_nothing_that_was_accepted(
+    mortal: Broker, tmp_path: Path, how: str, seconds: float
+) -> None:
     parts = parts_on(mortal, tmp_path)
     parts.model = FakeModelServer()
     await stock(parts)
@@ -95,15 +117,14 @@ async def test_a_broker_that_is_killed_under_load_loses_nothing_that_was_accepte
         customers = Customers(client, parts.secrets.operator_key)
         running = [asyncio.create_task(customers.run(number)) for number in range(CUSTOMERS)]
         await eventually(lambda: len(customers.accepted) > 100, "customers are answered")
-        mortal.kill()
-        if not mortal.durable:
+        if not go_away(mortal, how):
             await asyncio.sleep(0.5)  # what was acknowledged went with the log in memory, and so did what is being acknowledged now
             customers.accepted.clear()
         before = len(customers.accepted)
         await asyncio.sleep(seconds)
         assert len(customers.accepted) > before + 20 * seconds
         assert not customers.refused
-        await asyncio.to_thread(mortal.start)
+        await come_back(mortal, how)
         after = len(customers.accepted)
         await eventually(lambda: len(customers.accepted) > after + 100, "customers are answered by a broker that is back", 30)
         customers.over.set()

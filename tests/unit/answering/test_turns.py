@@ -9,7 +9,6 @@ from csqa_loop.answering.question import Question
 from csqa_loop.answering.rules.turns import alternating
 from csqa_loop.events import ChatMessage, Sampling
 from tests.fakes.gateway import World
-from tests.unit.answering.test_answerer import ready
 
 MESSAGES = st.lists(
     st.builds(ChatMessage, role=st.sampled_from(["user", "assistant"]), content=st.sampled_from(["", " ", "\n", "a", "b", "b\nc", "退货"]))
@@ -47,8 +46,7 @@ def test_a_second_try_is_one_question() -> None:
 
 async def test_the_model_and_the_record_get_the_same_turns(tmp_path: Path) -> None:
     world = World(tmp_path).with_shop()
-    await world.parts.start()
-    await ready(world)
+    await world.start()
     messages = (
         said("assistant", "Hello, how can I help?"),
         said("user", "I bought a lamp"),
@@ -68,8 +66,7 @@ async def test_the_model_and_the_record_get_the_same_turns(tmp_path: Path) -> No
 
 async def test_a_message_that_was_too_long_does_not_end_the_conversation(tmp_path: Path) -> None:
     world = World(tmp_path).with_shop()
-    await world.parts.start()
-    await ready(world)
+    await world.start()
     messages = (said("user", "word " * 4000), said("user", "How many days to return electronics?"))
     fact = (await world.parts.answerer.answer(Question(messages=messages, sampling=SAMPLING, conversation_id="talk-1"))).event
     assert fact.question == "How many days to return electronics?"
