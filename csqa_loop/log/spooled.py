@@ -91,7 +91,7 @@ class SpooledBus:
                     await self._idle.wait()
         self._open, self._trouble = False, "this process is stopping"
         if self._writing:
-            await asyncio.wait([self._writing])
+            await asyncio.wait([self._writing], timeout=_DISK_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -177,23 +177,23 @@ class SpooledBus:
     async def _drain(self) -> None:
         while True:
             await self._waits.wait()
+            self._waits.clear()  # before looking, so that what comes meanwhile is looked for again
             try:
-                records = await asyncio.to_thread(self._spool.head, _BATCH)
-                if not records:
-                    self._waits.clear()
-                    if self._said:
-                        _log.warning("the log has taken all that waited in %s", self._spool.folder)
-                    self._said, self._doubtful = False, True
-                    continue
-                if self._doubtful:
-                    await self._inner.ensure_topics()
-                    self._doubtful = False
-                await self._hand_over(records)
+                while records := await asyncio.to_thread(self._spool.head, _BATCH):
+                    if self._doubtful:
+                        await self._inner.ensure_topics()
+                        self._doubtful = False
+                    await self._hand_over(records)
             except Exception as error:  # what waits must not wait for ever because of one failure that nobody foresaw
                 level = logging.DEBUG if self._said else logging.WARNING
                 _log.log(level, "events wait in %s until the log takes them: %s", self._spool.folder, error)
                 self._said = self._doubtful = True
                 await asyncio.sleep(_AGAIN_SECONDS)
+                self._waits.set()
+                continue
+            if self._said:
+                _log.warning("the log has taken all that waited in %s", self._spool.folder)
+            self._said, self._doubtful = False, True
 
     async def _hand_over(self, records: Sequence[Outgoing]) -> None:
         try:

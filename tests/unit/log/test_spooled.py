@@ -200,3 +200,28 @@ async def test_a_disk_that_fails_or_hangs_is_named_in_time(bus: SpooledBus, log:
     await bus.publish(thumb(3))
     log.down = False
     await eventually(lambda: [event.message_id for event in log.of_type(FeedbackGiven)] == ["1", "3"], "the log has what was accepted")
+
+
+async def test_an_event_that_comes_while_the_spool_is_found_empty_is_delivered(
+    bus: SpooledBus, log: PickyLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, head = asyncio.get_running_loop(), bus._spool.head
+    found_empty, go_on = asyncio.Event(), threading.Event()
+
+    def slowly(most: int) -> list[Outgoing]:
+        records = head(most)
+        if not records:
+            loop.call_soon_threadsafe(found_empty.set)
+            go_on.wait(10)
+        return records
+
+    monkeypatch.setattr(bus._spool, "head", slowly)
+    log.down = True
+    await bus.publish(first := thumb(1))
+    log.down = False
+    await asyncio.wait_for(found_empty.wait(), 10)
+    log.down = True
+    await bus.publish(second := thumb(2))
+    log.down = False
+    go_on.set()
+    await in_log(log, first, second)
