@@ -118,14 +118,20 @@ def build_gateway(settings: Settings) -> "Parts":
         ConfigurationError: a key file is damaged.
     """
     from csqa_loop.gateway.parts import Parts
-    from csqa_loop.log import Follower
+    from csqa_loop.log import Follower, Spool, SpooledBus
 
     # Each request waits for the acknowledgement: lingering for a larger batch would only delay the answer.
     prompt_bus = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"linger_ms": 0})})
+    bus = build_bus(prompt_bus)
+    spooled = None
+    if settings.spool.enabled:
+        spool = Spool(settings.spool_folder, settings.spool.max_bytes)
+        spooled = SpooledBus(bus, spool, after_seconds=settings.spool.after_seconds)
     return Parts(
         settings=settings,
         secrets=build_secrets(settings),
-        bus=build_bus(prompt_bus),
+        bus=spooled or bus,
+        waiting=spooled.waiting if spooled else None,
         model=build_model_server(settings),
         load_encoder=lambda: build_encoder(settings),
         follow=lambda apply: Follower(settings.kafka_servers, settings.kafka, topics_read_by("gateway"), apply),

@@ -14,6 +14,7 @@ from csqa_loop.answering.question import Answered, Prepared, Question
 from csqa_loop.answering.rules.arms import arm_of
 from csqa_loop.answering.rules.fitting import fitting
 from csqa_loop.answering.rules.prompt import PROMPT_VERSION, build_messages
+from csqa_loop.answering.rules.turns import alternating
 from csqa_loop.answering.sources.model import Model
 from csqa_loop.answering.sources.refusal import Refusal
 from csqa_loop.answering.sources.source import AnswerSource, words_alone
@@ -63,18 +64,19 @@ class Answerer:
         """
         began = time.perf_counter()
         exposure, fallback = self._expose(question)
-        spoken = [message for message in question.messages if message.role != "system"]
-        history = _masked(spoken, self._own)
-        _, hits = await asyncio.gather(self._bus.publish(exposure), self.retrieve(history[-1].content, self._settings.retrieval.top_k))
+        room = {"answer_tokens": question.sampling.max_tokens, "context_tokens": self._settings.model_server.max_model_len}
+        spoken = fitting([message for message in question.messages if message.role != "system"], (), **room)
+        asked = _masked(alternating(spoken)[-1:], self._own)[0].content
+        _, hits = await asyncio.gather(self._bus.publish(exposure), self.retrieve(asked, self._settings.retrieval.top_k))
         excerpts = [hit.text for hit in hits]
         language = self._settings.language
-        if any(before.content != after.content for before, after in zip(spoken, history, strict=True)):
+        # First what fits, then turns: a message too long for the model must not make the turn too long that it would be part of.
+        turns = alternating(fitting(spoken, excerpts, **room))
+        history = _masked(turns, self._own)
+        if history != turns:
             # A contact that the excerpts state is no secret. The intake judges by the same words: the answer's event carries them.
             policy = build_messages(history, excerpts, default_language=language)[0].content
-            history = _masked(spoken, with_contacts(self._own, policy))
-        history = fitting(
-            history, excerpts, answer_tokens=question.sampling.max_tokens, context_tokens=self._settings.model_server.max_model_len
-        )
+            history = _masked(turns, with_contacts(self._own, policy))
         return Prepared(
             exposure=exposure,
             fallback=fallback,
@@ -107,7 +109,7 @@ class Answerer:
         return Answered(fact, generation.finish_reason, prepared.exposure)
 
     async def stream(self, prepared: Prepared) -> AsyncGenerator[str | Answered, None]:
-        """The pieces of the answer, then the answer on record. Close it when the reader leaves: the text so far still goes on record.
+        """The pieces of the answer, then the answer on record. Close or cancel it when the reader leaves: the text so far still goes on record.
 
         Raises:
             TransientError: as `answer`; after the first piece it means that the answer stays unfinished, and is no answer.
@@ -134,8 +136,9 @@ class Answerer:
         except (GeneratorExit, asyncio.CancelledError):
             # A caller that cancels does not wait, so the rest runs in a task of its own. Publishing the same fact twice is harmless.
             if not recorded:
-                unfinished = words_alone(prepared, "".join(texts), tokens=len(texts))
-                self._beside(self._abandon(pieces, fact or self._fact(prepared, source, unfinished)))
+                if fact is None and texts:
+                    fact = self._fact(prepared, source, words_alone(prepared, "".join(texts), tokens=len(texts)))
+                self._beside(self._abandon(pieces, fact))
             raise
 
     async def retrieve(self, text: str, k: int) -> Sequence[Retrieved]:
@@ -203,11 +206,14 @@ class Answerer:
             tokens=Tokens(prompt=generation.prompt_tokens, completion=generation.completion_tokens),
         )
 
-    async def _abandon(self, pieces: AsyncIterator[Delta], fact: AnswerGiven) -> None:
+    async def _abandon(self, pieces: AsyncIterator[Delta], fact: AnswerGiven | None) -> None:
+        """Stop the generation. What the reader saw goes on record; one who saw nothing got no answer."""
+        close = getattr(pieces, "aclose", None)
+        if close:
+            await close()
+        if fact is None:
+            return
         try:
-            close = getattr(pieces, "aclose", None)
-            if close:
-                await close()  # stops the generation
             await self._bus.publish(fact)
         except CsqaError as error:
             _log.error("the reader of %s left and its answer is not on record: %s", fact.message_id, error)

@@ -16,7 +16,17 @@ from csqa_loop.gateway.parts import Parts
 from csqa_loop.http import problems
 from csqa_loop.http.serving import serve as serve_http
 
-_KINDS = {400: "refused", 401: "key", 403: "token", 404: "not found", 413: "too large", 422: "invalid", 500: "internal", 503: "unavailable"}
+_KINDS = {
+    400: "refused",
+    401: "key",
+    403: "token",
+    404: "not found",
+    413: "too large",
+    422: "invalid",
+    499: "left",
+    500: "internal",
+    503: "unavailable",
+}
 
 
 def create_app(parts: Parts) -> FastAPI:

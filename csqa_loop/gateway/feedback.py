@@ -1,4 +1,4 @@
-"""Thumbs of customers and bad cases of agents: accepted once the log has them."""
+"""Thumbs of customers and bad cases of agents: accepted once they are safe, in the log or on disk on their way there."""
 
 import asyncio
 import time

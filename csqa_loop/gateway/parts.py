@@ -17,7 +17,7 @@ from csqa_loop.http.problems import Problem
 from csqa_loop.knowledge.batching import BatchingEncoder
 from csqa_loop.knowledge.encoder import Encoder
 from csqa_loop.knowledge.index import KnowledgeIndex
-from csqa_loop.log import Record
+from csqa_loop.log import Record, Waiting
 from csqa_loop.log.bus import Bus
 from csqa_loop.retry import FailedTry, retried
 from csqa_loop.settings import Settings
@@ -83,6 +83,8 @@ class Parts:
     load_encoder: Callable[[], Encoder]
     """Takes seconds, so it is called in a thread."""
     follow: Callable[[Callable[[Record], None]], Following]
+    waiting: Callable[[], Waiting] | None = None
+    """What waits on disk for Kafka; None without a spool."""
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
@@ -140,6 +142,7 @@ class Parts:
             age_of=lambda: self.index.as_of if self.index else None,
             revision=lambda: self.deployment.current.revision if self.deployment.current else 0,
             ready=lambda: not self.missing(),
+            waiting=self.waiting,
         )
         await self.model.start()
         self._starting = asyncio.create_task(self._start(), name="gateway start")

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -16,25 +15,14 @@ from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import Event
 from csqa_loop.events.topics import MAX_RECORD_BYTES
 from csqa_loop.log.admin import ensure_topics
+from csqa_loop.log.records import Outgoing, outgoing
 from csqa_loop.retry import FailedTry, retried
 from csqa_loop.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.1
 _BATCH_BYTES = 256 * 1024
-_FRAMING_BYTES = 1024
-"""More than a record batch adds to one record: header, lengths, the `type` header. The broker's limit is on the batch."""
 _LONGEST_TRANSACTION_MS = 2**31 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A record on its way to Kafka."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
 
 
 class KafkaBus:
@@ -83,13 +71,14 @@ class KafkaBus:
             TransientError: not acknowledged within the bound; some may have been written, so publish the same events again.
             PermanentError: an event is larger than a record may be; none was written.
         """
-        await self._send([encoded(event) for event in events])
+        await self.deliver([outgoing(event) for event in events])
 
     async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
         """As `publish`, of bytes as they are."""
-        await self._send([Encoded(topic, key, value, [])])
+        await self.deliver([Outgoing(topic, key, value)])
 
-    async def _send(self, records: Sequence[Encoded]) -> None:
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
+        """As `publish`, of records that were made before."""
         try:
             async with asyncio.timeout(self._bound):
                 while True:
@@ -113,11 +102,11 @@ class KafkaBus:
         """
         await ensure_topics(self._servers, self._settings)
 
-    async def _delivered(self, records: Sequence[Encoded]) -> bool:
+    async def _delivered(self, records: Sequence[Outgoing]) -> bool:
         """False where the producer cannot go on and a new one has to send the same records (readers drop duplicates)."""
         producer = await self._connected()
         try:
-            waiting = [await producer.send(record.topic, record.value, record.key, headers=record.headers) for record in records]
+            waiting = [await producer.send(record.topic, record.value, record.key, headers=list(record.headers)) for record in records]
             outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         except KafkaError as error:
             outcomes = [error]
@@ -177,7 +166,7 @@ class KafkaBus:
             self._producer = None
             self._spawn(_close(producer, self._bound))
 
-    def _unknown_topics(self, records: Sequence[Encoded]) -> list[str]:
+    def _unknown_topics(self, records: Sequence[Outgoing]) -> list[str]:
         if self._producer is None:
             return []
         cluster = self._producer.client.cluster
@@ -202,21 +191,6 @@ class KafkaBus:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def encoded(event: Event) -> Encoded:
-    """The event as it will lie in the log.
-
-    Raises:
-        PermanentError: it is larger than a record may be.
-    """
-    record = Encoded(event.topic, event.key.encode(), event.to_json(), [("type", event.type.encode())])
-    size = len(record.key or b"") + len(record.value or b"") + _FRAMING_BYTES
-    if size > MAX_RECORD_BYTES:
-        raise PermanentError(
-            f"{event.type} {event.event_id} for {event.topic} is {size} bytes with its framing; a record may have {MAX_RECORD_BYTES}"
-        )
-    return record
 
 
 async def _gives_producer_ids(servers: str, bound: float) -> bool:

@@ -1,7 +1,14 @@
-"""A record as it lies in the log, and what identifies its content."""
+"""A record as it lies in the log or is on its way there, and what identifies its content."""
 
 import hashlib
 from typing import NamedTuple
+
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import Event
+from csqa_loop.events.topics import MAX_RECORD_BYTES
+
+_FRAMING_BYTES = 1024
+"""More than a record batch adds to one record: header, lengths, the `type` header. The broker's limit is on the batch."""
 
 
 class LogRecord(NamedTuple):
@@ -13,6 +20,30 @@ class LogRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     timestamp_ms: int = 0
+
+
+class Outgoing(NamedTuple):
+    """One record on its way to the log."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def outgoing(event: Event) -> Outgoing:
+    """The record of an event.
+
+    Raises:
+        PermanentError: it is larger than a record may be.
+    """
+    key, value = event.key.encode(), event.to_json()
+    size = len(key) + len(value) + _FRAMING_BYTES
+    if size > MAX_RECORD_BYTES:
+        raise PermanentError(
+            f"{event.type} {event.event_id} for {event.topic} is {size} bytes with its framing; a record may have {MAX_RECORD_BYTES}"
+        )
+    return Outgoing(event.topic, key, value, (("type", event.type.encode()),))
 
 
 def record_sha(key: bytes | None, value: bytes | None) -> str:

@@ -30,6 +30,7 @@ from csqa_loop.settings.serving import (
     LedgerSettings,
     ModelServerSettings,
     RetrievalSettings,
+    SpoolSettings,
     TrainerSettings,
 )
 from csqa_loop.text.languages import DEFAULT_LANGUAGE, Language
@@ -55,6 +56,7 @@ __all__ = [
     "PrivacySettings",
     "RetrievalSettings",
     "Settings",
+    "SpoolSettings",
     "TrainerSettings",
     "TrainingSettings",
     "TriggerSettings",
@@ -78,6 +80,7 @@ class Settings(BaseSettings):
     """Key of agents and operators. Missing: as above."""
 
     kafka: KafkaSettings = KafkaSettings()
+    spool: SpoolSettings = SpoolSettings()
     model_server: ModelServerSettings = ModelServerSettings()
     encoder: EncoderSettings = EncoderSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
@@ -122,6 +125,11 @@ class Settings(BaseSettings):
         """Tokens of prompt and answer together that can be trained on."""
         length = self.training.max_length
         return self.model_server.max_model_len if length == "auto" else length
+
+    @property
+    def spool_folder(self) -> Path:
+        """What a gateway accepted while Kafka was away."""
+        return Path(self.spool.folder) if self.spool.folder else self.var / "spool" / f"gateway-{self.gateway.port}"
 
     @property
     def ledger_file(self) -> Path:

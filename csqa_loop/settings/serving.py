@@ -26,6 +26,19 @@ class KafkaSettings(SettingsSection):
     """Most records that the ledger takes in one transaction; fewer when no more have come."""
 
 
+class SpoolSettings(SettingsSection):
+    """Where a gateway keeps what it accepted while Kafka is away."""
+
+    enabled: bool = True
+    """Without it, what Kafka does not acknowledge is answered with 503."""
+    folder: str = ""
+    """A folder of this gateway alone, on a disk that survives a restart. Empty: `var/spool/gateway-PORT`."""
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=64 * 1024)
+    """What may wait at most: about 20,000 answers. Beyond it, 503."""
+    after_seconds: float = Field(default=1.0, gt=0)
+    """How long Kafka has to acknowledge before an event is kept here."""
+
+
 class ModelServerSettings(SettingsSection):
     """vLLM."""
 
@@ -43,6 +56,13 @@ class ModelServerSettings(SettingsSection):
     max_cpu_loras: int = 4
     cpu_kv_cache_gib: int = 1
     timeout_seconds: float = Field(default=60.0, gt=0)
+    """Bound on a whole answer, streamed or not."""
+    first_token_seconds: float = Field(default=60.0, gt=0)
+    """How long a streamed answer may take to begin."""
+    between_tokens_seconds: float = Field(default=30.0, gt=0)
+    """How long a streamed answer may pause."""
+    max_answer_bytes: int = Field(default=128 * 1024, ge=1, le=200_000)
+    """Longest text of an answer, in UTF-8. A server that sends more is cut off, and what it sent is no answer."""
     connections: int = Field(default=256, ge=1)
     resident_within_seconds: float = Field(default=600.0, gt=0)
     """How long a replica that answers may refuse an adapter, or say nothing with it, before the loop gives the adapter up."""
@@ -103,6 +123,8 @@ class GatewaySettings(HttpSettings):
     """HTTP for frontends and widgets."""
 
     port: int = Field(default=8000, ge=0, le=65535)
+    keep_alive_seconds: float = Field(default=10.0, gt=0)
+    """A stream that has nothing to say for this long sends a comment, so that proxies keep it open."""
 
 
 class ConsoleSettings(HttpSettings):

@@ -1,7 +1,8 @@
 """The log in memory, for tests of what publishes. It passes the contract suite of the real one."""
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from csqa_loop.errors import PermanentError, TransientError
@@ -9,6 +10,7 @@ from csqa_loop.events import Event
 from csqa_loop.events.topics import MAX_RECORD_BYTES
 from csqa_loop.events.wire import decode
 from csqa_loop.log import Record
+from csqa_loop.log.records import Outgoing, outgoing
 
 E = TypeVar("E", bound=Event)
 
@@ -27,19 +29,22 @@ class MemoryBus:
         self._open = asyncio.Event()
         self._open.set()
 
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def ensure_topics(self) -> None: ...
+
     async def publish(self, *events: Event) -> None:
-        encoded = [(event, event.key.encode(), event.to_json()) for event in events]
-        for event, key, value in encoded:
-            if len(key) + len(value) + 1024 > MAX_RECORD_BYTES:
-                raise PermanentError(f"{event.type} {event.event_id} is larger than a record may be ({MAX_RECORD_BYTES} bytes)")
+        await self.deliver([outgoing(event) for event in events])
+
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
         await self._open.wait()
         if self._failures:
             self._failures -= 1
             raise TransientError("the fake log was told to fail")
-        for event, key, value in encoded:
-            offset = len(self.of_topic(event.topic))
-            stamp = int(event.occurred_at.timestamp() * 1000)
-            self.records.append(Record(event.topic, 0, offset, key, value, stamp))
+        for topic, key, value, _ in records:
+            self.records.append(Record(topic, 0, len(self.of_topic(topic)), key, value, int(time.time() * 1000)))
         if self._lost:
             self._lost -= 1
             raise TransientError("the fake log lost the acknowledgement")

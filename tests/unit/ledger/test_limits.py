@@ -13,8 +13,7 @@ from csqa_loop.ledger import Ledger
 from csqa_loop.ledger.letters import MOST_KEPT, letter_in_full, letters, letters_to_publish
 from csqa_loop.ledger.recorder import sort_out
 from csqa_loop.ledger.rules.masking import masked_event
-from csqa_loop.log.producer import encoded
-from csqa_loop.log.records import LogRecord
+from csqa_loop.log.records import LogRecord, outgoing
 from tests import events as make
 from tests.ledgers import ledger_at
 
@@ -33,7 +32,7 @@ def test_an_answer_whose_prompt_fills_a_record(ledger: Ledger) -> None:
     said = "How long may boots be returned? " * (MAX_RECORD_BYTES // 32)
     said = said[: MAX_RECORD_BYTES - 3000]
     answer = make.answer(1, messages=(e.ChatMessage(role="system", content=said), e.ChatMessage(role="user", content="How long?")))
-    record = encoded(answer)
+    record = outgoing(answer)
     assert len(record.value or b"") > MAX_RECORD_BYTES - 4000
     odd = LogRecord(answer.topic, 0, 0, record.key, record.value)
     assert ledger.take(sort_out([odd, make.record(make.bad_case(1), 1)], clean)) == 2
@@ -43,7 +42,7 @@ def test_an_answer_whose_prompt_fills_a_record(ledger: Ledger) -> None:
 @pytest.mark.parametrize("character", ["x", "\x00", "退"])
 def test_a_policy_at_the_limit_in_any_characters(ledger: Ledger, character: str) -> None:
     policy = make.policy(character * (MAX_POLICY_BYTES // len(character.encode())))
-    record = encoded(policy)
+    record = outgoing(policy)
     assert ledger.take(sort_out([LogRecord(policy.topic, 0, 0, record.key, record.value)], clean)) == 1
     assert letters(ledger.connection) == []
 

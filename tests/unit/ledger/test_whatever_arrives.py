@@ -23,8 +23,7 @@ from csqa_loop.ledger.invariants import check, ledger_hash
 from csqa_loop.ledger.letters import letter_in_full, letters, letters_to_publish
 from csqa_loop.ledger.recorder import sort_out
 from csqa_loop.ledger.sorting import Sorter
-from csqa_loop.log.producer import encoded
-from csqa_loop.log.records import LogRecord
+from csqa_loop.log.records import LogRecord, outgoing
 from csqa_loop.rollout.epochs import unpublished_epoch
 from csqa_loop.rollout.history import adapter_records, audit_entries
 from csqa_loop.rollout.rules.next_step import next_step
@@ -67,7 +66,7 @@ def take(ledger: Ledger, topic: str, key: bytes | None, value: bytes | None) -> 
             )
     published = letters_to_publish(ledger.connection)
     for letter in published:
-        record = encoded(letter)
+        record = outgoing(letter)
         assert len(record.key or b"") + len(record.value or b"") < MAX_RECORD_BYTES
         assert decode(record.topic, record.value) == letter
     ledger.mark_letters_published([letter.letter_id for letter in published])
