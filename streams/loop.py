@@ -1,6 +1,7 @@
 """The loop: the log into the ledger, and decisions out of it. One active; a standby waits for the ledger's lock."""
 
 import asyncio
+import time
 from datetime import datetime
 
 from fastapi import FastAPI
@@ -32,6 +33,8 @@ class LoopStream(Process):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
+        self._open_seconds = settings.ledger.open_seconds
+        self._opening_since = 0.0
         self.parts = parts = bootstrap.build_loop(settings, horizon=self._horizon)
         self.position = Position(
             parts.ledger,
@@ -77,6 +80,7 @@ class LoopStream(Process):
         await parts.model_server.start()
         self.phase = "standby"
         await parts.ledger.wait_for_lock()
+        self._opening_since = time.monotonic()
         self.phase = "opening"
         await self.until_answered(parts.ledger.open, "opening the ledger")
         await self.until_answered(parts.bus.ensure_topics, "creating topics")
@@ -105,7 +109,38 @@ class LoopStream(Process):
         """Ok while the ledger takes records; a standby is ok too."""
         trouble = self.intake.trouble or self.trouble or self._beats.trouble or self.parts.analytics.trouble
         phase = "deciding" if self._beats.deciding else self.phase
-        return {"ok": self.intake.trouble is None, "phase": phase, "caught_up": self.position.caught_up, "trouble": trouble}
+        ledger = self._opening_trouble() or self.intake.trouble
+        standby = self.phase in {"starting", "standby"}
+        seen = {
+            "ledger": ledger,
+            "kafka": None if standby or self.phase == "opening" else self.subscription.trouble,
+            "model_server": None if standby or self.parts.model_server.answering else "no model server answers",
+        }
+        losses = [
+            {
+                "topic": loss.gap.topic,
+                "partition": loss.gap.partition,
+                "from": loss.gap.start,
+                "to": loss.gap.until - 1,
+                "count": loss.gap.records,
+            }
+            for loss in self.parts.ledger.losses
+        ]
+        return {
+            "ok": ledger is None,
+            "phase": phase,
+            "caught_up": self.position.caught_up,
+            "trouble": ledger or trouble,
+            "dependencies": self.dependencies.seen(seen),
+            "losses": losses,
+        }
+
+    def _opening_trouble(self) -> str | None:
+        """A standby may wait for ever; whoever holds the lock has to open the ledger."""
+        if self.phase != "opening" or time.monotonic() - self._opening_since < self._open_seconds:
+            return None
+        why = self.trouble or "it is still being read"
+        return f"the ledger is not open after {self._open_seconds:g} s: {why}; mend the file's permissions or disk, restore a backup, or upgrade csqa_loop"
 
     def _horizon(self) -> datetime:
         return self.position.horizon()

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from csqa_loop.commands.console_client import ask_console, json_of
-from csqa_loop.console.answers import LedgerCheck, LedgerHash
+from csqa_loop.console.answers import LedgerCheck, LedgerHash, LedgerLosses
 from csqa_loop.errors import PermanentError
 from csqa_loop.settings import load_settings
 
@@ -29,7 +29,8 @@ def check(
     """Evaluate the invariants on the running loop; exit 1 where one does not hold.
 
     I1 accepted = ledger + dead letters, I2 each event once, I3 ledger offset >= Kafka's, I4 every pair has its sources and nothing held out
-    was trained on, I5 one champion on which registry, disk, gateways and replicas agree.
+    was trained on, I5 one champion on which registry, disk, gateways and replicas agree, I6 nothing was deleted from the log before it was read
+    (or an operator knows: `csqa ledger losses`).
     """
     answer = ask_console(load_settings(), "/v1/ledger/check", LedgerCheck, body={"accepted": _ids(accepted) if accepted else None})
     if as_json:
@@ -48,6 +49,33 @@ def show_hash(as_json: Json = False) -> None:
     """The hash of the running ledger's fact and decision tables."""
     answer = ask_console(load_settings(), "/v1/ledger/hash", LedgerHash, timeout=600)
     print(json_of(answer) if as_json else answer.hash)
+
+
+@app.command("losses")
+def show_losses(
+    acknowledge: Annotated[str, typer.Option(help="Say that you know of all of them, and why that is so or what was done.")] = "",
+    as_json: Json = False,
+) -> None:
+    """What the log deleted before the ledger read it; exit 1 while one is not acknowledged."""
+    settings = load_settings()
+    if acknowledge:
+        answer = ask_console(settings, "/v1/ledger/losses/acknowledge", LedgerLosses, body={"reason": acknowledge})
+    else:
+        answer = ask_console(settings, "/v1/ledger/losses", LedgerLosses)
+    if as_json:
+        print(json_of(answer))
+    else:
+        for loss in answer.losses:
+            known = (
+                f"acknowledged {loss.acknowledged_at:%Y-%m-%d %H:%M}: {loss.acknowledgement}"
+                if loss.acknowledged_at
+                else "NOT acknowledged"
+            )
+            print(f"{loss.found_at:%Y-%m-%d %H:%M}  {loss.gap}  {known}")
+        if not answer.losses:
+            print("nothing was deleted from the log before the ledger read it")
+    if answer.open:
+        sys.exit(1)
 
 
 @app.command("replay")

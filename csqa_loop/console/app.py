@@ -5,10 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from csqa_loop.console.agreement import disagreements
-from csqa_loop.console.answers import LedgerCheck, LedgerHash, Recorded, RunStatus, Status
+from csqa_loop.console.answers import LedgerCheck, LedgerHash, LedgerLosses, Recorded, RunStatus, Status
 from csqa_loop.console.bad_cases import bad_cases_router
 from csqa_loop.console.operators import operators_router
 from csqa_loop.console.page import page_router
@@ -19,11 +19,12 @@ from csqa_loop.console.status import run_status, status
 from csqa_loop.events import now
 from csqa_loop.experiment.state import latest_experiment
 from csqa_loop.experiment.status import ExperimentStatus, experiment_status
-from csqa_loop.http import problems
+from csqa_loop.http import methods, problems
+from csqa_loop.http.health import Health, add_health
 from csqa_loop.http.keys import OPERATOR, holder
-from csqa_loop.http.serving import Health, add_health
 from csqa_loop.ledger import bookkeeping
 from csqa_loop.ledger.invariants import check, ledger_hash
+from csqa_loop.ledger.losses import losses
 from csqa_loop.rollout.state import loop_state
 from csqa_loop.training.runs import latest_run
 
@@ -50,10 +51,18 @@ class CheckRequest(BaseModel):
     accepted: list[str] | None = None
 
 
+class AcknowledgeRequest(BaseModel):
+    """Body of POST /v1/ledger/losses/acknowledge."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field(min_length=1, max_length=2000)
+
+
 def create_console(parts: ConsoleParts, position: Position, health: Health, lifespan: Lifespan) -> FastAPI:
     """The app; the loop runs in its lifespan."""
     app = FastAPI(title="csqa console", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
+    methods.install(app)
 
     async def operator(authorization: Annotated[str, Header()] = "") -> None:
         refusal = problems.Problem(
@@ -90,6 +99,15 @@ def create_console(parts: ConsoleParts, position: Position, health: Health, life
             raise problems.Problem(503, "Not derived yet", "pairs of what was taken while catching up are still being made; ask again")
         recorded = Recorded(**await parts.ledger.ask(bookkeeping.recorded_counts))
         return LedgerHash(hash=await parts.ledger.ask(ledger_hash), recorded=recorded)
+
+    @router.get("/ledger/losses")
+    async def show_losses() -> LedgerLosses:
+        return LedgerLosses.of(await parts.ledger.ask(losses))
+
+    @router.post("/ledger/losses/acknowledge")
+    async def acknowledge_losses(body: AcknowledgeRequest) -> LedgerLosses:
+        await parts.ledger.acknowledge_losses(body.reason)
+        return await show_losses()
 
     @router.get("/runs/{run_id}")
     async def show_run(run_id: str) -> RunStatus:

@@ -17,6 +17,7 @@ from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.ledger.connection import create_views, migrate, transaction
 from csqa_loop.ledger.derived import Derive, DerivedTables
 from csqa_loop.ledger.facts import Row, Rows, arrow, lay_out
+from csqa_loop.ledger.losses import Gap, note
 from csqa_loop.ledger.rules.batch import Batch, Letter, Mark
 
 _REPEATS = """
@@ -248,6 +249,19 @@ class Ledger:
             for topic, partition in partitions:
                 self.connection.execute("DELETE FROM offsets WHERE topic = ? AND partition = ?", [topic, partition])
         return epoch
+
+    def note_losses(self, gaps: Sequence[Gap]) -> None:
+        """Keep what the log deleted before it was read.
+
+        Raises:
+            TransientError: the disk refused.
+        """
+        try:
+            with transaction(self.connection):
+                note(self.connection, gaps)
+        except _DISK_REFUSES as error:
+            msg = f"{self.file}: {len(gaps)} loss(es) could not be written: {error}"
+            raise TransientError(msg) from error
 
     def mark_republished(self, epoch: int) -> None:
         """Note that the current policies, deployment and open request were published to the new log."""
