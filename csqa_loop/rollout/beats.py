@@ -12,7 +12,6 @@ from csqa_loop.rollout.housekeeping import Housekeeper
 from csqa_loop.rollout.reconciler import Reconciler
 
 _log = logging.getLogger(__name__)
-_BEAT_SECONDS = 0.5
 _SHORTEST_BEAT_SECONDS = 0.5
 
 
@@ -38,7 +37,7 @@ class Beats:
         batches = 0
         while True:
             # Batches taken while the last beat was at work, or slept, end the wait at once.
-            await first_of(self._ledger.next_batch(batches, _BEAT_SECONDS), self._reconciler.gained())
+            await first_of(self._ledger.next_batch(batches, self._decider.rest_seconds), self._reconciler.gained())
             batches = self._ledger.batches
             if not self._up_to_date():
                 self.deciding = False

@@ -9,6 +9,8 @@ from csqa_loop.rollout.beats import Beats, first_of
 class World:
     """Ledger, reconciler, housekeeper and decider at once; a batch with every look."""
 
+    rest_seconds = 0.5
+
     def __init__(self) -> None:
         self.batches = 0
         self.did: list[str] = []
