@@ -131,7 +131,7 @@ class LoopStream(Process):
             "phase": phase,
             "caught_up": self.position.caught_up,
             "trouble": ledger or trouble,
-            "dependencies": self.dependencies.seen(seen),
+            "dependencies": self.dependencies.seen(seen, useful={"model_server"}),
             "losses": losses,
         }
 

@@ -26,7 +26,7 @@ model = typer.Typer(no_args_is_help=True, help="The base model on this machine."
 topics = typer.Typer(no_args_is_help=True, help="The topics of the log.")
 
 _DETACH_SECONDS = 300.0
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 40.0
 
 
 def register(app: typer.Typer) -> None:

@@ -4,7 +4,7 @@
 too, and whether something is lost for good.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 import orjson
@@ -26,15 +26,20 @@ class Dependencies:
         self._clock = clock
         self._since: dict[str, tuple[bool, datetime]] = {}
 
-    def seen(self, troubles: Mapping[str, str | None]) -> dict[str, dict[str, object]]:
-        """Name -> {ok, since, trouble}. `troubles`: what is wrong with each one now, None where nothing is."""
+    def seen(self, troubles: Mapping[str, str | None], *, useful: Collection[str] = ()) -> dict[str, dict[str, object]]:
+        """Name -> {ok, since, trouble, needed}.
+
+        Args:
+            troubles: what is wrong with each one now, None where nothing is.
+            useful: those without which the process can still do its work.
+        """
         told: dict[str, dict[str, object]] = {}
         for name, trouble in troubles.items():
             ok = not trouble
             known = self._since.get(name)
             if known is None or known[0] is not ok:
                 self._since[name] = known = (ok, self._clock())
-            told[name] = {"ok": ok, "since": known[1].isoformat(), "trouble": trouble or None}
+            told[name] = {"ok": ok, "since": known[1].isoformat(), "trouble": trouble or None, "needed": name not in useful}
         return told
 
 
@@ -42,7 +47,7 @@ def ready(state: Mapping[str, object]) -> bool:
     """Whether it works, everything that it needs works, and nothing is lost."""
     dependencies = state.get("dependencies", {})
     assert isinstance(dependencies, dict)
-    return bool(state["ok"]) and all(dependency["ok"] for dependency in dependencies.values()) and not state.get("losses")
+    return bool(state["ok"]) and all(one["ok"] or not one["needed"] for one in dependencies.values()) and not state.get("losses")
 
 
 def add_health(app: FastAPI, name: str, health: Health, *, metrics: bool = True) -> None:
