@@ -91,7 +91,9 @@ async def until_ready(client: httpx.AsyncClient) -> None:
             await asyncio.sleep(0.1)
 
 
-async def ask(client: httpx.AsyncClient, question: str, begun: asyncio.Semaphore, *, stream: bool = True) -> tuple[int, list[dict[str, Any]], str]:
+async def ask(
+    client: httpx.AsyncClient, question: str, begun: asyncio.Semaphore, *, stream: bool = True
+) -> tuple[int, list[dict[str, Any]], str]:
     """(status, events, last line)."""
     body = {"model": "csqa", "messages": [{"role": "user", "content": question}], "stream": stream}
     lines: list[str] = []
@@ -118,7 +120,10 @@ async def test_open_answers_finish_or_end_with_an_error_and_the_gateway_is_gone_
     server = await asyncio.start_server(replica, "127.0.0.1", 0)
     model = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     begun = asyncio.Semaphore(0)
-    async with gateway(tmp_path, mortal_broker, model) as (process, url), httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+    async with (
+        gateway(tmp_path, mortal_broker, model) as (process, url),
+        httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client,
+    ):
         await until_ready(client)
         endless = [asyncio.create_task(ask(client, "tell me without end", begun)) for _ in range(15)]
         short = [asyncio.create_task(ask(client, "how many days? 15", begun)) for _ in range(5)]

@@ -67,7 +67,11 @@ class Noted:
 
 
 @given(
-    following=st.integers(0, 50), start=st.integers(0, 100), first=st.integers(0, 60), length=st.integers(1, 5), topic=st.sampled_from([CHATS, POLICIES])
+    following=st.integers(0, 50),
+    start=st.integers(0, 100),
+    first=st.integers(0, 60),
+    length=st.integers(1, 5),
+    topic=st.sampled_from([CHATS, POLICIES]),
 )
 async def test_a_gap_is_what_lies_before_the_log_and_was_not_read(following: int, start: int, first: int, length: int, topic: str) -> None:
     """Whatever the offsets: every deleted one that the ledger had not taken is lost, no other, and in a compacted topic none."""
