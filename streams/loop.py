@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from datetime import datetime
 
 from fastapi import FastAPI
@@ -37,6 +38,8 @@ class LoopStream(Process):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
+        self._open_seconds = settings.ledger.open_seconds
+        self._opening_since = 0.0
         self.parts = parts = bootstrap.build_loop(settings, horizon=self._horizon)
         self.position = Position(
             parts.ledger,
@@ -85,6 +88,7 @@ class LoopStream(Process):
         await parts.model_server.start()
         self.phase = "standby"
         await parts.ledger.wait_for_lock()
+        self._opening_since = time.monotonic()
         self.phase = "opening"
         await self.until_answered(parts.ledger.open, "opening the ledger")
         await self.until_answered(parts.bus.ensure_topics, "creating topics")
@@ -160,28 +164,52 @@ class LoopStream(Process):
 
     def health(self) -> dict[str, object]:
         """Ok while the ledger takes records and no fault of ours keeps it from deciding; a standby is ok too. `troubles` names each part's."""
+        ledger = self._opening_trouble() or self.intake.trouble
         troubles = {
-            "intake": self.intake.trouble,
+            "intake": ledger,
             "disk": self._disk_trouble,
             "log": self.position.trouble,
             **self._beats.troubles,
             "analytics": self.parts.analytics.trouble,
+            "backup": self.parts.backups.trouble,
         }
-        phase = "deciding" if self._beats.deciding and self.phase == "reading" else self.phase
+        standby = self.phase in {"starting", "standby"}
+        seen = {
+            "ledger": ledger or self._disk_trouble,
+            "kafka": None if standby or self.phase == "opening" else self.subscription.trouble,
+            "model_server": None if standby or self.parts.model_server.answering else "no model server answers",
+        }
+        losses = [
+            {
+                "topic": loss.gap.topic,
+                "partition": loss.gap.partition,
+                "from": loss.gap.start,
+                "to": loss.gap.until - 1,
+                "count": loss.gap.records,
+            }
+            for loss in self.parts.ledger.losses
+        ]
+        refused = self.phase in {"refused", "fenced"}
         return {
-            "ok": self.intake.trouble is None
-            and self._disk_trouble is None
-            and not self._beats.broken
-            and self.phase not in {"refused", "fenced"},
-            "phase": phase,
+            "ok": seen["ledger"] is None and not self._beats.broken and not refused,
+            "phase": "deciding" if self._beats.deciding and self.phase == "reading" else self.phase,
             "caught_up": self.position.caught_up,
-            "trouble": self.trouble or next(filter(None, troubles.values()), None),
+            "trouble": ledger or self.trouble or next(filter(None, troubles.values()), None),
             "troubles": troubles,
+            "dependencies": self.dependencies.seen(seen, useful={"model_server"}),
+            "losses": losses,
         }
 
     @property
     def _disk_trouble(self) -> str | None:
         return self.parts.ledger.disk_trouble if self.phase not in {"starting", "standby", "opening"} else None
+
+    def _opening_trouble(self) -> str | None:
+        """A standby may wait for ever; whoever holds the lock has to open the ledger."""
+        if self.phase != "opening" or time.monotonic() - self._opening_since < self._open_seconds:
+            return None
+        why = self.trouble or "it is still being read"
+        return f"the ledger is not open after {self._open_seconds:g} s: {why}; mend the file's permissions or disk, restore a backup, or upgrade csqa_loop"
 
     def _horizon(self) -> datetime:
         return self.position.horizon()

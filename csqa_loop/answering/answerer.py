@@ -55,6 +55,7 @@ class Answerer:
         self._own = settings.privacy.known
         self._clock = clock
         self._unfinished: set[asyncio.Task[None]] = set()
+        self._gives_up = False
 
     async def prepare(self, question: Question) -> Prepared:
         """Put the exposure on record and find what the policies say, side by side.
@@ -135,7 +136,7 @@ class Answerer:
             yield Answered(fact, final.finish_reason, prepared.exposure)
         except (GeneratorExit, asyncio.CancelledError):
             # A caller that cancels does not wait, so the rest runs in a task of its own. Publishing the same fact twice is harmless.
-            if not recorded:
+            if not recorded and (fact or not self._gives_up):
                 if fact is None and texts:
                     fact = self._fact(prepared, source, words_alone(prepared, "".join(texts), tokens=len(texts)))
                 self._beside(self._abandon(pieces, fact))
@@ -145,6 +146,10 @@ class Answerer:
         """The `k` chunks nearest to `text`, best first."""
         vectors = await self._encoder.encode_queries([text])
         return self._knowledge.search(vectors[0], k)
+
+    def give_up(self) -> None:
+        """From now on a stream that is closed was cut off by us: its text so far is no answer and does not go on record."""
+        self._gives_up = True
 
     async def finish(self, seconds: float) -> None:
         """Wait until answers whose readers left are on record, or `seconds` have passed."""

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from csqa_loop.commands.console_client import ask_console, json_of
-from csqa_loop.console.answers import LedgerCheck, LedgerHash, Takeover
+from csqa_loop.console.answers import LedgerCheck, LedgerHash, LedgerLosses, Takeover
 from csqa_loop.errors import PermanentError
 from csqa_loop.ledger.backup import Backup
 from csqa_loop.settings import load_settings
@@ -30,8 +30,8 @@ def check(
     """Evaluate the invariants on the running loop; exit 1 where one does not hold.
 
     I1 accepted = ledger + dead letters, I2 each event once, I3 ledger offset >= Kafka's, I4 every pair has its sources and nothing held out
-    was trained on, I5 one champion on which registry, disk, gateways and replicas agree. And: this loop reads every partition of the log, and the log
-    names its ledger.
+    was trained on, I5 one champion on which registry, disk, gateways and replicas agree. And: this loop reads every partition of the log, the log
+    names its ledger, and nothing was deleted from the log before it was read (or an operator knows: `csqa ledger losses`).
     """
     answer = ask_console(load_settings(), "/v1/ledger/check", LedgerCheck, body={"accepted": _ids(accepted) if accepted else None})
     if as_json:
@@ -65,6 +65,33 @@ def takeover(
     """
     answer = ask_console(load_settings(), "/v1/ledger/takeover", Takeover, body={"operator": operator, "reason": reason})
     print(json_of(answer) if as_json else f"ledger {answer.ledger_id} takes over; it was refused because {answer.instead_of}")
+
+
+@app.command("losses")
+def show_losses(
+    acknowledge: Annotated[str, typer.Option(help="Say that you know of all of them, and why that is so or what was done.")] = "",
+    as_json: Json = False,
+) -> None:
+    """What the log deleted before the ledger read it; exit 1 while one is not acknowledged."""
+    settings = load_settings()
+    if acknowledge:
+        answer = ask_console(settings, "/v1/ledger/losses/acknowledge", LedgerLosses, body={"reason": acknowledge})
+    else:
+        answer = ask_console(settings, "/v1/ledger/losses", LedgerLosses)
+    if as_json:
+        print(json_of(answer))
+    else:
+        for loss in answer.losses:
+            known = (
+                f"acknowledged {loss.acknowledged_at:%Y-%m-%d %H:%M}: {loss.acknowledgement}"
+                if loss.acknowledged_at
+                else "NOT acknowledged"
+            )
+            print(f"{loss.found_at:%Y-%m-%d %H:%M}  {loss.gap}  {known}")
+        if not answer.losses:
+            print("nothing was deleted from the log before the ledger read it")
+    if answer.open:
+        sys.exit(1)
 
 
 @app.command("replay")

@@ -1,6 +1,8 @@
 """What the operator API answers: console, commands and demo share these. Rows of pairs and of the review queue are defined by `evidence`."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,6 +12,7 @@ from csqa_loop.evidence.review.desk import RowOutcome
 from csqa_loop.experiment.status import ExperimentStatus
 from csqa_loop.ledger.invariants import Finding
 from csqa_loop.ledger.letters import ListedLetter
+from csqa_loop.ledger.losses import Loss
 from csqa_loop.rollout.rules.audit import AuditEntry
 from csqa_loop.rollout.rules.orders import OrderAction
 from csqa_loop.rollout.rules.versions import AdapterState
@@ -187,6 +190,19 @@ class WholeLetter(_Part):
     letter: ListedLetter
     key_base64: str | None
     value_base64: str | None
+
+
+class LedgerLosses(_Part):
+    """GET /v1/ledger/losses: what the log deleted before it was read, oldest first."""
+
+    losses: tuple[Loss, ...]
+    open: int
+    """How many no operator has acknowledged."""
+
+    @classmethod
+    def of(cls, losses: Sequence[Loss]) -> Self:
+        """All that the ledger keeps."""
+        return cls(losses=tuple(losses), open=sum(loss.acknowledged_at is None for loss in losses))
 
 
 class Audit(_Part):

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from csqa_loop.console.agreement import disagreements
-from csqa_loop.console.answers import LedgerCheck, LedgerHash, Recorded, RunStatus, Status, Takeover
+from csqa_loop.console.answers import LedgerCheck, LedgerHash, LedgerLosses, Recorded, RunStatus, Status, Takeover
 from csqa_loop.console.bad_cases import bad_cases_router
 from csqa_loop.console.letters import letters_router
 from csqa_loop.console.metrics import metrics_router
@@ -22,12 +22,13 @@ from csqa_loop.console.status import run_status, status
 from csqa_loop.events import now
 from csqa_loop.experiment.state import latest_experiment
 from csqa_loop.experiment.status import ExperimentStatus, experiment_status
-from csqa_loop.http import problems
+from csqa_loop.http import methods, problems
+from csqa_loop.http.health import Health, add_health
 from csqa_loop.http.keys import OPERATOR, holder
-from csqa_loop.http.serving import Health, add_health
 from csqa_loop.ledger import bookkeeping
 from csqa_loop.ledger.backup import Backup
 from csqa_loop.ledger.invariants import Finding, check, ledger_hash
+from csqa_loop.ledger.losses import losses
 from csqa_loop.rollout.state import loop_state
 from csqa_loop.training.runs import latest_run
 
@@ -74,10 +75,18 @@ class TakeoverBody(BaseModel):
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
+class AcknowledgeRequest(BaseModel):
+    """Body of POST /v1/ledger/losses/acknowledge."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field(min_length=1, max_length=2000)
+
+
 def create_console(parts: ConsoleParts, position: Position, health: Health, lifespan: Lifespan) -> FastAPI:
     """The app; the loop runs in its lifespan."""
     app = FastAPI(title="csqa console", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
+    methods.install(app)
 
     async def operator(authorization: Annotated[str, Header()] = "") -> None:
         refusal = problems.Problem(
@@ -135,6 +144,15 @@ def create_console(parts: ConsoleParts, position: Position, health: Health, life
             raise problems.Problem(503, "Not derived yet", "pairs of what was taken while catching up are still being made; ask again")
         recorded = Recorded(**await parts.ledger.ask(bookkeeping.recorded_counts))
         return LedgerHash(hash=await parts.ledger.ask(ledger_hash), recorded=recorded)
+
+    @router.get("/ledger/losses")
+    async def show_losses() -> LedgerLosses:
+        return LedgerLosses.of(await parts.ledger.ask(losses))
+
+    @router.post("/ledger/losses/acknowledge")
+    async def acknowledge_losses(body: AcknowledgeRequest) -> LedgerLosses:
+        await parts.ledger.acknowledge_losses(body.reason)
+        return await show_losses()
 
     @router.get("/runs/{run_id}")
     async def show_run(run_id: str) -> RunStatus:

@@ -5,7 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, gen
 from starlette.responses import Response
 
 from csqa_loop.console.parts import ConsoleParts
-from csqa_loop.http.serving import Health
+from csqa_loop.http.health import Health
 from csqa_loop.ledger.letters import waiting_letters
 
 

@@ -14,8 +14,8 @@ from csqa_loop.console.answers import Adapter, Adapters, Audit
 from csqa_loop.console.parts import ConsoleParts
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import BASE, OperatorActed, now
+from csqa_loop.http.health import Health
 from csqa_loop.http.problems import Problem
-from csqa_loop.http.serving import Health
 from csqa_loop.rollout.history import adapter_records, audit_entries
 from csqa_loop.rollout.outcomes import OrderOutcome, order_outcome
 from csqa_loop.rollout.rules.orders import Order, OrderAction, OrderRefusedError, acted

@@ -16,14 +16,16 @@ def health_router(parts: Parts) -> APIRouter:
     router = APIRouter()
 
     @router.get("/health")
-    async def health() -> dict[str, str]:
-        return {"name": "gateway", "status": "alive"}
+    async def health() -> dict[str, object]:
+        return {"name": "gateway", "status": "alive", **parts.health()}
 
     @router.get("/ready")
     async def ready() -> Response:
         missing = parts.missing()
         state = {
+            **parts.health(),
             "name": "gateway",
+            "ok": not missing,
             "ready": not missing,
             "missing": missing,
             "index_version": parts.index.version if parts.index else None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import duckdb
 
 from csqa_loop.ledger.facts import DERIVED_TABLES, FACT_TABLES
+from csqa_loop.ledger.losses import losses
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def check(
             f"champion {champion}; " + ("; ".join(f"{where}: {lack}" for where, lack in serving) or "all agree"),
         )
     )
+    findings.append(_losses(connection))
     return findings
 
 
@@ -103,6 +105,13 @@ def _pairs(connection: duckdb.DuckDBPyConnection) -> Finding:
         orphans == leaked == unknown == 0,
         f"{pairs} pairs, {orphans} without source events, {leaked} held out but trained on, {unknown} trained on but unknown",
     )
+
+
+def _losses(connection: duckdb.DuckDBPyConnection) -> Finding:
+    known = losses(connection)
+    red = [str(loss.gap) for loss in known if loss.acknowledged_at is None]
+    detail = f"{len(known)} times records were deleted before they were read, {len(red)} not acknowledged"
+    return Finding("I6", not red, detail + "".join(f"; {gap}" for gap in red[:5]))
 
 
 def ledger_hash(connection: duckdb.DuckDBPyConnection) -> str:

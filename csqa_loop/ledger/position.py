@@ -6,9 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
 
+from csqa_loop.errors import TransientError
 from csqa_loop.events import now
+from csqa_loop.events.topics import TOPICS
 from csqa_loop.ledger.bookkeeping import next_offsets
+from csqa_loop.ledger.losses import Gap
 from csqa_loop.ledger.service import LedgerService
 from csqa_loop.log.position import Bearings, take_bearings
 from csqa_loop.log.records import LogRecord
@@ -72,16 +76,49 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
             reason = "; ".join(sorted(bearings.replaced.values())[:3])
             epoch = await self._ledger.begin_epoch([(p.topic, p.partition) for p in bearings.replaced], reason)
             _log.error("ANOTHER LOG (epoch %d): %d partition(s) are read from the beginning: %s", epoch, len(bearings.replaced), reason)
+        gaps: list[Gap] = []
         for partition in assigned:
             offset = 0 if partition in bearings.replaced else offsets.get((partition.topic, partition.partition), (0, ""))[0]
             if 0 < offset < bearings.starts[partition]:
-                _log.error(
-                    "%s[%d]: offsets %d to %d were deleted before the ledger read them", *partition, offset, bearings.starts[partition] - 1
-                )
+                gaps.append(Gap(partition.topic, partition.partition, offset, bearings.starts[partition]))
             start = max(offset, bearings.starts[partition])
             consumer.seek(partition, start)
             self._next[partition] = start
             self._ends[partition] = bearings.ends[partition]
+        await self._lose(gaps)
+
+    async def look_for_gaps(self, records: Sequence[LogRecord]) -> None:
+        """Keep what the log deleted before it was read, where `records` do not continue what the ledger holds.
+
+        Call it when the ledger holds all that came before `records`. The consumer goes on at the start of the log by itself when the offset that
+        it asks for has been deleted.
+
+        Raises:
+            TransientError: Kafka does not answer, or the disk refuses.
+        """
+        first = {TopicPartition(record.topic, record.partition): record.offset for record in reversed(records)}
+        skipped = {partition: offset for partition, offset in first.items() if offset > self._next.get(partition, offset)}
+        consumer = self._consumer()
+        if not skipped or consumer is None:
+            return
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_seconds):
+                starts = await consumer.beginning_offsets(list(skipped))
+        except (TimeoutError, KafkaError) as error:
+            msg = f"Kafka at {self._servers} does not say where {', '.join(sorted({p.topic for p in skipped}))} begins ({error!r})"
+            raise TransientError(msg) from error
+        # An offset in the middle may never have held a record: markers of transactions have one too.
+        await self._lose(
+            [Gap(p.topic, p.partition, self._next[p], min(starts[p], offset)) for p, offset in skipped.items() if starts[p] > self._next[p]]
+        )
+
+    async def _lose(self, gaps: Sequence[Gap]) -> None:
+        """In a compacted topic what was deleted has been replaced by what comes later: nothing is lost."""
+        lost = [gap for gap in gaps if not (gap.topic in TOPICS and TOPICS[gap.topic].compacted)]
+        for gap in lost:
+            _log.error("LOST: %s were deleted before the ledger read them; `csqa ledger losses` tells all", gap)
+        if lost:
+            await self._ledger.note_losses(lost)
 
     def advance(self, records: Sequence[LogRecord]) -> None:
         """Count `records` as taken: the ledger holds them."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from csqa_loop.errors import TransientError
+from csqa_loop.ledger import losses
 from csqa_loop.ledger.bookkeeping import has_event
 from csqa_loop.ledger.facts import Rows
 from csqa_loop.ledger.reserve import Reserve
@@ -34,6 +35,8 @@ class LedgerService:
         if ledger.is_open:
             self._readable.set()
         self.batches = 0
+        self.losses: list[losses.Loss] = []
+        """What the log deleted before it was read and no operator has acknowledged."""
         self.pairs_outstanding = False
         """Whether the ledger holds facts whose pairs, blames and ratings are not derived yet."""
 
@@ -48,6 +51,7 @@ class LedgerService:
         self._readable.set()
         self._reserve.hold()
         self.pairs_outstanding = await self._on(self._writer, self._ledger.derivation.is_behind)
+        await self._look_at_losses()
 
     async def close(self) -> None:
         """Checkpoint and release the lock."""
@@ -118,6 +122,24 @@ class LedgerService:
     async def begin_epoch(self, partitions: Sequence[tuple[str, int]], reason: str) -> int:
         """As `Ledger.begin_epoch`."""
         return await self._on(self._writer, self._ledger.begin_epoch, partitions, reason)
+
+    async def note_losses(self, gaps: Sequence[losses.Gap]) -> None:
+        """Keep what the log deleted before it was read. Before the batch that comes after it: its offset says that all before was taken.
+
+        Raises:
+            TransientError: the disk refused.
+        """
+        await self._write(partial(self._ledger.note_losses, gaps))
+        await self._look_at_losses()
+
+    async def acknowledge_losses(self, words: str) -> int:
+        """How many were new to the operator whose `words` these are."""
+        acknowledged = await self._on(self._writer, lambda: losses.acknowledge(self._ledger.connection, words))
+        await self._look_at_losses()
+        return acknowledged
+
+    async def _look_at_losses(self) -> None:
+        self.losses = await self.ask(losses.unacknowledged)
 
     async def mark_republished(self, epoch: int) -> None:
         """As `Ledger.mark_republished`."""

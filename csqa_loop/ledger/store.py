@@ -19,6 +19,7 @@ from csqa_loop.ledger.connection import DISK_REFUSES, OUR_SQL, incoming, keep_vi
 from csqa_loop.ledger.derived import Derive, DerivedTables
 from csqa_loop.ledger.facts import Row, Rows, arrow, lay_out
 from csqa_loop.ledger.letters import insert_letters
+from csqa_loop.ledger.losses import Gap, note
 from csqa_loop.ledger.repeats import conflict, has_fact, sift
 from csqa_loop.ledger.rules.batch import Batch, Letter, Mark
 
@@ -87,8 +88,7 @@ class Ledger:
             self._disconnect()  # after a refused write DuckDB may refuse everything
             if self._got_more_memory(error):
                 return
-            msg = f"{self.file} cannot be opened: {error} ({self._room()})"
-            raise TransientError(msg) from error
+            raise TransientError(f"{self.file} cannot be opened: {error} ({self._room()})") from error
 
     def close(self) -> None:
         """Checkpoint, close and let a standby take over."""
@@ -137,16 +137,14 @@ class Ledger:
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The writer's connection."""
         if self._connection is None:
-            msg = f"{self.file} is not open"
-            raise PermanentError(msg)
+            raise PermanentError(f"{self.file} is not open")
         return self._connection
 
     @property
     def derivation(self) -> DerivedTables:
         """What keeps pairs, blames and ratings up to date."""
         if self._derivation is None:
-            msg = f"{self.file} is not open"
-            raise PermanentError(msg)
+            raise PermanentError(f"{self.file} is not open")
         return self._derivation
 
     def reader(self) -> duckdb.DuckDBPyConnection:
@@ -271,6 +269,18 @@ class Ledger:
             for topic, partition in partitions:
                 self.connection.execute("DELETE FROM offsets WHERE topic = ? AND partition = ?", [topic, partition])
         return epoch
+
+    def note_losses(self, gaps: Sequence[Gap]) -> None:
+        """Keep what the log deleted before it was read.
+
+        Raises:
+            TransientError: the disk refused.
+        """
+        try:
+            with transaction(self.connection):
+                note(self.connection, gaps)
+        except DISK_REFUSES as error:
+            raise TransientError(f"{self.file}: {len(gaps)} loss(es) could not be written: {error}") from error
 
     def mark_republished(self, epoch: int) -> None:
         """Note that the current policies, deployment and open request were published to the new log."""

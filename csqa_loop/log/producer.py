@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from itertools import repeat
 from typing import Any
@@ -21,6 +22,7 @@ from csqa_loop.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.1
+_TROUBLE_SECONDS = 5.0
 _BATCH_BYTES = 256 * 1024
 _LONGEST_TRANSACTION_MS = 2**31 - 1
 
@@ -41,6 +43,14 @@ class KafkaBus:
         self._ensuring = False
         self._warned_not_idempotent = False
         self._stopped = False
+        self._trouble: tuple[float, str] | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last publish failed, if that was a moment ago: nobody who believes it publishes, so it must not last."""
+        if self._trouble is None or time.monotonic() - self._trouble[0] > _TROUBLE_SECONDS:
+            return None
+        return self._trouble[1]
 
     async def start(self) -> None:
         """Connect.
@@ -83,9 +93,11 @@ class KafkaBus:
             async with asyncio.timeout(self._bound):
                 while True:
                     if await self._delivered(records):
+                        self._trouble = None
                         return
                     await asyncio.sleep(_RETRY_SECONDS)
         except TimeoutError as error:
+            self._trouble = (time.monotonic(), f"Kafka at {self._servers} does not acknowledge what is published")
             missing = self._unknown_topics(records)
             if missing:
                 self._ensure_in_background()

@@ -33,6 +33,11 @@ class Log(Protocol):
     async def ensure_topics(self) -> None:
         """Create what is missing."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is acknowledged at present."""
+        ...
+
     async def deliver(self, records: Sequence[Outgoing]) -> None:
         """Return once the broker acknowledged every record."""
 

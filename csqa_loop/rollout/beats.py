@@ -13,8 +13,8 @@ from csqa_loop.rollout.housekeeping import LetterPublisher, Republisher
 from csqa_loop.rollout.reconciler import Reconciler
 
 _log = logging.getLogger(__name__)
-_BEAT_SECONDS = 0.5
 _SHORTEST_BEAT_SECONDS = 0.5
+_FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 5.0
 """An order by hand must be carried out soon after what hindered it is over."""
 _LONGEST_PAUSE_OF_LETTERS = 60.0
@@ -27,7 +27,7 @@ class Part:
         self._name = name
         self._beat = beat
         self._longest_pause = longest_pause
-        self._pauses = growing(_BEAT_SECONDS, longest_pause)
+        self._pauses = growing(_FIRST_PAUSE, longest_pause)
         self.trouble: str | None = None
         """Why the last try did not succeed."""
         self.unforeseen = False
@@ -43,7 +43,7 @@ class Part:
             _log.exception("%s", self._name)
             return self._failed(f"{type(error).__name__}: {error}", unforeseen=True)
         self.trouble, self.unforeseen = None, False
-        self._pauses = growing(_BEAT_SECONDS, self._longest_pause)
+        self._pauses = growing(_FIRST_PAUSE, self._longest_pause)
         return None
 
     def _failed(self, trouble: str, *, unforeseen: bool) -> float:
@@ -69,6 +69,7 @@ class Beats:
         """`may_decide`: whether the ledger is the log's own, takes what the log brings, and has taken all that the log held."""
         self._ledger = ledger
         self._reconciler = reconciler
+        self._decider = decider
         self._may_decide = may_decide
         self._pairs = Part("pairs", ledger.derive, _LONGEST_PAUSE)
         self._republishing = Part("republishing", republisher.beat, _LONGEST_PAUSE)
@@ -99,7 +100,7 @@ class Beats:
         pause: float | None = None
         while True:
             # Batches taken while the last beat was at work, or slept, end the wait at once: what they bring may need no part that fails.
-            await first_of(self._ledger.next_batch(batches, pause or _BEAT_SECONDS), self._reconciler.gained())
+            await first_of(self._ledger.next_batch(batches, pause or self._decider.rest_seconds), self._reconciler.gained())
             batches = self._ledger.batches
             if not await self._may_decide():
                 self.deciding = False
@@ -114,7 +115,7 @@ class Beats:
     async def _publish_letters(self) -> None:
         batches = 0
         while True:
-            await self._ledger.next_batch(batches, _BEAT_SECONDS)
+            await self._ledger.next_batch(batches, self._decider.rest_seconds)
             batches = self._ledger.batches
             pause = await self._letters.attempt() if await self._may_decide() else None
             await asyncio.sleep(pause or _SHORTEST_BEAT_SECONDS)

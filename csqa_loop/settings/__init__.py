@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from csqa_loop.errors import ConfigurationError
@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     """Key of pseudonyms and feedback tokens. Missing: made once and kept in `var/secrets.json` (mode 0600)."""
     operator_key: SecretStr | None = None
     """Key of agents and operators. Missing: as above."""
+
+    stop_seconds: float = Field(default=15.0, ge=8)
+    """How long a process may take to stop, all told; supervisors must give as much. A gateway's open streams have all but the last five."""
 
     kafka: KafkaSettings = KafkaSettings()
     spool: SpoolSettings = SpoolSettings()

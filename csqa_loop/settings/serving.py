@@ -85,6 +85,10 @@ class EncoderSettings(SettingsSection):
     """Key of that endpoint, where it wants one."""
     timeout_seconds: float = Field(default=10.0, gt=0)
     """Bound on one request to that endpoint."""
+    question_seconds: float = Field(default=4.0, gt=0)
+    """How long a question may wait for its vector, whatever the encoder is; then 503. One that takes longer is asked nothing until a probe succeeds."""
+    most_waiting: int = Field(default=256, ge=1)
+    """Questions that may wait for the encoder; more get 503 at once."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of an encoder in this process."""
 
@@ -125,6 +129,8 @@ class GatewaySettings(HttpSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     keep_alive_seconds: float = Field(default=10.0, gt=0)
     """A stream that has nothing to say for this long sends a comment, so that proxies keep it open."""
+    most_open: int = Field(default=512, ge=1)
+    """Chat requests that may be open at once; more get 503 at once."""
 
 
 class ConsoleSettings(HttpSettings):
@@ -157,6 +163,8 @@ class TrainerSettings(HttpSettings):
 class LedgerSettings(SettingsSection):
     """The loop's DuckDB file."""
 
+    open_seconds: float = Field(default=60.0, gt=0)
+    """How long opening it may take before the loop is not healthy. A ledger that was not closed in order, or is of an older version, takes longer."""
     memory_mib: int = Field(default=256, ge=64)
     """What DuckDB may hold in memory, so that a ledger that grows does not; beyond it, DuckDB reads again or writes to a file beside the ledger.
     More makes decisions over tens of millions of exposures faster."""

@@ -32,6 +32,10 @@ class GatewayBus(MemoryBus):
     async def start(self) -> None:
         self._check()
 
+    @property
+    def trouble(self) -> str | None:
+        return "nothing is acknowledged" if self.down else None
+
     async def ensure_topics(self) -> None:
         self._check()
 

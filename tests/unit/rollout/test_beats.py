@@ -12,6 +12,8 @@ from csqa_loop.rollout.beats import Beats, Part, first_of
 class World:
     """Ledger and reconciler; a batch with every look."""
 
+    rest_seconds = 0.5
+
     def __init__(self) -> None:
         self.batches = 0
         self.did: list[str] = []
