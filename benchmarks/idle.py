@@ -53,7 +53,7 @@ def stack_on(servers: str, model_server: str) -> Iterator[dict[str, psutil.Proce
             log = Path(folder) / f"{name.replace(' ', '-')}.log"
             process = stack.enter_context(child((sys.executable, "-m", "csqa_loop.cli", command), log, environment))
             processes[name] = psutil.Process(process.pid)
-            urls[name] = f"http://127.0.0.1:{port}/" + ("ready" if command == "gateway" else "health")
+            urls[name] = f"http://127.0.0.1:{port}/ready"
         for name, url in urls.items():
             until(partial(_well, url), name, seconds=_READY_SECONDS, poll=0.5)
         yield processes
