@@ -269,6 +269,6 @@ async def _send(replica: Replica, path: str, content: bytes, patience: Patience,
             if attempt == 2:
                 failures.append(f"{replica.url} breaks off: {error}")
         except (ConnectError, TimeoutError) as error:
-            failures.append(f"{replica.url} does not answer: {str(error) or 'not in time'}")
+            failures.append(f"{replica.url} does not answer: {str(error) or patience.ended()}")
             return None
     return None

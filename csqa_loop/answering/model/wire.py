@@ -61,7 +61,7 @@ class Patience:
     def ended(self) -> str:
         """What happened when the wait ended."""
         if self.left > 0:
-            return "broke off its answer: its health is not answered any more"
+            return "broke off: its health is not answered any more"
         return self._late if self._next < self._end else self._whole
 
 
