@@ -100,7 +100,7 @@ def create_console(parts: ConsoleParts, position: Position, health: Health, life
                 503, "Not the active loop", f"the ledger is not open here (phase {health().get('phase')}); ask again ({request.url.path})"
             )
 
-    add_health(app, "loop", health)
+    add_health(app, "loop", health, metrics=False)
 
     @app.post("/v1/ledger/takeover", dependencies=[Depends(operator)])
     async def take_over(body: TakeoverBody) -> Takeover:

@@ -5,7 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, gen
 from starlette.responses import Response
 
 from csqa_loop.console.parts import ConsoleParts
-from csqa_loop.http.health import Health
+from csqa_loop.http.health import Health, figures
 from csqa_loop.ledger.letters import waiting_letters
 
 
@@ -24,6 +24,6 @@ def metrics_router(parts: ConsoleParts, health: Health) -> APIRouter:
         for part, trouble in troubles.items() if isinstance(troubles, dict) else ():
             troubled.labels(part).set(trouble is not None)
         letters.set(await parts.ledger.ask(waiting_letters))
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(figures(health()) + generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -128,6 +128,12 @@ class SpooledBus:
                 return
         await self._accept(records)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is accepted; None while the broker acknowledges, or the spool takes what comes."""
+        away = self._inner.trouble
+        return f"{away}; the spool: {self._trouble or 'closed'}" if away and (self._trouble or not self._open) else None
+
     def waiting(self) -> Waiting:
         """What waits for the broker now."""
         oldest = self._spool.oldest

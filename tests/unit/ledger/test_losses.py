@@ -47,7 +47,7 @@ async def service(tmp_path: Path) -> AsyncIterator[LedgerService]:
 def position(ledger: Any, log: Log, topic: str, following: int) -> Position:
     async def nothing() -> None: ...
 
-    made = Position(ledger, nothing, "nowhere:9092", KafkaSettings(), consumer=lambda: log, written=nothing)  # type: ignore[arg-type, return-value]
+    made = Position(ledger, nothing, "nowhere:9092", KafkaSettings(), consumer=lambda: log, written=nothing, topics=())  # type: ignore[arg-type, return-value]
     made._next[TopicPartition(topic, 0)] = following
     return made
 

@@ -42,6 +42,8 @@ class Beating:
         self._world = world
         self._name = name
 
+    rest_seconds = 0.5
+
     async def beat(self) -> None:
         self._world.do(self._name)
 
