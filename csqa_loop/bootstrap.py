@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from csqa_loop.evidence.judge.proposer import AnswerProposer
     from csqa_loop.gateway.parts import Parts
     from csqa_loop.ledger import Ledger
+    from csqa_loop.ledger.authority import Authority
+    from csqa_loop.ledger.backups import Backups
     from csqa_loop.ledger.service import LedgerService
     from csqa_loop.log import KafkaBus
     from csqa_loop.rollout.decider import Decider
@@ -116,14 +118,20 @@ def build_gateway(settings: Settings) -> "Parts":
         ConfigurationError: a key file is damaged.
     """
     from csqa_loop.gateway.parts import Parts
-    from csqa_loop.log import Follower
+    from csqa_loop.log import Follower, Spool, SpooledBus
 
     # Each request waits for the acknowledgement: lingering for a larger batch would only delay the answer.
     prompt_bus = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"linger_ms": 0})})
+    bus = build_bus(prompt_bus)
+    spooled = None
+    if settings.spool.enabled:
+        spool = Spool(settings.spool_folder, settings.spool.max_bytes)
+        spooled = SpooledBus(bus, spool, after_seconds=settings.spool.after_seconds)
     return Parts(
         settings=settings,
         secrets=build_secrets(settings),
-        bus=build_bus(prompt_bus),
+        bus=spooled or bus,
+        waiting=spooled.waiting if spooled else None,
         model=build_model_server(settings),
         load_encoder=lambda: build_encoder(settings),
         follow=lambda apply: Follower(settings.kafka_servers, settings.kafka, topics_read_by("gateway"), apply),
@@ -162,6 +170,8 @@ class LoopParts:
     bus: "KafkaBus"
     model_server: "VllmServer"
     ledger: "LedgerService"
+    authority: "Authority"
+    backups: "Backups"
     reconciler: "Reconciler"
     decider: "Decider"
     analytics: "AnalyticsPublisher"
@@ -185,14 +195,19 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.analytics.publisher import AnalyticsPublisher
     from csqa_loop.console.parts import ConsoleParts
     from csqa_loop.events import BASE, now
+    from csqa_loop.events.topics import DECISIONS
     from csqa_loop.evidence.judge.contest import Contest
     from csqa_loop.evidence.judge.proposer import AnswerProposer
     from csqa_loop.experiment.contract import contract_of
     from csqa_loop.experiment.examiner import Examiner
     from csqa_loop.experiment.state import latest_experiment
     from csqa_loop.gate.suite import suite_hash
+    from csqa_loop.ledger.authority import Authority
+    from csqa_loop.ledger.backups import Backups
+    from csqa_loop.ledger.reserve import Reserve
     from csqa_loop.ledger.service import LedgerService
     from csqa_loop.local.base_model import base_model_path
+    from csqa_loop.log import read_to_end
     from csqa_loop.rollout.clock import SteadyClock
     from csqa_loop.rollout.decider import Decider
     from csqa_loop.rollout.reconciler import Reconciler
@@ -204,9 +219,14 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
     from csqa_loop.training.run.files import RunConfig
     from csqa_loop.training.run.writer import RunWriter
 
-    secrets, clock = build_secrets(settings), SteadyClock()
+    secrets, clock, folder = build_secrets(settings), SteadyClock(), settings.ledger_file.parent
     bus, model_server = build_bus(settings), build_model_server(settings)
-    ledger = LedgerService(build_ledger(settings))
+    ledger = LedgerService(build_ledger(settings), Reserve(folder, settings.ledger.reserve_mib * 1024 * 1024))
+    authority = Authority(folder, ledger, bus, lambda: read_to_end(settings.kafka_servers, settings.kafka, [DECISIONS]), now)
+    kept = settings.backup
+    backups = Backups(
+        ledger, authority, now, folder=Path(kept.folder) if kept.folder else None, every=timedelta(hours=kept.every_hours), keep=kept.keep
+    )
     config = RunConfig(
         base_model=base_model_path(settings),
         adapters=str(settings.adapters.resolve()),
@@ -261,7 +281,7 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         if judge
         else None
     )
-    proposer = AnswerProposer(ledger, contest, bus, settings.judge, now, champion) if contest else None
+    proposer = AnswerProposer(ledger, contest, bus, settings.judge, now, champion, secrets.secret) if contest else None
     return LoopParts(
         settings,
         secrets,
@@ -269,10 +289,12 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         bus,
         model_server,
         ledger,
+        authority,
+        backups,
         reconciler,
         decider,
         analytics,
         judge,
         proposer,
-        ConsoleParts(settings, secrets, bus, model_server, ledger, examiner, reconciler, proposer),
+        ConsoleParts(settings, secrets, bus, model_server, ledger, authority, backups, examiner, reconciler, proposer),
     )

@@ -15,6 +15,7 @@ from csqa_loop.commands import (
     gate,
     knowledge,
     ledger,
+    letters,
     lineage,
     masking,
     operators,
@@ -54,6 +55,7 @@ app.add_typer(adapters.app, name="adapters")
 app.add_typer(policies.app, name="policies")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(letters.app, name="letters")
 app.add_typer(data.app, name="data")
 app.add_typer(bad_cases.app, name="bad-cases")
 app.add_typer(pairs.app, name="pairs")

@@ -78,8 +78,13 @@ LOOP = (
     Station(e.OperatorActed, "loop", "rollout.reconciler:deployment_after", (e.DeploymentChanged,)),
     Station(e.DeploymentChanged, "loop", "rollout.reconciler:Reconciler.begin"),
     Station(e.DeploymentChanged, "gateway", "gateway.deployment:CurrentDeployment.apply"),
-    # What cannot be taken is kept beside the log.
-    Station("question", "loop", "rollout.housekeeping:Housekeeper.beat", (e.DeadLettered,)),
+    # Whose the log is: a loop decides on it while no later claim is in its ledger.
+    Station("order", "console", "ledger.authority:Authority.claim", (e.LedgerOpened,)),
+    Station(e.LedgerOpened, "loop", "ledger.authority:Authority.is_lost"),
+    # What cannot be taken is kept beside the log, until a person has dealt with it.
+    Station("question", "loop", "rollout.housekeeping:LetterPublisher.beat", (e.DeadLettered,)),
+    Station("order", "console", "console.letters:letters_router", (e.LetterHandled,)),
+    Station(e.LetterHandled, "loop", "ledger.letters:letters"),
 )
 
 

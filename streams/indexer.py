@@ -4,6 +4,7 @@ At least once: a batch is acknowledged when `csqa.chunks` holds what follows fro
 """
 
 import asyncio
+import time
 from functools import partial
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -22,6 +23,8 @@ from streams.subscription import Subscription, records_of
 
 GROUP = "csqa-indexer"
 _BATCH_RECORDS = 64
+_LONG_WORK_SECONDS = 300.0
+"""Many long documents on a slow machine take minutes."""
 
 
 class Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
@@ -52,6 +55,7 @@ class IndexerStream(Process):
         self._bus = bus
         self._indexer = Indexer(settings, encoder, bus)
         self._working = asyncio.Lock()
+        self._began: float | None = None
         self.assignments = Assignments()
         self.subscription = Subscription(
             self, settings, GROUP, [POLICIES], self.take, most_records=_BATCH_RECORDS, listener=self.assignments
@@ -62,7 +66,9 @@ class IndexerStream(Process):
         await self.assignments.settled.wait()
         async with self._working:
             events = self._indexer.news(records_of(message))
+            self._began = time.monotonic()
             await self.until_answered(partial(self._indexer.take, events), "indexing policies")
+            self._began = None
         await self.subscription.acknowledge(message)
 
     async def run(self) -> None:
@@ -86,7 +92,10 @@ class IndexerStream(Process):
         """Ok while it is a member of its group."""
         joined = self.subscription.joined
         phase = "indexing" if self.assignments.settled.is_set() else "reading" if joined else "joining"
-        return {"ok": joined, "phase": phase, "trouble": self.trouble, **self._indexer.figures()}
+        working = time.monotonic() - self._began if self._began is not None else 0.0
+        slow = f"a batch of policies has been in work for {working:.0f} s; does the encoder hang?" if working > _LONG_WORK_SECONDS else None
+        dependencies = self.dependencies.seen({"kafka": self.subscription.trouble, "encoder": slow})
+        return {"ok": joined, "phase": phase, "trouble": self.trouble, "dependencies": dependencies, **self._indexer.figures()}
 
 
 def create_app(settings: Settings, encoder: Encoder) -> FastAPI:

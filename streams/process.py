@@ -11,7 +11,8 @@ from typing import Any, ClassVar, TypeVar
 
 from fastapi import FastAPI
 
-from csqa_loop.http.serving import add_health
+from csqa_loop.http import methods
+from csqa_loop.http.health import Dependencies, add_health
 from csqa_loop.retry import FailedTry, growing, retried
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class Process(ABC):
         self.phase = "starting"
         self.trouble: str | None = None
         """What is being waited for, or went wrong last; None once it went well."""
+        self.dependencies = Dependencies()
         self.crashed = False
         """Whether it is ending after an unforeseen error."""
 
@@ -42,7 +44,7 @@ class Process(ABC):
 
     @abstractmethod
     def health(self) -> dict[str, object]:
-        """`ok`, `phase`, `trouble`, and what else people want to know. A broker that is down is no fault of this process."""
+        """`ok`, `phase`, `trouble`, `dependencies`, and what else people want to know (`csqa_loop.http.health`)."""
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -56,8 +58,9 @@ class Process(ABC):
             await self.stop()
 
     def app(self) -> FastAPI:
-        """`GET /health`, with this running behind it."""
+        """`GET /health` and `GET /ready`, with this running behind it."""
         app = FastAPI(title=f"csqa {self.name}", lifespan=self.lifespan, openapi_url=None)
+        methods.install(app)
         add_health(app, self.name, self.health)
         return app
 

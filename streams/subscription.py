@@ -16,6 +16,8 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events.topics import MAX_RECORD_BYTES
+from csqa_loop.log.headers import read_any_headers
+from csqa_loop.log.pace import pace
 from csqa_loop.log.reader import to_record
 from csqa_loop.log.records import LogRecord
 from csqa_loop.settings import Settings
@@ -48,6 +50,7 @@ class Subscription:
         listener: ConsumerRebalanceListener | None = None,
     ) -> None:
         """`most_records`: of a batch; `fetch_bytes`: of a partition in one fetch."""
+        read_any_headers()
         self._process = process
         self._servers = settings.kafka_servers
         self._seconds = settings.kafka.request_timeout_seconds
@@ -68,9 +71,9 @@ class Subscription:
             session_timeout_ms=_SESSION_MS,
             rebalance_timeout_ms=_SESSION_MS,
             batch=True,
-            # FastStream waits this long once for records and, without any, once more with its eyes closed.
+            # FastStream sleeps this long whenever no records came; `pace` waits for them.
             batch_timeout_ms=_POLL_MS,
-            fetch_max_wait_ms=50,  # the embedded broker does not wake a waiting fetch: this is the latency
+            fetch_max_wait_ms=50,  # and `pace` sets it anew
             max_records=most_records,
             max_partition_fetch_bytes=fetch_bytes,
             # A group that is new must see what came before it.
@@ -92,6 +95,15 @@ class Subscription:
         """Whether records are being asked for."""
         return self._subscriber.running and self.consumer is not None
 
+    @property
+    def trouble(self) -> str | None:
+        """Why no records can come now; None where they can."""
+        if not self.joined or self.consumer is None:
+            return f"Kafka at {self._servers} has not let the {self._process.name} join its group yet"
+        # Only its client knows: a consumer says nothing of a broker that is away, and goes on when it is back.
+        connected = any(connection.connected() for connection in self.consumer._client._conns.values())  # noqa: SLF001
+        return None if connected else f"the connection to Kafka at {self._servers} is lost"
+
     async def join(self) -> None:
         """Begin to consume; the topics must exist.
 
@@ -100,6 +112,7 @@ class Subscription:
         """
         try:
             await self.broker.start()
+            pace(self.consumer)
         except (KafkaError, OSError, TimeoutError) as error:
             await self.leave()
             msg = f"Kafka at {self._servers} does not let the {self._process.name} join: {error!r}"

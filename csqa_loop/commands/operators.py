@@ -1,6 +1,8 @@
 """`csqa promote`, `rollback`, `pause`, `resume`: people decide; `csqa audit` and the list of adapters: what was decided, and about what."""
 
 import getpass
+import sys
+import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -11,8 +13,9 @@ from rich.table import Table
 
 from csqa_loop.commands.console_client import ask_console, json_of
 from csqa_loop.console.answers import Adapter, Adapters, Audit, Status
-from csqa_loop.errors import CsqaError
+from csqa_loop.errors import CsqaError, PermanentError
 from csqa_loop.events import OperatorActed
+from csqa_loop.rollout.outcomes import OrderOutcome
 from csqa_loop.rollout.rules.orders import OrderAction
 from csqa_loop.settings import Settings, load_settings
 
@@ -20,6 +23,15 @@ _LISTED_CHECKS = 3
 _SECOND = "%Y-%m-%d %H:%M:%S"
 Reason = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; everybody can read it in `csqa audit`.")]
 Operator = Annotated[str, typer.Option("--operator", metavar="NAME", help="Who decides. Default: who is logged in.")]
+_POLL_SECONDS = 0.2
+NOT_YET = 3
+"""Exit status: the order is recorded, and the loop has not carried it out within the time that was waited."""
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait", min=0, max=600, metavar="SECONDS", help=f"For it to be carried out; exit {NOT_YET} where it is not. 0: not at all."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -34,26 +46,28 @@ def promote(
     reason: Reason,
     override: Annotated[bool, typer.Option("--override", help="Also where the gate refused it or its experiment rolled it back.")] = False,
     operator: Operator = "",
+    wait: Wait = 5.0,
     as_json: Json = False,
 ) -> None:
     """Make an adapter the champion. An open experiment ends INCONCLUSIVE; traffic moves once every replica holds the adapter.
 
     Example: csqa promote v1.3 --reason "the November tariff needs it"
     """
-    decide("promote", reason, operator, target=adapter, override=override, as_json=as_json)
+    decide("promote", reason, operator, target=adapter, override=override, wait=wait, as_json=as_json)
 
 
 def rollback(
     reason: Reason,
     to: Annotated[str, typer.Option("--to", metavar="ADAPTER", help="Name, version or base. Default: the previous champion.")] = "",
     operator: Operator = "",
+    wait: Wait = 5.0,
     as_json: Json = False,
 ) -> None:
     """Go back to the previous champion at once, also while an experiment runs, which ends INCONCLUSIVE. Nothing restarts.
 
     Example: csqa rollback --reason "it quotes last year's prices"
     """
-    decide("rollback", reason, operator, target=to, as_json=as_json)
+    decide("rollback", reason, operator, target=to, wait=wait, as_json=as_json)
 
 
 def pause(reason: Reason, operator: Operator = "", as_json: Json = False) -> None:
@@ -72,21 +86,48 @@ def resume(reason: Reason, operator: Operator = "", as_json: Json = False) -> No
     decide("resume", reason, operator, as_json=as_json)
 
 
-def decide(action: OrderAction, reason: str, operator: str, *, target: str = "", override: bool = False, as_json: bool = False) -> None:
-    """Ask the loop to record the decision, and print what was recorded.
+def decide(
+    action: OrderAction, reason: str, operator: str, *, target: str = "", override: bool = False, wait: float = 0, as_json: bool = False
+) -> None:
+    """Ask the loop to record the decision, print what was recorded, and wait so many seconds for it to be carried out.
 
     Raises:
-        PermanentError: it cannot be done; the loop says why.
+        PermanentError: it cannot be done, or was recorded and will not be; the loop says why.
+        Exit: it is recorded and not carried out yet.
     """
     body = {"operator": operator or getpass.getuser(), "reason": reason, "target": target, "override": override}
     event = ask_console(load_settings(), f"/v1/operator/{action}", OperatorActed, body=body)
+    about = f"{action} {event.target or (event.experiment_id if action == 'stop' else '')}".rstrip()
     if as_json:
         print(json_of(event))
+    else:
+        print(f"{about} recorded for {event.operator}; `csqa audit` shows what came of it")
+        if event.overridden:
+            print(f"overridden: {event.overridden}")
+    if not wait:
         return
-    about = event.target or (event.experiment_id if action == "stop" else "")
-    print(f"{action} {about}".rstrip() + f" recorded for {event.operator}; `csqa audit` shows what came of it")
-    if event.overridden:
-        print(f"overridden: {event.overridden}")
+    outcome = _outcome(event, wait)
+    if outcome.state == "open":
+        print(f"csqa: {about} is recorded, not carried out yet after {wait:g} s: {outcome.detail}", file=sys.stderr)
+        raise typer.Exit(NOT_YET)
+    if outcome.state != "carried_out":
+        msg = f"{about} was recorded and is not carried out ({outcome.state.replace('_', ' ')}): {outcome.detail}"
+        raise PermanentError(msg)
+    if not as_json:
+        print("carried out")
+
+
+def _outcome(event: OperatorActed, seconds: float) -> OrderOutcome:
+    """The order's outcome, as soon as it is not open any more; else as it is after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            outcome = ask_console(load_settings(), f"/v1/operator/orders/{event.event_id}", OrderOutcome)
+        except CsqaError as error:  # the order is in the log all the same
+            outcome = OrderOutcome("open", event.target, str(error))
+        if outcome.state != "open" or time.monotonic() > deadline:
+            return outcome
+        time.sleep(_POLL_SECONDS)
 
 
 def operators_in_words(settings: Settings) -> list[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ def sync(
         bool,
         typer.Option(
             "--withdraw-missing",
-            help="Withdraw current policies that DIR has no file for, but for those whose text it has under another name. Without it they are only listed.",
+            help="Withdraw current policies that DIR has no file for, under any name. Without it they are only listed.",
         ),
     ] = False,
     yes: Annotated[
@@ -65,7 +66,8 @@ def sync(
 
     Gateways serve a change as soon as it is indexed, without a restart. Files that are empty, larger than 1 MiB or not UTF-8 are refused by
     name, and so are two files of one policy_id: the others are published all the same, and the exit code is 1. Files that are no Markdown
-    are skipped and named.
+    are skipped and named. A policy whose text stands in DIR under another name, the same or nearly, is reported as renamed: both stay current
+    until `csqa policies withdraw` ends the old one.
     """
     settings = load_settings()
     found = read_folder(folder)
@@ -141,21 +143,20 @@ async def _sync(
 ) -> None:
     async with _started_bus(settings) as bus:
         state = await read_state(settings)
-        current = {key: event.version for key, event in state.current.items()}
         plan = plan_sync(
             folder.texts,
             folder.refused,
-            current,
+            state.current,
             now=now(),
             skipped=folder.skipped_ids,
             language=language,
             default_language=settings.language,
         )
-        withdrawn = to_withdraw(plan, current, confirmed=yes) if withdraw_missing else ()
+        withdrawn = to_withdraw(plan, state.current, confirmed=yes) if withdraw_missing else ()
         for start in range(0, len(plan.publish), _PUBLISH_TOGETHER):
             await bus.publish(*plan.publish[start : start + _PUBLISH_TOGETHER])
         if withdrawn:
-            await bus.publish(*(withdrawal(key, "its file was removed", current, now=now()) for key in withdrawn))
+            await bus.publish(*(withdrawal(key, "its file was removed", state.current, now=now()) for key in withdrawn))
     late = await _not_indexed(settings, plan, wait) if wait else []
     _report(plan, folder, withdrawn, late, waited=wait > 0, as_json=as_json)
     if late:
@@ -201,9 +202,7 @@ def _report(plan: SyncPlan, folder: PolicyFolder, withdrawn: tuple[str, ...], la
         table.add_row(escape(key), "[yellow]withdrawn[/yellow]", "its file was removed")
     for key in missing:
         if key in now_called:
-            told = (
-                f"its text is {now_called[key]} now, and it is still current too; `csqa policies withdraw {key} --reason renamed` ends it"
-            )
+            told = f"to {now_called[key]}, it seems; both are current. End the old one with: csqa policies withdraw {shlex.quote(key)} --reason renamed"
             table.add_row(escape(key), "[yellow]renamed[/yellow]", escape(told))
         else:
             table.add_row(escape(key), "[yellow]missing[/yellow]", "still current; --withdraw-missing withdraws it")
@@ -222,6 +221,6 @@ def _report(plan: SyncPlan, folder: PolicyFolder, withdrawn: tuple[str, ...], la
 async def _withdraw(settings: Settings, policy_id: str, reason: str) -> PolicyWithdrawn:
     async with _started_bus(settings) as bus:
         state = await read_state(settings)
-        event = withdrawal(policy_id, reason, {key: current.version for key, current in state.current.items()}, now=now())
+        event = withdrawal(policy_id, reason, state.current, now=now())
         await bus.publish(event)
     return event

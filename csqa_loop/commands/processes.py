@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Annotated
 
+import httpx
 import typer
 
 from csqa_loop.commands.operators import operators_in_words
@@ -26,7 +27,7 @@ model = typer.Typer(no_args_is_help=True, help="The base model on this machine."
 topics = typer.Typer(no_args_is_help=True, help="The topics of the log.")
 
 _DETACH_SECONDS = 300.0
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 40.0
 
 
 def register(app: typer.Typer) -> None:
@@ -144,6 +145,9 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="A list of {name
     else:
         for row in rows:
             print(f"{row['name']:8} {row['health']:9} {row['pid'] or '-':>8} {row['url']}")
+            if row["health"] in {"starting", "unhealthy"}:
+                for line in _missing(str(row["url"])):
+                    print(f"         {line}")
         if any(row["name"] == "loop" and row["health"] == "healthy" for row in rows):
             for line in operators_in_words(settings):
                 print(line)
@@ -168,6 +172,17 @@ async def current(settings: Settings) -> list[dict[str, object]]:
             health = "unhealthy" if _named_elsewhere(settings, service.name) else "stopped"
         rows.append({"name": service.name, "pid": row.pid if row else None, "url": service.url, "health": health})
     return rows
+
+
+def _missing(url: str) -> list[str]:
+    """What a process says that it lacks; nothing where it does not answer, or is none of ours."""
+    try:
+        state = httpx.get(f"{url}/ready", timeout=2, trust_env=False).json()
+        troubles = [f"{name}: {seen['trouble']}" for name, seen in state["dependencies"].items() if not seen["ok"]]
+        lost = [f"lost: {loss['topic']}[{loss['partition']}] {loss['from']} to {loss['to']}" for loss in state.get("losses", ())]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    return troubles + lost
 
 
 def _named_elsewhere(settings: Settings, name: str) -> bool:

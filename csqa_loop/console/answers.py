@@ -1,6 +1,8 @@
 """What the operator API answers: console, commands and demo share these. Rows of pairs and of the review queue are defined by `evidence`."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -9,6 +11,8 @@ from csqa_loop.evidence.judge.proposer import ProposalStatus
 from csqa_loop.evidence.review.desk import RowOutcome
 from csqa_loop.experiment.status import ExperimentStatus
 from csqa_loop.ledger.invariants import Finding
+from csqa_loop.ledger.letters import ListedLetter
+from csqa_loop.ledger.losses import Loss
 from csqa_loop.rollout.rules.audit import AuditEntry
 from csqa_loop.rollout.rules.orders import OrderAction
 from csqa_loop.rollout.rules.versions import AdapterState
@@ -167,6 +171,40 @@ class LedgerHash(_Part):
 
     hash: str
     recorded: Recorded
+
+
+class Takeover(_Part):
+    """POST /v1/ledger/takeover: ordered; the loop claims the log within seconds."""
+
+    ledger_id: str
+    instead_of: str
+
+
+class Letters(_Part):
+    """GET /v1/letters: what came last first."""
+
+    letters: tuple[ListedLetter, ...]
+
+
+class WholeLetter(_Part):
+    """GET /v1/letters/{letter_id}: with its record, byte for byte; None where the record has no key or no value."""
+
+    letter: ListedLetter
+    key_base64: str | None
+    value_base64: str | None
+
+
+class LedgerLosses(_Part):
+    """GET /v1/ledger/losses: what the log deleted before it was read, oldest first."""
+
+    losses: tuple[Loss, ...]
+    open: int
+    """How many no operator has acknowledged."""
+
+    @classmethod
+    def of(cls, losses: Sequence[Loss]) -> Self:
+        """All that the ledger keeps."""
+        return cls(losses=tuple(losses), open=sum(loss.acknowledged_at is None for loss in losses))
 
 
 class Audit(_Part):

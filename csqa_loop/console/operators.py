@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -13,14 +14,17 @@ from csqa_loop.console.answers import Adapter, Adapters, Audit
 from csqa_loop.console.parts import ConsoleParts
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import BASE, OperatorActed, now
+from csqa_loop.http.health import Health
 from csqa_loop.http.problems import Problem
 from csqa_loop.rollout.history import adapter_records, audit_entries
+from csqa_loop.rollout.outcomes import OrderOutcome, order_outcome
 from csqa_loop.rollout.rules.orders import Order, OrderAction, OrderRefusedError, acted
 from csqa_loop.rollout.rules.versions import AdapterRecord
 from csqa_loop.rollout.state import loop_state
 from csqa_loop.training.adapters import verify
 
 _IN_LEDGER_SECONDS = 10.0
+_BEFORE_DECISIONS = ("intake", "pairs", "republishing", "decisions")
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
@@ -34,8 +38,8 @@ class OrderBody(BaseModel):
     override: bool = False
 
 
-def operators_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIRouter:
-    """POST /operator/{promote,rollback,pause,resume,stop}, GET /audit and /adapters."""
+def operators_router(parts: ConsoleParts, caught_up: Callable[[], bool], health: Health) -> APIRouter:
+    """POST /operator/{promote,rollback,pause,resume,stop}, GET /operator/orders/{event_id}, /audit and /adapters."""
     router = APIRouter()
     # The second of two orders is judged by the state that the first has left.
     deciding = asyncio.Lock()
@@ -55,6 +59,13 @@ def operators_router(parts: ConsoleParts, caught_up: Callable[[], bool]) -> APIR
                 msg = f"the log has this order ({event.event_id}) and the ledger has not after {_IN_LEDGER_SECONDS:g} s; it will be carried out"
                 raise TransientError(msg)
         return event
+
+    @router.get("/operator/orders/{event_id}")
+    async def show_outcome(event_id: UUID) -> OrderOutcome:
+        outcome = await parts.ledger.ask(order_outcome, event_id)
+        if outcome is None:
+            raise Problem(404, "Unknown order", f"the ledger holds no order {event_id}")
+        return replace(outcome, detail=_hindrance(parts, outcome.target, health())) if outcome.state == "open" else outcome
 
     @router.get("/audit")
     async def show_audit(limit: Annotated[int, Query(ge=1, le=5000)] = 100) -> Audit:
@@ -78,6 +89,16 @@ async def _ordered(parts: ConsoleParts, order: Order) -> OperatorActed:
         except PermanentError as error:
             raise OrderRefusedError(str(error)) from None
     return event
+
+
+def _hindrance(parts: ConsoleParts, target: str, health: dict[str, object]) -> str:
+    """What keeps the loop from carrying out an order now."""
+    troubles = health.get("troubles")
+    if isinstance(troubles, dict) and (part := next(filter(troubles.get, _BEFORE_DECISIONS), None)):
+        return f"{part}: {troubles[part]}"
+    if target not in {"", BASE} and not parts.reconciler.holds_everywhere(target):
+        return f"{target}: {parts.reconciler.obstacle(target).reason}"
+    return "the loop is at a step before it"
 
 
 def _adapter(record: AdapterRecord, adapters: Path) -> Adapter:

@@ -9,14 +9,16 @@ from typing import Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from csqa_loop.data.rules.annotators import check_unread
 from csqa_loop.data.rules.choices import decided
-from csqa_loop.data.rules.columns import ColumnFinder, Columns
+from csqa_loop.data.rules.columns import UNREAD, ColumnFinder, Columns
 from csqa_loop.data.rules.examples import Example, imported, prepared
 from csqa_loop.data.rules.report import Outcome, Tally
 from csqa_loop.data.rules.rows import Broken, Remark, Row, RowRefusedError
 from csqa_loop.data.rules.shapes import Scales, examples_of
+from csqa_loop.data.rules.sides import is_side
 from csqa_loop.data.rules.split import side_of
-from csqa_loop.data.rules.unfolding import unfolded
+from csqa_loop.data.rules.unfolding import unfolded, with_lists
 from csqa_loop.errors import PermanentError
 from csqa_loop.evidence.rules.quality import QualityPolicy, findings
 from csqa_loop.files.durable import write_atomically
@@ -93,19 +95,21 @@ class Importer:
                 without them are refused by line.
         """
         scales = self._scales()
-        for row, columns in self._with_columns(rows):
+        for row, columns in self._with_columns(rows, scales):
             self._tally.columns[columns.became] += 1
             try:
                 found = examples_of(row.values, columns, scales, self._tally.notes)
             except RowRefusedError as error:
                 self._tally.judge(Outcome(row.line, "refused", error.kind, str(error)))
                 continue
+            if len(found) > 1 and found[0].rejected is not None:
+                self._tally.paired += len(found)
             for example in found:
                 usable = self._judged(row.line, example)
                 if usable is not None:
                     yield row.line, usable
 
-    def _with_columns(self, rows: Iterable[Row | Broken | Remark]) -> Iterator[tuple[Row, Columns]]:
+    def _with_columns(self, rows: Iterable[Row | Broken | Remark], scales: Scales) -> Iterator[tuple[Row, Columns]]:
         """The rows that have what is needed; the others are judged, in the file's order."""
         unread: list[Outcome] = []
         failure: PermanentError | None = None
@@ -119,7 +123,7 @@ class Importer:
                 unread.append(Outcome(row.line, "refused", row.kind, row.reason, self._tally.rows))
             else:
                 try:
-                    values, columns = self._columns_of(unfolded(row.values, self._options.columns))
+                    values, columns = self._columns_of(with_lists(unfolded(row.values, self._options.columns)), scales)
                 except RowRefusedError as error:
                     unread.append(Outcome(row.line, "refused", error.kind, str(error), self._tally.rows))
                 except PermanentError as error:
@@ -136,20 +140,26 @@ class Importer:
         if not known and failure:
             raise failure
 
-    def _columns_of(self, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], Columns]:
+    def _columns_of(self, values: Mapping[str, Any], scales: Scales) -> tuple[Mapping[str, Any], Columns]:
         """The row as it is read, and its columns under the names of the file.
 
         Raises:
-            RowRefusedError: it compares answers, and none is better.
+            RowRefusedError: it compares answers, and none is better; or it is rated in a way that cannot be read.
             PermanentError: it has not what is needed.
         """
         if {"chosen", "rejected"} & self._options.columns.keys():
             return values, self._finder.find(values)
-        pair = decided(values)
+        pair = decided(values, scales)
         columns = self._finder.find(pair.values)
         if pair.read:
             own = tuple(told for told in columns.became if told[0] in values)
             columns = replace(columns, became=(*own, *pair.read))
+        if not pair.read and not columns.rejected:
+            if is_side(pair.values.get(columns.chosen), columns.chosen):
+                raise RowRefusedError(
+                    "label", f"{columns.chosen} names an answer, and it is not known which; --columns chosen=NAME names its column"
+                )
+            check_unread(values, [name for name, role in columns.became if role == UNREAD])
         return pair.values, columns
 
     def _judge_all(self, outcomes: list[Outcome]) -> None:

@@ -13,6 +13,8 @@ from csqa_loop.events.decisions import (
     ExperimentContract,
     ExperimentOpened,
     GuardrailContract,
+    LedgerOpened,
+    LetterHandled,
     MetricContract,
     OperatorActed,
     ShareRaised,
@@ -39,7 +41,7 @@ EVENTS: tuple[type[Event], ...] = (
     PolicyPublished, PolicyWithdrawn, PolicyIndexed, ChunksWithdrawn, ArmExposed, AnswerGiven, FeedbackGiven, BadCaseReported,
     ReviewDecided, AnswerProposed, ExampleImported,
     TrainingRequested, TrainingProgress, AdapterTrained, TrainingFailed, AdapterEvaluated, AdapterUnservable,
-    ExperimentOpened, ShareRaised, VerdictReached, OperatorActed, DeploymentChanged, DeadLettered,
+    ExperimentOpened, ShareRaised, VerdictReached, OperatorActed, LetterHandled, LedgerOpened, DeploymentChanged, DeadLettered,
 )  # fmt: skip
 
 
@@ -81,6 +83,8 @@ __all__ = [
     "GateCheck",
     "GuardrailContract",
     "Id",
+    "LedgerOpened",
+    "LetterHandled",
     "MetricContract",
     "Moment",
     "OperatorActed",

@@ -1,8 +1,8 @@
 """Experiments, from contract to verdict: `csqa.decisions`."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from csqa_loop.events import topics
 from csqa_loop.events.common import AdapterName, Event, Id, Int32, Moment, Share
@@ -105,6 +105,18 @@ class VerdictReached(DecisionEvent):
     estimates: tuple[ArmEstimate, ...]
 
 
+class LetterHandled(DecisionEvent):
+    """A person dealt with a dead letter. Letters are named by their content, so this holds for the same bytes wherever they come again."""
+
+    type: Literal["LetterHandled"] = "LetterHandled"
+    experiment_id: Id = "none"
+    letter_id: Id
+    action: Literal["retry", "drop"]
+    """`retry`: the original bytes were published to their topic again. `drop`: nothing is to be done about it."""
+    operator: Id
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+
+
 class OperatorActed(DecisionEvent):
     """A person decided. Every action has a name, a reason and a record. `experiment_id` is the experiment that was open, else `none`."""
 
@@ -116,3 +128,21 @@ class OperatorActed(DecisionEvent):
     """promote and rollback: the adapter that is to be champion."""
     overridden: str = ""
     """What spoke against it and was overridden."""
+
+
+class LedgerOpened(DecisionEvent):
+    """A loop that takes the log into this ledger begins to decide. The one of the highest term that follows on the one before it is in force."""
+
+    type: Literal["LedgerOpened"] = "LedgerOpened"
+    experiment_id: Literal["ledger"] = "ledger"
+    """The key of the topic: all of these lie in one partition, in one order."""
+    ledger_id: Id
+    """Of the folder that holds the ledger's file."""
+    session: Id
+    """Of the process: each start has its own."""
+    term: Int32 = Field(ge=1)
+    host: str = Field(max_length=300)
+    folder: str = Field(max_length=4096)
+    taken_over_by: str = Field(default="", max_length=200)
+    """The operator who ordered this ledger to take the place of another one; empty where it is the log's own."""
+    reason: str = Field(default="", max_length=2000)

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from csqa_loop.events import topics
-from csqa_loop.events.common import AdapterName, Event, Id, Text, Vouching
+from csqa_loop.events.common import AdapterName, Id, Text, Vouching
 
 
 class ReviewDecided(Vouching):
@@ -29,7 +29,7 @@ class ReviewDecided(Vouching):
     note: str = Field(default="", max_length=2000)
 
 
-class AnswerProposed(Event):
+class AnswerProposed(Vouching):
     """A better answer to the same messages, found by a model and preferred by a judge in both orders."""
 
     topic: ClassVar[str] = topics.BAD_CASES

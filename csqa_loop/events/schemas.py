@@ -20,7 +20,7 @@ _TOPIC_TEXTS = {
     topics.TRAINING: "Training runs, from the request to the gate's verdict; and adapters that were given up after it.",
     topics.DECISIONS: "Experiments: opened, widened, decided; and what operators did.",
     topics.DEPLOYMENTS: "What gateways serve. The highest revision is the current one.",
-    topics.DEAD_LETTERS: "Records that could not be taken, whole, with the reason.",
+    topics.DEAD_LETTERS: "Records that could not be taken, with the reason; of large ones the beginning.",
 }
 
 _MESSAGE = "c-4711.1"

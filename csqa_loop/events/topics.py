@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 MAX_POLICY_BYTES = 1024 * 1024
 MAX_RECORD_BYTES = 8 * 1024 * 1024
-_THIRTY_DAYS_MS = 30 * 24 * 3600 * 1000
+_HOUR_MS = 3600 * 1000
+WHOLE_HOURS = 7 * 24
+"""For so long a fact of a compacted topic is not compacted away: with a backup that is younger, log and backup hold everything."""
+_THIRTY_DAYS_MS = 30 * 24 * _HOUR_MS
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,8 @@ class Topic:
     key: str
     partitions: int
     compacted: bool = False
+    facts: bool = True
+    """Whether the ledger is made of it."""
     retention_ms: int = -1
 
     @property
@@ -23,7 +28,9 @@ class Topic:
         # Producers' clocks date nothing, where the broker knows this property: the embedded one takes it and goes by the producer all the same.
         common = {"max.message.bytes": str(MAX_RECORD_BYTES), "message.timestamp.type": "LogAppendTime"}
         if self.compacted:
-            return common | {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "max.compaction.lag.ms": "3600000"}
+            whole = WHOLE_HOURS * _HOUR_MS if self.facts else 0
+            lag = {"min.compaction.lag.ms": str(whole), "max.compaction.lag.ms": str(whole + _HOUR_MS)}
+            return common | {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"} | lag
         return common | {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
 
 
@@ -41,7 +48,7 @@ TOPICS: dict[str, Topic] = {
     topic.name: topic
     for topic in (
         Topic(POLICIES, key="policy_id", partitions=4, compacted=True),
-        Topic(CHUNKS, key="policy_id", partitions=4, compacted=True),
+        Topic(CHUNKS, key="policy_id", partitions=4, compacted=True, facts=False),
         Topic(CHATS, key="conversation_id", partitions=8, retention_ms=_THIRTY_DAYS_MS),
         Topic(FEEDBACK, key="conversation_id", partitions=8, retention_ms=_THIRTY_DAYS_MS),
         Topic(BAD_CASES, key="conversation_id", partitions=4, retention_ms=_THIRTY_DAYS_MS),

@@ -97,11 +97,23 @@ class Derivation:
         """Whether messages are left whose rows `follow` put off."""
         return self._connection.execute("SELECT 1 FROM underived LIMIT 1").fetchone() is not None
 
-    def catch_up(self) -> None:
-        """Derive a part of what was put off."""
-        rows = self._connection.execute(f"SELECT DISTINCT message_id FROM underived ORDER BY 1 LIMIT {_PART}").fetchall()  # noqa: S608 - a number of ours
-        names = [name for (name,) in rows]
+    def catch_up(self, most: int | None = None) -> None:
+        """Derive a part of what was put off: `most` messages, or as many as go well together."""
+        names = self._put_off(most or _PART)
         self._derive(names)
+        self._done(names)
+
+    def pass_over(self) -> str:
+        """Leave the message that `catch_up(1)` would derive next without pairs, blames and ratings; its name."""
+        names = self._put_off(1)
+        self._done(names)
+        return names[0]
+
+    def _put_off(self, most: int) -> list[str]:
+        rows = self._connection.execute("SELECT DISTINCT message_id FROM underived ORDER BY 1 LIMIT $1", [most]).fetchall()
+        return [name for (name,) in rows]
+
+    def _done(self, names: list[str]) -> None:
         self._connection.execute("DELETE FROM underived WHERE message_id IN (SELECT unnest($1))", [names])
 
     # --- deriving a set of messages ----------------------------------------------------------------------------------

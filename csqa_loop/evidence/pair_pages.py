@@ -61,6 +61,7 @@ class PairRow:
     withdrawn: bool
     approved: bool
     too_long: bool
+    masked: bool
     unsettled: bool
     state: str
     answer_event_id: str

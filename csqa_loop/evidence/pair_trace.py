@@ -155,6 +155,8 @@ def _because(connection: Connection, pair: PairRow, runs: list[TracedRun]) -> li
         reasons += [Because("held", reason) for reason in pair.held]
         if pair.too_long:
             reasons.append(Because("held", "too_long: no run can train on it, and no review lets it pass"))
+        if pair.masked:
+            reasons.append(Because("held", "masked: no run trains on a label, and no review lets it pass"))
         if pair.rival:
             reasons.append(Because("held", f"contradiction: {pair.rival} states other numbers"))
     if pair.held_out:

@@ -7,16 +7,27 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from csqa_loop.gateway.admission import Admitted
 from csqa_loop.gateway.chat import chat_router
 from csqa_loop.gateway.feedback import feedback_router
 from csqa_loop.gateway.health import health_router
 from csqa_loop.gateway.knowledge import knowledge_router
 from csqa_loop.gateway.metrics import Metrics
 from csqa_loop.gateway.parts import Parts
-from csqa_loop.http import problems
+from csqa_loop.http import methods, problems
 from csqa_loop.http.serving import serve as serve_http
 
-_KINDS = {400: "refused", 401: "key", 403: "token", 404: "not found", 413: "too large", 422: "invalid", 500: "internal", 503: "unavailable"}
+_KINDS = {
+    400: "refused",
+    401: "key",
+    403: "token",
+    404: "not found",
+    413: "too large",
+    422: "invalid",
+    499: "left",
+    500: "internal",
+    503: "unavailable",
+}
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -34,7 +45,9 @@ def create_app(parts: Parts) -> FastAPI:
     problems.install(app)
     for router in (chat_router(parts), feedback_router(parts), knowledge_router(parts), health_router(parts)):
         app.include_router(router)
+    app.add_middleware(Admitted, admission=parts.admission)
     app.add_middleware(_Counted, metrics=parts.metrics)
+    methods.install(app)
     return app
 
 
@@ -69,6 +82,8 @@ class _Counted:
 
 
 def serve(parts: Parts) -> None:
-    """Block until TERM or INT; requests in flight are finished."""
+    """Block until TERM or INT; answers in flight are finished, or end with an error that says so."""
     settings = parts.settings.gateway
-    serve_http(create_app(parts), settings.host, settings.port, finish_seconds=10)
+    # A second more than the admission takes to end what is open.
+    finish_seconds = parts.finish_seconds + 1
+    serve_http(create_app(parts), settings.host, settings.port, finish_seconds=finish_seconds, stopping=parts.admission.stop)

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from starlette.requests import ClientDisconnect
 
+from csqa_loop.gateway.leaving import client_left
 from csqa_loop.http.problems import Problem, problem_of
 from csqa_loop.text.identity import MAX_CONVERSATION_ID
 
@@ -122,17 +124,20 @@ async def read_body(request: Request, limit: int) -> dict[str, Any]:
     """The JSON object in the body, never holding more than `limit` bytes of it.
 
     Raises:
-        Problem: 413 too large, 400 not a JSON object.
+        Problem: 413 too large, 400 not a JSON object, 499 where the client left while it sent.
     """
     too_large = Problem(413, detail=f"the body is larger than {limit} bytes", headers={"Connection": "close"})
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise too_large
     read = bytearray()
-    async for piece in request.stream():
-        read += piece
-        if len(read) > limit:
-            raise too_large
+    try:
+        async for piece in request.stream():
+            read += piece
+            if len(read) > limit:
+                raise too_large
+    except ClientDisconnect:
+        raise client_left() from None
     try:
         body = orjson.loads(read)
     except orjson.JSONDecodeError as error:

@@ -1,5 +1,6 @@
 """The OpenAI-compatible chat endpoint."""
 
+import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -9,23 +10,26 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from csqa_loop.answering.answerer import Answerer
 from csqa_loop.answering.question import Answered, Prepared, Question
-from csqa_loop.errors import PermanentError, TransientError
+from csqa_loop.errors import CsqaError
 from csqa_loop.events import AnswerGiven, ChatMessage, Sampling
 from csqa_loop.gateway.bodies import LONGEST_TEXT, MODEL, ChatBody, chat_body, read_body
+from csqa_loop.gateway.leaving import while_there
 from csqa_loop.gateway.parts import Parts
 from csqa_loop.gateway.streaming import EventStream
 from csqa_loop.http.problems import Problem, problem_of
 from csqa_loop.settings import Settings
 from csqa_loop.text.identity import sign_feedback
 
+_log = logging.getLogger(__name__)
 _DAY_SECONDS = 24 * 3600
 
 
 def chat_router(parts: Parts) -> APIRouter:
     """`POST /v1/chat/completions` and `GET /v1/models`."""
     router = APIRouter()
-    settings, metrics = parts.settings, parts.metrics
+    settings = parts.settings
     started = int(time.time())
 
     @router.get("/v1/models")
@@ -50,14 +54,13 @@ def chat_router(parts: Parts) -> APIRouter:
         question = _question(body, settings)
         answerer = parts.answerer
         if body.stream:
-            prepared = await answerer.prepare(question)
-            pieces = answerer.stream(prepared)
-            # Until the first piece an error still has a status of its own.
-            first = await anext(pieces)
-            metrics.first_token.observe(time.perf_counter() - began)
             usage = bool(body.stream_options and body.stream_options.include_usage)
-            return EventStream(_events(parts, prepared, first, pieces, include_usage=usage))
-        answer = await answerer.answer(question)
+            return EventStream(
+                _events(parts, answerer, question, began, include_usage=usage),
+                keep_alive_seconds=settings.gateway.keep_alive_seconds,
+                last_words=lambda error: _last_words(parts, error),
+            )
+        answer = await while_there(request.receive, answerer.answer(question))
         _count(parts, answer.event)
         return Response(orjson.dumps(_completion(parts, answer)), media_type="application/json")
 
@@ -95,8 +98,9 @@ def _question(body: ChatBody, settings: Settings) -> Question:
 
 
 async def _events(
-    parts: Parts, prepared: Prepared, first: str | Answered, rest: AsyncGenerator[str | Answered, None], *, include_usage: bool
+    parts: Parts, answerer: Answerer, question: Question, began: float, *, include_usage: bool
 ) -> AsyncGenerator[bytes, None]:
+    prepared = await answerer.prepare(question)
     exposure = prepared.exposure
     frame = {"id": exposure.message_id, "object": "chat.completion.chunk", "created": int(exposure.occurred_at.timestamp()), "model": MODEL}
     if include_usage:
@@ -114,16 +118,22 @@ async def _events(
             last += _event({**frame, "choices": [], "usage": _usage(answer.event), "csqa": extra})
         return last + b"data: [DONE]\n\n"
 
-    async with aclosing(rest):
-        try:
-            yield chunk({"role": "assistant", "content": ""}, csqa=_extra_at_first(prepared))
-            yield chunk({"content": first}) if isinstance(first, str) else ending(first)
-            async for piece in rest:
-                yield chunk({"content": piece}) if isinstance(piece, str) else ending(piece)
-        except (TransientError, PermanentError) as error:
-            # The status is sent; clients of OpenAI look for this object.
-            parts.metrics.errors.labels("broken stream").inc()
-            yield _event(problem_of(error).body())
+    async with aclosing(answerer.stream(prepared)) as pieces:
+        begun = False
+        async for piece in pieces:
+            if not begun:
+                begun = True
+                parts.metrics.first_token.observe(time.perf_counter() - began)
+                yield chunk({"role": "assistant", "content": ""}, csqa=_extra_at_first(prepared))
+            yield chunk({"content": piece}) if isinstance(piece, str) else ending(piece)
+
+
+def _last_words(parts: Parts, error: Exception) -> bytes:
+    """The status is sent; clients of OpenAI look for this object. No `[DONE]` follows it: that stands behind whole answers only."""
+    parts.metrics.errors.labels("broken stream").inc()
+    if not isinstance(error, (CsqaError, Problem)):
+        _log.error("a stream failed", exc_info=error)
+    return _event(problem_of(error).body())
 
 
 def _event(body: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Thumbs of customers and bad cases of agents: accepted once the log has them."""
+"""Thumbs of customers and bad cases of agents: accepted once they are safe, in the log or on disk on their way there."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from csqa_loop.gateway.parts import Parts
 from csqa_loop.http.keys import require_operator
 from csqa_loop.http.problems import Problem
 from csqa_loop.text.identity import TokenRefusedError, conversation_of, verify_feedback
-from csqa_loop.text.masking import may_tell
+from csqa_loop.text.masking import mask, may_tell
 from csqa_loop.text.vouching import Vouched, vouched
 
 
@@ -64,6 +64,9 @@ def feedback_router(parts: Parts) -> APIRouter:
     async def report_bad_case(request: Request) -> Response:
         require_operator(request, secrets.operator_key)
         body = validated(BadCaseBody, await read_body(request, limit))
+        if mask(body.corrected_answer or "", own) != (body.corrected_answer or ""):
+            # Only who has read all policies can tell whether a contact is the company's: until then it would be lost.
+            _ = parts.followed_index
         correction = await without_secrets(body.message_id, body.corrected_answer or "")
         return await accepted(
             BadCaseReported(

@@ -1,5 +1,7 @@
 """Whether the process lives, whether it can answer, and its figures."""
 
+from dataclasses import asdict
+
 import orjson
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -14,18 +16,21 @@ def health_router(parts: Parts) -> APIRouter:
     router = APIRouter()
 
     @router.get("/health")
-    async def health() -> dict[str, str]:
-        return {"name": "gateway", "status": "alive"}
+    async def health() -> dict[str, object]:
+        return {"name": "gateway", "status": "alive", **parts.health()}
 
     @router.get("/ready")
     async def ready() -> Response:
         missing = parts.missing()
         state = {
+            **parts.health(),
             "name": "gateway",
+            "ok": not missing,
             "ready": not missing,
             "missing": missing,
             "index_version": parts.index.version if parts.index else None,
             "deployment": parts.deployment.current.revision if parts.deployment.current else None,
+            "spool": asdict(parts.waiting()) if parts.waiting else None,
         }
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if missing else {}
         return Response(orjson.dumps(state), 503 if missing else 200, headers, "application/json")

@@ -11,13 +11,15 @@ from csqa_loop.answering.answerer import Answerer
 from csqa_loop.answering.model.server import ModelServer
 from csqa_loop.errors import ConfigurationError
 from csqa_loop.events import now, topics
+from csqa_loop.gateway.admission import STOPPING, Admission
 from csqa_loop.gateway.deployment import CurrentDeployment
 from csqa_loop.gateway.metrics import Metrics
+from csqa_loop.http.health import Dependencies
 from csqa_loop.http.problems import Problem
 from csqa_loop.knowledge.batching import BatchingEncoder
 from csqa_loop.knowledge.encoder import Encoder
 from csqa_loop.knowledge.index import KnowledgeIndex
-from csqa_loop.log import Record
+from csqa_loop.log import Record, Waiting
 from csqa_loop.log.bus import Bus
 from csqa_loop.retry import FailedTry, retried
 from csqa_loop.settings import Settings
@@ -25,7 +27,9 @@ from csqa_loop.settings.secrets import Secrets
 
 _log = logging.getLogger(__name__)
 _BEAT_SECONDS = 1.0
-_FINISH_SECONDS = 5.0
+_FINISH_SECONDS = 2.0
+_CLOSE_SECONDS = 4.0
+"""To put the last answers on record and close the connections, when all requests have ended."""
 
 
 class StartableBus(Bus, Protocol):
@@ -39,6 +43,10 @@ class StartableBus(Bus, Protocol):
 
     async def ensure_topics(self) -> None:
         """Create what is missing."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing was published a moment ago; None where it was, or nothing was tried."""
 
 
 class StartableModelServer(ModelServer, Protocol):
@@ -83,10 +91,15 @@ class Parts:
     load_encoder: Callable[[], Encoder]
     """Takes seconds, so it is called in a thread."""
     follow: Callable[[Callable[[Record], None]], Following]
+    waiting: Callable[[], Waiting] | None = None
+    """What waits on disk for Kafka; None without a spool."""
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
         self.deployment = CurrentDeployment()
+        self.admission = Admission(self.settings.gateway.most_open, self.finish_seconds)
+        self._dependencies = Dependencies()
+        self._encoder: BatchingEncoder | None = None
         self.index: KnowledgeIndex | None = None
         self._answerer: Answerer | None = None
         self._following: Following | None = None
@@ -117,22 +130,38 @@ class Parts:
         assert self.index is not None
         return self.index
 
+    @property
+    def finish_seconds(self) -> float:
+        """How long answers in flight have when the gateway stops."""
+        return self.settings.stop_seconds - _CLOSE_SECONDS - 1
+
     def missing(self) -> list[str]:
         """The reasons why this gateway is not ready; empty when it is."""
-        reasons = [self._fatal] if self._fatal else []
+        return [trouble for trouble in (STOPPING if self.admission.stopping else None, *self._troubles().values()) if trouble]
+
+    def health(self) -> dict[str, object]:
+        """In the shape of every process; it works as long as it answers, also while what it needs is away."""
+        phase = "stopping" if self.admission.stopping else "answering" if self._caught_up else "starting"
+        return {"ok": True, "phase": phase, "dependencies": self._dependencies.seen(self._troubles()), "open_chats": self.admission.open}
+
+    def _troubles(self) -> dict[str, str | None]:
+        """What is wrong with each thing that an answer needs."""
+        servers = self.settings.kafka_servers
         if not self._topics_exist:
-            reasons.append(f"Kafka at {self.settings.kafka_servers} does not answer or lacks topics")
-        if self.index is None and not self._fatal:
-            reasons.append("the encoder is loading")
-        if not self._caught_up:
-            reasons.append("policies and deployment are not read to the end yet")
-        elif self._following and not self._following.healthy:
-            reasons.append(f"the connection to Kafka at {self.settings.kafka_servers} is lost")
-        elif self.deployment.current is None:
-            reasons.append("no deployment is published yet; the loop does that when it starts")
-        if not self.model.answering:
-            reasons.append(f"no model server of {', '.join(self.settings.model_server_urls)} answers")
-        return reasons
+            kafka: str | None = f"Kafka at {servers} does not answer or lacks topics"
+        elif self._following and not self._following.healthy and self._caught_up:
+            kafka = f"the connection to Kafka at {servers} is lost"
+        else:
+            kafka = self.bus.trouble
+        encoder = self._fatal or ("the encoder is loading" if self._encoder is None else self._encoder.trouble)
+        deployed = not self._caught_up or self.deployment.current
+        return {
+            "kafka": kafka,
+            "encoder": encoder,
+            "index": None if self._caught_up else "policies and deployment are not read to the end yet",
+            "deployment": None if deployed else "no deployment is published yet; the loop does that when it starts",
+            "model_server": None if self.model.answering else f"no model server of {', '.join(self.settings.model_server_urls)} answers",
+        }
 
     async def start(self) -> None:
         """Return at once; the rest happens in the background."""
@@ -140,29 +169,37 @@ class Parts:
             age_of=lambda: self.index.as_of if self.index else None,
             revision=lambda: self.deployment.current.revision if self.deployment.current else 0,
             ready=lambda: not self.missing(),
+            waiting=self.waiting,
         )
+        self.admission.start()
         await self.model.start()
         self._starting = asyncio.create_task(self._start(), name="gateway start")
 
     async def stop(self) -> None:
         """Stop; answers whose readers left go on record first."""
+        self.admission.stop()
         if self._starting:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._answerer:
             await self._answerer.finish(_FINISH_SECONDS)
-        if self._following:
-            await self._following.stop()
-        await self.model.stop()
-        await self.bus.stop()
+        closing = [self.model.stop(), self.bus.stop(), *([self._following.stop()] if self._following else ())]
+        if self._encoder:
+            closing.append(self._encoder.close())
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS - _FINISH_SECONDS):
+                await asyncio.gather(*closing)
+        except TimeoutError:
+            _log.warning("connections did not close within %g s; the process ends without", _CLOSE_SECONDS - _FINISH_SECONDS)
 
     async def _start(self) -> None:
         connected = asyncio.create_task(self._connect())
         try:
-            encoder = await self._encoder()
+            encoder = await self._loaded_encoder()
             if encoder is None:
                 return
-            batching = BatchingEncoder(encoder)
+            waits = self.settings.encoder
+            batching = self._encoder = BatchingEncoder(encoder, seconds=waits.question_seconds, most_waiting=waits.most_waiting)
             self.index = KnowledgeIndex(encoder.name, encoder.dimension)
             self._answerer = Answerer(
                 bus=self.bus,
@@ -174,6 +211,7 @@ class Parts:
                 settings=self.settings,
                 clock=now,
             )
+            self.admission.gives_up = self._answerer.give_up
             await connected
             self._following = self.follow(self._apply)
             await self._following.start()
@@ -197,7 +235,7 @@ class Parts:
         await retried(connect, repeat(_BEAT_SECONDS), on_failure=_trying_again)
         self._topics_exist = True
 
-    async def _encoder(self) -> Encoder | None:
+    async def _loaded_encoder(self) -> Encoder | None:
         try:
             return await retried(lambda: asyncio.to_thread(self.load_encoder), repeat(_BEAT_SECONDS), on_failure=_trying_again)
         except ConfigurationError as error:

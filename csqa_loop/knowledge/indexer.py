@@ -6,7 +6,7 @@ Doing it twice changes nothing, so whoever calls tries again after a TransientEr
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 
-from csqa_loop.errors import CsqaError, PermanentError
+from csqa_loop.errors import CsqaError, PermanentError, TransientError
 from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, now
 from csqa_loop.events.topics import CHUNKS, POLICIES
 from csqa_loop.events.wire import decode
@@ -34,6 +34,8 @@ class Indexer:
         self._cache = VectorCache(encoder.name)
         self._read_to: dict[int, int] = {}  # by partition: the last offset that the state knows from reading the whole topic
         self._indexed = 0
+        self._unindexed: dict[str, str] = {}
+        """Policy -> why it cannot be searched. It is tried again when another version comes, and at the next start."""
 
     def figures(self) -> dict[str, object]:
         """For people."""
@@ -42,6 +44,7 @@ class Indexer:
             "policies": len(self._state.current),
             "indexed": self._indexed,
             "cached_chunks": len(self._cache),
+            "unindexed": dict(self._unindexed),
         }
 
     def news(self, records: Iterable[LogRecord]) -> list[Event]:
@@ -85,11 +88,21 @@ class Indexer:
         for number, event in enumerate(events, start=1):
             try:
                 done.append(await index_policy(event, self._encoder, self._cache, chunk_characters=limit, now=now()))
+                self._unindexed.pop(event.policy_id, None)
             except PermanentError as error:
-                _log.error("policy %s is not indexed: %s", event.policy_id, error)
+                self._pass_over(event.policy_id, str(error))
+            except TransientError:
+                raise
+            except Exception as error:  # a fault of ours that this text brings out: the other policies are indexed
+                _log.exception("policy %s", event.policy_id)
+                self._pass_over(event.policy_id, f"{type(error).__name__}: {error}")
             if len(done) == _PUBLISH_TOGETHER or number == len(events):
                 await self._publish(done)
                 done = []
+
+    def _pass_over(self, policy_id: str, why: str) -> None:
+        self._unindexed[policy_id] = why
+        _log.error("policy %s cannot be searched: %s", policy_id, why)
 
     async def _publish(self, events: Sequence[PolicyIndexed | ChunksWithdrawn]) -> None:
         try:
@@ -99,7 +112,7 @@ class Indexer:
                 for event in events:
                     await self._publish([event])
                 return
-            _log.error("policy %s cannot be searched: %s", events[0].policy_id, error)
+            self._pass_over(events[0].policy_id, str(error))
         for event in events:
             self._state.take(event)
             self._cache.take(event)

@@ -1,11 +1,6 @@
 """Questions the loop and the operator API ask the ledger."""
 
-from datetime import UTC
-
-from csqa_loop import events as e
 from csqa_loop.ledger.connection import Connection
-from csqa_loop.ledger.rules.batch import Letter
-from csqa_loop.log.records import LogRecord
 
 # --- intake --------------------------------------------------------------------------------------------------------
 
@@ -33,15 +28,3 @@ def recorded_counts(connection: Connection) -> dict[str, int]:
         "SELECT (SELECT count(*) FROM answers), (SELECT count(*) FROM feedback), (SELECT count(*) FROM bad_cases), (SELECT count(*) FROM dead_letters)"
     ).fetchone()
     return dict(zip(("chats", "feedback", "bad_cases", "dead_letters"), row or (0, 0, 0, 0), strict=True))
-
-
-def unpublished_letters(connection: Connection, most: int = 500) -> list[e.DeadLettered]:
-    """Dead letters not yet in their topic, oldest first."""
-    rows = connection.execute(
-        'SELECT topic, partition, "offset", original_key, value, reason, event_id, occurred_at FROM dead_letters WHERE NOT published ORDER BY occurred_at LIMIT ?',
-        [most],
-    ).fetchall()
-    return [
-        Letter(LogRecord(topic, partition, offset, key, value), reason, event_id).as_event(occurred_at.astimezone(UTC))
-        for topic, partition, offset, key, value, reason, event_id, occurred_at in rows
-    ]

@@ -7,11 +7,16 @@ from importlib import resources
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from csqa_loop.errors import PermanentError
 from csqa_loop.ledger.rules.holdout import HELD_OUT_MACRO
 
 Connection = duckdb.DuckDBPyConnection
+# A COMMIT that the disk refuses is a TransactionException; what comes after it may be a FatalException.
+DISK_REFUSES = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException, OSError)
+# Then nothing can be taken at all, and no record is to blame.
+OUR_SQL = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 
 
 @contextmanager
@@ -27,10 +32,34 @@ def transaction(connection: Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def incoming(connection: Connection, rows: pa.Table) -> Iterator[None]:
+    """Rows as a table called `incoming`: lists handed over as parameters cost DuckDB an object a value."""
+    connection.register("incoming", rows)
+    try:
+        yield
+    finally:
+        connection.unregister("incoming")
+
+
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
     """The views and macros of this code, in the connection's schema, which has the ledger's tables."""
-    connection.execute(HELD_OUT_MACRO)
-    connection.execute(resources.files("csqa_loop.ledger").joinpath("views.sql").read_text(encoding="utf-8"))
+    connection.execute(_views())
+
+
+def keep_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """`create_views`, where other code made those that are there: to open a ledger nothing need be written."""
+    sha = hashlib.sha256(_views().encode()).hexdigest()[:16]
+    if connection.execute("SELECT sha FROM made_views").fetchall() == [(sha,)]:
+        return
+    with transaction(connection):
+        create_views(connection)
+        connection.execute("DELETE FROM made_views")
+        connection.execute("INSERT INTO made_views VALUES (?)", [sha])
+
+
+def _views() -> str:
+    return HELD_OUT_MACRO + ";\n" + resources.files("csqa_loop.ledger").joinpath("views.sql").read_text(encoding="utf-8")
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
@@ -49,6 +78,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     if unknown:
         msg = f"{file} was written by a newer version (migration {min(unknown)}); upgrade csqa_loop"
         raise PermanentError(msg)
+    lacking = [script for script in scripts if script.name not in applied]
     for script in scripts:
         text = script.read_text()
         sha = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -60,4 +90,5 @@ def migrate(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         with transaction(connection):
             connection.execute(text)
             connection.execute("INSERT INTO migrations VALUES (?, ?, now())", [script.name, sha])
-    connection.execute("CHECKPOINT")
+    if lacking:  # at each start it would need room for all that the write-ahead log holds
+        connection.execute("CHECKPOINT")

@@ -29,8 +29,12 @@ class DerivedTables(Protocol):
         """Whether facts are left whose rows `follow` put off."""
         ...
 
-    def catch_up(self) -> None:
-        """Derive a part of what was put off."""
+    def catch_up(self, most: int | None = None) -> None:
+        """Derive a part of what was put off: `most` messages, or as many as go well together."""
+        ...
+
+    def pass_over(self) -> str:
+        """Leave the message that `catch_up(1)` would derive next without pairs, blames and ratings; its name."""
         ...
 
 

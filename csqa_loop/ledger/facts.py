@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from csqa_loop import events as e
@@ -18,10 +19,10 @@ from csqa_loop.log.records import LogRecord
 _MOMENT = pa.timestamp("us", tz="UTC")
 _TYPES: dict[str, pa.DataType] = {
     "occurred_at": _MOMENT, "as_of": _MOMENT, "confidence": pa.float64(), "covered": pa.bool_(), "handoff": pa.bool_(), "latency_ms": pa.float64(),
-    "prompt_tokens": pa.int32(), "completion_tokens": pa.int32(), "withdrawn": pa.bool_(), "attempt": pa.int32(), "revision": pa.int64(),
+    "prompt_tokens": pa.int32(), "completion_tokens": pa.int32(), "withdrawn": pa.bool_(), "cut": pa.bool_(), "attempt": pa.int32(), "revision": pa.int64(),
     "share": pa.float64(), "liked": pa.bool_(), "answered_at": _MOMENT, "judged_at": _MOMENT, "corrected": pa.bool_(), "prompt_support": pa.float64(),
     "best_support": pa.float64(), "missing_numbers": pa.list_(pa.string()), "numbers": pa.list_(pa.string()), "held": pa.list_(pa.string()),
-    "quoted": pa.list_(pa.list_(pa.string())), "signature": pa.binary(), "held_out": pa.bool_(), "weight": pa.float64(), "offset": pa.int64(), "next_offset": pa.int64(), "partition": pa.int32(), "value": pa.binary(), "original_key": pa.binary(),
+    "quoted": pa.list_(pa.list_(pa.string())), "signature": pa.binary(), "held_out": pa.bool_(), "weight": pa.float64(), "offset": pa.int64(), "value_bytes": pa.int64(), "last_seen": _MOMENT, "next_offset": pa.int64(), "partition": pa.int32(), "value": pa.binary(), "original_key": pa.binary(),
 }  # fmt: skip
 _TEXT = pa.string()
 Row = dict[str, Any]
@@ -47,6 +48,25 @@ class Rows:
     """The record of each place."""
     letters: Sequence[Letter]
     marks: Sequence[Mark]
+
+    @property
+    def facts(self) -> int:
+        """How many there are."""
+        return len(self.tables["events"]) if self.tables else 0
+
+    def halves(self) -> tuple["Rows", "Rows"]:
+        """Two parts, to be taken one after the other; the second has the offsets. Facts are parted where there are several, else letters."""
+        if self.facts > 1:
+            middle = sorted(self.tables["events"]["place"].to_pylist())[self.facts // 2]
+            early = {table: rows.filter(pc.field("place") < middle) for table, rows in self.tables.items()}
+            late = {table: rows.filter(pc.field("place") >= middle) for table, rows in self.tables.items()}
+            return replace(self, tables=_filled(early), letters=(), marks=()), replace(self, tables=_filled(late))
+        middle = len(self.letters) // 2
+        return replace(self, letters=self.letters[:middle], marks=()), replace(self, tables={}, letters=self.letters[middle:])
+
+
+def _filled(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    return {table: rows for table, rows in tables.items() if len(rows)}
 
 
 def lay_out(batch: Batch) -> Rows:

@@ -39,8 +39,8 @@ class Intake:
         """`consumer` gives the present one; `commit_seconds` bound one commit."""
         self._position = position
         self._sort_out = sort_out
-        # Nobody reads pairs before the log has been caught up, and many at once cost less than a few with every batch.
-        self._recorder: Recorder[Rows] = Recorder(lambda rows: ledger.take(rows, later=not position.at_end))
+        self._ledger = ledger
+        self._recorder: Recorder[tuple[Sequence[LogRecord], Rows]] = Recorder(self._write)
         self._consumer = consumer
         self._commit_seconds = commit_seconds
         self._writing: asyncio.Task[None] | None = None
@@ -82,7 +82,7 @@ class Intake:
             rows = await self._sort_out(records)
             if before is not None:
                 await asyncio.shield(before)  # raises: nothing may be written after a batch that was not
-            await self._recorder.record(rows)
+            await self._recorder.record((records, rows))
         except Exception as error:
             self._error = self._error or error
             self._failed.set()
@@ -96,6 +96,12 @@ class Intake:
         self._uncommitted |= {TopicPartition(mark.topic, mark.partition): mark.next_offset for mark in rows.marks}
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit())
+
+    async def _write(self, batch: tuple[Sequence[LogRecord], Rows]) -> int:
+        records, rows = batch
+        await self._position.look_for_gaps(records)
+        # Nobody reads pairs before the log has been caught up, and many at once cost less than a few with every batch.
+        return await self._ledger.take(rows, later=not self._position.at_end)
 
     async def _commit(self) -> None:
         """Tell Kafka what is durable, beside the writing: the ledger's offsets are the truth, and no batch waits for Kafka's copy."""

@@ -16,6 +16,8 @@ TOLERANCE = timedelta(seconds=5)
 OLD = timedelta(days=1)
 """What lies this far before its record was not said by a slow clock: it is older data that came into the log later, and keeps its date."""
 _BEFORE_THE_LOG = 2**62
+_LATEST_US = 253_402_300_799_999_999
+"""The end of the year 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class Stamps:
     def of(cls, offset: Sequence[int], timestamp_ms: Sequence[int], stamped: Sequence[bool], carried_us: Sequence[int | None]) -> Self:
         """Of records, a column each."""
         carried = np.array([-1 if moment is None else moment for moment in carried_us], np.int64)
-        return cls(np.array(offset, np.int64), np.array(timestamp_ms, np.int64) * 1000, np.array(stamped, np.bool_), carried)
+        # A producer may say any number: one that is no moment is none, or the last that there is.
+        stamp_us = np.clip(np.array(timestamp_ms, np.int64), -1, _LATEST_US // 1000) * 1000
+        return cls(np.array(offset, np.int64), stamp_us, np.array(stamped, np.bool_), np.minimum(carried, _LATEST_US))
 
 
 @dataclass(frozen=True, slots=True)

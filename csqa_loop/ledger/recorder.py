@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import Event
 from csqa_loop.events.wire import decode
-from csqa_loop.ledger.rules.batch import Batch, Letter, marks_of
+from csqa_loop.ledger.facts import Rows, tables_of
+from csqa_loop.ledger.rules.batch import Letter, marks_of
 from csqa_loop.log.records import LogRecord
 from csqa_loop.retry import FailedTry, growing, retried
 
@@ -21,20 +22,44 @@ Masking = Callable[[Event], Event]
 """Pseudonymises and masks; doing it twice changes nothing."""
 
 
-def sort_out(records: Sequence[LogRecord], masked: Masking) -> Batch:
-    """Facts and dead letters of a batch. A bad record does not affect the others."""
+def sort_out(records: Sequence[LogRecord], masked: Masking) -> Rows:
+    """Facts, laid out, and dead letters of a batch. A bad record does not affect the others, whatever it holds."""
     letters: list[Letter] = []
-    facts = list(facts_of(records, masked, letters))
-    return Batch(facts=facts, letters=letters, marks=marks_of(records))
+    try:
+        tables = tables_of(_facts_of(records, masked, letters))
+    except Exception:  # which record it is, and what of it no column takes, is found out below
+        letters.clear()
+        tables = tables_of([fact for fact in _facts_of(records, masked, letters) if _can_be_laid_out(fact, letters)])
+    return Rows(tables, facts_among(records, letters), letters, marks_of(records))
 
 
-def facts_of(records: Iterable[LogRecord], masked: Masking, letters: list[Letter]) -> Iterator[tuple[Event, LogRecord]]:
+def facts_among(records: Sequence[LogRecord], letters: Sequence[Letter]) -> Sequence[LogRecord]:
+    """The records that are no `letters`."""
+    refused = {letter.record[:3] for letter in letters}
+    return [record for record in records if record[:3] not in refused] if refused else records
+
+
+def _can_be_laid_out(fact: tuple[Event, LogRecord], letters: list[Letter]) -> bool:
+    event, record = fact
+    try:
+        tables_of([fact])
+    except Exception as error:  # any: a record that no column takes must not stop those beside it
+        _log.exception("%s %s cannot be laid out", event.type, event.event_id)
+        letters.append(Letter(record, f"{record.topic}: no column takes it: {_named(error)}", event_id=str(event.event_id)))
+        return False
+    return True
+
+
+def _facts_of(records: Iterable[LogRecord], masked: Masking, letters: list[Letter]) -> Iterator[tuple[Event, LogRecord]]:
     """The facts one by one, so that a caller need not keep them all; records that are no facts join `letters`."""
     for record in records:
         try:
             event = masked(decode(record.topic, record.value))
         except PermanentError as error:
             letters.append(Letter(record, str(error), event_id=_event_id(record.value)))
+        except Exception as error:  # a fault of ours that this record brings out: it must not stop those beside it
+            _log.exception("%s[%d] at %d cannot be read", record.topic, record.partition, record.offset)
+            letters.append(Letter(record, f"{record.topic}: it cannot be read: {_named(error)}", event_id=_event_id(record.value)))
         else:
             yield event, record
 
@@ -57,6 +82,10 @@ class Recorder(Generic[R]):
         fresh = await retried(lambda: self._take(batch), growing(0.2, _LONGEST_PAUSE), on_failure=report_failure)
         self.trouble = None
         return fresh
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _event_id(value: bytes | None) -> str | None:

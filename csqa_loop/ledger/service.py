@@ -3,36 +3,55 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 from csqa_loop.errors import TransientError
+from csqa_loop.ledger import losses
 from csqa_loop.ledger.bookkeeping import has_event
 from csqa_loop.ledger.facts import Rows
+from csqa_loop.ledger.reserve import Reserve
 from csqa_loop.ledger.rules.batch import Batch
 from csqa_loop.ledger.store import Ledger
 
 R = TypeVar("R")
 _STANDBY_BEAT_SECONDS = 0.5
+_REOPENED_WITHIN = 5.0
+"""Seconds that a question waits for a ledger that is being opened again."""
 
 
 class LedgerService:
     """Writes go through one thread, reads through others on cursors of their own, so that a long query delays no batch."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, reserve: Reserve | None = None) -> None:
         self._ledger = ledger
+        self._reserve = reserve or Reserve(ledger.file.parent, 0)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._reader = ThreadPoolExecutor(2, thread_name_prefix="ledger-reader")
         self._batch_taken = asyncio.Condition()
+        self._readable = asyncio.Event()
+        if ledger.is_open:
+            self._readable.set()
         self.batches = 0
+        self.losses: list[losses.Loss] = []
+        """What the log deleted before it was read and no operator has acknowledged."""
         self.pairs_outstanding = False
         """Whether the ledger holds facts whose pairs, blames and ratings are not derived yet."""
 
     async def open(self) -> None:
         """Open the file; the lock must be held already."""
-        await self._on(self._writer, self._ledger.open)
+        try:
+            await self._on(self._writer, self._ledger.open)
+        except TransientError:
+            if not self._reserve.give_up():
+                raise
+            await self._on(self._writer, self._ledger.open)
+        self._readable.set()
+        self._reserve.hold()
         self.pairs_outstanding = await self._on(self._writer, self._ledger.derivation.is_behind)
+        await self._look_at_losses()
 
     async def close(self) -> None:
         """Checkpoint and release the lock."""
@@ -80,7 +99,16 @@ class LedgerService:
             return
 
     async def ask(self, query: Callable[..., R], *arguments: object, **named: object) -> R:
-        """Run `query(cursor, ...)` on a reader thread."""
+        """Run `query(cursor, ...)` on a reader thread.
+
+        Raises:
+            TransientError: the ledger is closed, as the disk refuses to open it again.
+        """
+        try:
+            async with asyncio.timeout(_REOPENED_WITHIN):
+                await self._readable.wait()
+        except TimeoutError:
+            raise TransientError(self._reserve.trouble or "the ledger is not open") from None
 
         def run() -> R:
             cursor = self._ledger.reader()
@@ -95,6 +123,24 @@ class LedgerService:
         """As `Ledger.begin_epoch`."""
         return await self._on(self._writer, self._ledger.begin_epoch, partitions, reason)
 
+    async def note_losses(self, gaps: Sequence[losses.Gap]) -> None:
+        """Keep what the log deleted before it was read. Before the batch that comes after it: its offset says that all before was taken.
+
+        Raises:
+            TransientError: the disk refused.
+        """
+        await self._write(partial(self._ledger.note_losses, gaps))
+        await self._look_at_losses()
+
+    async def acknowledge_losses(self, words: str) -> int:
+        """How many were new to the operator whose `words` these are."""
+        acknowledged = await self._on(self._writer, lambda: losses.acknowledge(self._ledger.connection, words))
+        await self._look_at_losses()
+        return acknowledged
+
+    async def _look_at_losses(self) -> None:
+        self.losses = await self.ask(losses.unacknowledged)
+
     async def mark_republished(self, epoch: int, asked: int) -> None:
         """As `Ledger.mark_republished`."""
         await self._on(self._writer, self._ledger.mark_republished, epoch, asked)
@@ -104,11 +150,28 @@ class LedgerService:
         await self._on(self._writer, self._ledger.mark_letters_published, letter_ids)
 
     async def _write(self, call: Callable[[], R]) -> R:
+        """A write; after one that the disk refused, the reserve is given up."""
         try:
-            return await self._on(self._writer, call)
+            if not self._ledger.is_open:
+                await self._reopen()
+            written = await self._on(self._writer, call)
         except TransientError:
-            await self._on(self._writer, self._ledger.reopen)
+            self._reserve.give_up()
+            with suppress(TransientError):  # tried again before the next write
+                await self._reopen()
             raise
+        self._reserve.hold()
+        return written
+
+    async def _reopen(self) -> None:
+        self._readable.clear()
+        await self._on(self._writer, self._ledger.reopen)
+        self._readable.set()
+
+    @property
+    def disk_trouble(self) -> str | None:
+        """Why the ledger's disk must be looked after."""
+        return self._reserve.trouble
 
     @staticmethod
     async def _on(executor: ThreadPoolExecutor, call: Callable[..., R], *arguments: object) -> R:

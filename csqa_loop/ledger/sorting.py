@@ -5,9 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from csqa_loop.ledger.facts import Rows, tables_of
-from csqa_loop.ledger.recorder import facts_of
-from csqa_loop.ledger.rules.batch import Letter, marks_of
+from csqa_loop.ledger.facts import Rows
+from csqa_loop.ledger.recorder import facts_among, sort_out
 from csqa_loop.ledger.rules.masking import masked_event
 from csqa_loop.ledger.side_process import SideProcess
 from csqa_loop.log.records import LogRecord
@@ -26,8 +25,7 @@ class Sorter:
     async def __call__(self, records: Sequence[LogRecord]) -> Rows:
         """The rows of `records`; dead letters are among them."""
         rows = await self._side(_Parcel(records))
-        refused = {_where(letter.record) for letter in rows.letters}
-        return replace(rows, records=[record for record in records if _where(record) not in refused] if refused else records)
+        return replace(rows, records=facts_among(records, rows.letters))
 
     async def close(self) -> None:
         """End the process."""
@@ -47,10 +45,4 @@ def _unpacked(*fields: Sequence[Any]) -> list[LogRecord]:
 
 def _rows_alone(secret: bytes, own: Known, records: Sequence[LogRecord]) -> Rows:
     """Without the records: they need not travel back."""
-    letters: list[Letter] = []
-    tables = tables_of(facts_of(records, partial(masked_event, secret, own=own), letters))
-    return Rows(tables, (), letters, marks_of(records))
-
-
-def _where(record: LogRecord) -> tuple[str, int, int]:
-    return record.topic, record.partition, record.offset
+    return replace(sort_out(records, partial(masked_event, secret, own=own)), records=())

@@ -1,35 +1,37 @@
 """The live DuckDB file: opened by one process, migrated by name, written one batch a transaction."""
 
 import fcntl
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
+import re
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from csqa_loop.errors import PermanentError, TransientError
-from csqa_loop.events import PolicyPublished
-from csqa_loop.ledger.connection import create_views, migrate, transaction
+from csqa_loop.ledger.connection import DISK_REFUSES, OUR_SQL, incoming, keep_views, migrate, transaction
 from csqa_loop.ledger.derived import Derive, DerivedTables
-from csqa_loop.ledger.epochs import LAST_WORDS, ask_again, begin_epoch, epoch, mark_republished
-from csqa_loop.ledger.facts import PROVENANCE, Row, Rows, arrow, lay_out
+from csqa_loop.ledger.epochs import ask_again, begin_epoch, is_outdated, mark_republished, placed
+from csqa_loop.ledger.facts import Row, Rows, arrow, lay_out
+from csqa_loop.ledger.letters import insert_letters
+from csqa_loop.ledger.losses import Gap, note
+from csqa_loop.ledger.repeats import conflict, has_fact, sift
 from csqa_loop.ledger.rules.batch import Batch, Letter, Mark
 
-_REPEATS = """
-SELECT place, body_sha = coalesce(held, first) FROM (
-    SELECT place, incoming.body_sha, events.body_sha AS held, row_number() OVER same_id AS nth, first_value(incoming.body_sha) OVER same_id AS first
-    FROM incoming LEFT JOIN events USING (event_id) WINDOW same_id AS (PARTITION BY event_id ORDER BY place)
-) WHERE held IS NOT NULL OR nth > 1
-"""
-"""(place, whether the bytes are those by which the event is known) of incoming rows whose event is in the ledger, or earlier in the batch."""
-# A COMMIT that the disk refuses is a TransactionException; what comes after it may be a FatalException.
-_DISK_REFUSES = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException, OSError)
+_log = logging.getLogger(__name__)
+
+_LACKS_MEMORY = re.compile("out of memory|failed to (pin|allocate)", re.IGNORECASE)
+_MOST_MEMORY_MIB = 4096
+
+
+_LITTLE_BYTES = 256_000_000
+"""A checkpoint may need as much as the write-ahead log holds, which is up to 128 MB."""
 
 
 class Ledger:
@@ -83,40 +85,67 @@ class Ledger:
             self._connection.execute("SET wal_autocheckpoint = '128MB'")
             migrate(self._connection, self.file)
             self._derive()
-        except duckdb.IOException as error:
-            msg = f"{self.file} cannot be opened: {error}"
-            raise TransientError(msg) from error
+        except DISK_REFUSES as error:
+            self._disconnect()  # after a refused write DuckDB may refuse everything
+            if self._got_more_memory(error):
+                return
+            raise TransientError(f"{self.file} cannot be opened: {error} ({self._room()})") from error
 
     def close(self) -> None:
         """Checkpoint, close and let a standby take over."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._disconnect()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def reopen(self) -> None:
-        """After a failed write DuckDB may refuse everything: start again from what is on disk, without giving up the lock."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """After a failed write DuckDB may refuse everything: start again from what is on disk, without giving up the lock.
+
+        Raises:
+            PermanentError, TransientError: as `open`; then it is closed.
+        """
+        self._disconnect()
         self.open()
+
+    def _got_more_memory(self, error: Exception) -> bool:
+        """Open the file with twice the memory where that is what lacks: DuckDB holds large values of neighbouring rows at once, and a ledger that stops is worse."""
+        # It says so in a FatalException too, after a commit or a checkpoint.
+        if self._memory_mib is None or not _LACKS_MEMORY.search(str(error)) or self._memory_mib >= _MOST_MEMORY_MIB:
+            return False
+        self._memory_mib = min(2 * self._memory_mib, _MOST_MEMORY_MIB)
+        _log.warning("%s needs more memory than `ledger.memory_mib` allows; it gets %d MiB now: %s", self.file, self._memory_mib, error)
+        self.reopen()
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be read and written."""
+        return self._connection is not None
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(duckdb.Error):  # a checkpoint that the disk refuses; the write-ahead log holds everything
+                connection.close()
+
+    def _room(self) -> str:
+        free = shutil.disk_usage(self.file.parent).free
+        return f"{free / 1e6:.0f} MB are free in {self.file.parent}" + (
+            "; make room there, the loop goes on by itself" if free < _LITTLE_BYTES else ""
+        )
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The writer's connection."""
         if self._connection is None:
-            msg = f"{self.file} is not open"
-            raise PermanentError(msg)
+            raise PermanentError(f"{self.file} is not open")
         return self._connection
 
     @property
     def derivation(self) -> DerivedTables:
         """What keeps pairs, blames and ratings up to date."""
         if self._derivation is None:
-            msg = f"{self.file} is not open"
-            raise PermanentError(msg)
+            raise PermanentError(f"{self.file} is not open")
         return self._derivation
 
     def reader(self) -> duckdb.DuckDBPyConnection:
@@ -127,7 +156,7 @@ class Ledger:
 
     def _derive(self) -> None:
         """Create the views of this code; rebuild derived tables that other code or settings made."""
-        create_views(self.connection)
+        keep_views(self.connection)
         self._derivation = self._deriving(self.connection, self._append)
         if not self._derivation.is_current():
             with transaction(self.connection):
@@ -137,6 +166,9 @@ class Ledger:
 
     def take(self, batch: Batch | Rows, *, later: bool = False) -> int:
         """Take a batch whole or not at all: new facts, their pairs, dead letters and offsets in one transaction.
+
+        Where a record of it cannot be taken for what it holds, the batch is taken in parts, the offsets with the last one, and that record
+        becomes a dead letter.
 
         Args:
             batch: as it was sorted out, or laid out already, which needs no ledger and may be done elsewhere.
@@ -151,20 +183,42 @@ class Ledger:
         rows = batch if isinstance(batch, Rows) else lay_out(batch)
         try:
             with transaction(self.connection):
-                fresh, restated = self._sift(rows.tables)
-                fresh = self._placed(fresh)
+                fresh, restated = sift(self.connection, rows.tables)
+                fresh = placed(self.connection, fresh)
                 for table, table_rows in fresh.items():
                     self._insert(table, table_rows.drop_columns("place"))
                 self.derivation.follow(fresh, later=later)
-                letters = [*rows.letters, *(self._conflict(rows, place) for place in restated if not self._has_fact(rows, place))]
-                self._insert_letters(letters)
+                conflicts = [conflict(rows, place) for place in restated if not has_fact(self.connection, rows, place)]
+                insert_letters(self.connection, self._append, [*rows.letters, *conflicts])
                 self._set_offsets(rows.marks)
-                if self._is_outdated(rows, letters):
+                if is_outdated(self.connection, rows, [*rows.letters, *conflicts]):
                     ask_again(self.connection)
-        except _DISK_REFUSES as error:
-            msg = f"{self.file}: a batch of {len(rows.records)} events could not be written: {error}"
-            raise TransientError(msg) from error
+        except OUR_SQL:
+            raise
+        except DISK_REFUSES as error:
+            if self._got_more_memory(error):
+                return self.take(rows, later=later)
+            raise TransientError(self._unwritten(rows, error)) from error
+        except Exception as error:  # whatever a record does to the tables or to what is derived from them, those beside it are taken
+            return self._take_parts(rows, error, later=later)
         return len(fresh["events"]) if fresh else 0
+
+    def _take_parts(self, rows: Rows, error: Exception, *, later: bool) -> int:
+        """Take a batch that was refused in two parts, and these in parts, until the record is found that is refused alone: that is a dead letter."""
+        self.reopen()  # what is derived may have been noted halfway, and DuckDB may refuse everything after an internal error
+        if rows.facts + len(rows.letters) > 1:
+            first, second = rows.halves()
+            return self.take(first, later=later) + self.take(second, later=later)
+        if not rows.facts:
+            raise error
+        event = rows.tables["events"].to_pylist()[0]
+        _log.error("%s %s becomes a dead letter: the ledger refuses it", event["type"], event["event_id"], exc_info=error)
+        reason = f"{event['type']} {event['event_id']}: the ledger refuses it: {type(error).__name__}: {error}"
+        letter = Letter(rows.records[event["place"]], reason, event_id=str(event["event_id"]))
+        return self.take(replace(rows, tables={}, letters=[letter]), later=later)
+
+    def _unwritten(self, rows: Rows, error: Exception) -> str:
+        return f"{self.file}: a batch of {rows.facts} events could not be written: {error} ({self._room()})"
 
     def derive(self) -> bool:
         """Derive a part of what `take` put off; whether more is left.
@@ -174,88 +228,33 @@ class Ledger:
         """
         try:
             if self.derivation.is_behind():
-                with transaction(self.connection):
-                    self.derivation.catch_up()
+                try:
+                    with transaction(self.connection):
+                        self.derivation.catch_up()
+                except (*DISK_REFUSES, *OUR_SQL):
+                    raise
+                except Exception:  # which message it is, is found out one by one
+                    self._derive_one_by_one()
             return self.derivation.is_behind()
-        except _DISK_REFUSES as error:
-            msg = f"{self.file}: pairs could not be written: {error}"
+        except DISK_REFUSES as error:
+            msg = f"{self.file}: pairs could not be written: {error} ({self._room()})"
             raise TransientError(msg) from error
 
-    def _sift(self, tables: Mapping[str, pa.Table]) -> tuple[Mapping[str, pa.Table], list[int]]:
-        """(rows of events that are new, once each; places of those whose id is known from a record with other bytes)."""
-        if not tables:
-            return {}, []
-        with self._incoming(tables["events"].select(["place", "event_id", "body_sha"])):
-            repeats = self.connection.execute(_REPEATS).fetchall()
-        if not repeats:
-            return tables, []
-        places = pa.array([place for place, _ in repeats], pa.int32())
-        fresh = {table: rows.filter(pc.invert(pc.is_in(rows["place"], places))) for table, rows in tables.items()}
-        return {table: rows for table, rows in fresh.items() if len(rows)}, [place for place, alike in repeats if not alike]
-
-    def _has_fact(self, rows: Rows, place: int) -> bool:
-        """Whether the ledger holds this very fact, from a record that was written another way. An example is its content: from another file it is the same."""
-        here = pc.field("place") == place
-        table, row = next(
-            (table, own) for table, all_rows in rows.tables.items() if table != "events" and len(own := all_rows.filter(here))
-        )
-        if table == "examples":
-            return True
-        # Where a record lies, and how its date was bounded, is no part of the fact; what it claimed is.
-        names = [name for name in row.column_names if name not in PROVENANCE | {"occurred_at"}]
-        alike = " AND ".join(f'held."{name}" IS NOT DISTINCT FROM incoming."{name}"' for name in names)
-        event = rows.tables["events"].filter(here)
-        row = row.append_column("said", pc.coalesce(event["claimed_at"], event["occurred_at"]))
-        with self._incoming(row):
-            # By row: else the whole table would be decompressed to compare one.
-            same_id = f"SELECT * FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE event_id = (SELECT event_id FROM incoming))"  # noqa: S608 - table and column names are ours
-            said = "SELECT coalesce(claimed_at, occurred_at) FROM events WHERE event_id = (SELECT event_id FROM incoming)"
-            return bool(
-                self.connection.execute(f"SELECT 1 FROM ({same_id}) held, incoming WHERE incoming.said = ({said}) AND {alike}").fetchone()  # noqa: S608
-            )
-
-    def _placed(self, tables: Mapping[str, pa.Table]) -> Mapping[str, pa.Table]:
-        """With the epoch of the log that they were read from."""
-        number = pa.scalar(epoch(self.connection), pa.int32())
-        return {table: rows.append_column("epoch", pa.repeat(number, len(rows))) for table, rows in tables.items()}
-
-    def _is_outdated(self, rows: Rows, letters: Sequence[Letter]) -> bool:
-        """Whether the log's last word on a policy is not the current one, now that the batch is in."""
-        # What the loop itself said again is no reason to say it once more.
-        if any(letter.record.topic == PolicyPublished.topic and letter.record.carried_us is None for letter in letters):
-            return True
-        if "policies" not in rows.tables:
-            return False
-        with self._incoming(rows.tables["policies"].select(["place", "policy_id", "event_id"])):
-            return self.connection.execute(LAST_WORDS).fetchone() is not None
-
-    @staticmethod
-    def _conflict(rows: Rows, place: int) -> Letter:
-        event = rows.tables["events"].filter(pc.field("place") == place).select(["type", "event_id"]).to_pylist()[0]
-        reason = f"{event['type']} {event['event_id']}: this event_id is known with another body"
-        return Letter(rows.records[place], reason, event_id=str(event["event_id"]))
-
-    def _insert_letters(self, letters: Sequence[Letter]) -> None:
-        once = {letter.letter_id: letter for letter in letters}
-        if not once:
-            return
-        recorded = self.connection.execute(
-            "SELECT letter_id FROM dead_letters WHERE letter_id IN (SELECT unnest($1))", [list(once)]
-        ).fetchall()
-        new = [letter for name, letter in once.items() if (name,) not in recorded]
-        if new:
-            moment = datetime.now(UTC)
-            self._append(
-                "dead_letters",
-                [
-                    {
-                        "letter_id": letter.letter_id, "occurred_at": moment, "topic": letter.record.topic,
-                        "key": (letter.record.key or b"").decode(errors="replace"), "original_key": letter.record.key, "value": letter.record.value,
-                        "partition": letter.record.partition, "offset": letter.record.offset, "event_id": letter.event_id, "reason": letter.reason,
-                    }
-                    for letter in new
-                ],
-            )  # fmt: skip
+    def _derive_one_by_one(self) -> None:
+        """Derive up to the first message that cannot be, and pass that one over: its facts stay, and nobody learns from them."""
+        self.reopen()
+        while self.derivation.is_behind():
+            try:
+                with transaction(self.connection):
+                    self.derivation.catch_up(1)
+            except (*DISK_REFUSES, *OUR_SQL):
+                raise
+            except Exception:  # whatever is wrong with one message, the others become pairs
+                self.reopen()
+                with transaction(self.connection):
+                    name = self.derivation.pass_over()
+                _log.exception("message %s is left without pairs, blames and ratings", name)
+                return
 
     def _set_offsets(self, marks: Sequence[Mark]) -> None:
         if marks:
@@ -270,6 +269,18 @@ class Ledger:
         with transaction(self.connection):
             return begin_epoch(self.connection, partitions, reason)
 
+    def note_losses(self, gaps: Sequence[Gap]) -> None:
+        """Keep what the log deleted before it was read.
+
+        Raises:
+            TransientError: the disk refused.
+        """
+        try:
+            with transaction(self.connection):
+                note(self.connection, gaps)
+        except DISK_REFUSES as error:
+            raise TransientError(f"{self.file}: {len(gaps)} loss(es) could not be written: {error}") from error
+
     def mark_republished(self, epoch: int, asked: int) -> None:
         """Note that the current policies, deployment and open request were published to the new log, unless it was asked for once more since."""
         mark_republished(self.connection, epoch, asked)
@@ -282,14 +293,5 @@ class Ledger:
         self._insert(table, arrow(rows), conflict)
 
     def _insert(self, table: str, rows: pa.Table, conflict: str = "") -> None:
-        with self._incoming(rows):
+        with incoming(self.connection, rows):
             self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming {conflict}")  # noqa: S608 - table names are ours
-
-    @contextmanager
-    def _incoming(self, rows: pa.Table) -> Iterator[None]:
-        """Rows as a table called `incoming`: lists handed over as parameters cost DuckDB an object a value."""
-        self.connection.register("incoming", rows)
-        try:
-            yield
-        finally:
-            self.connection.unregister("incoming")

@@ -84,12 +84,13 @@ SELECT DISTINCT t.body ->> 'adapter' AS adapter, t.body ->> 'parent' AS parent, 
 
 -- Where a claimed pair came from, as its request says: blame may be judged anew later, and the pair not be made any more.
 CREATE OR REPLACE VIEW claimed_sources AS
-SELECT s ->> 0 AS pair_id, (s ->> 1)::UUID AS answer_event_id, (s ->> 2)::UUID AS evidence_event_id
+SELECT s ->> 0 AS pair_id, TRY_CAST(s ->> 1 AS UUID) AS answer_event_id, TRY_CAST(s ->> 2 AS UUID) AS evidence_event_id
 FROM (SELECT unnest(CAST(body -> 'sources' AS JSON[])) AS s FROM training_events WHERE type = 'TrainingRequested');
 
 -- `outdated`: a policy that the prompt quoted has another version now, or is withdrawn. A policy never published here says nothing.
 -- `withdrawn`: the review that made the pair was undone, or a review of the pair itself replaced or rejected it.
--- `unsettled`: it waits for a review; `approved` lets it pass, unless it is `too_long`, by the estimate or by a trainer's count.
+-- `unsettled`: it waits for a review; `approved` lets it pass, unless it is `too_long`, by the estimate or by a trainer's count, or `masked`:
+-- its better answer has a label where personal data stood.
 CREATE OR REPLACE VIEW pair_states AS
 WITH outdated AS (
     SELECT DISTINCT q.pair_id FROM (SELECT pair_id, unnest(quoted) AS quote FROM pairs) q
@@ -98,10 +99,11 @@ WITH outdated AS (
     SELECT p.*, p.pair_id IN (FROM taken) AS claimed, p.pair_id IN (FROM outdated) AS outdated,
         p.evidence_event_id IN (FROM undone_reviews) OR coalesce(turns_down(r.action), false) AS withdrawn,
         coalesce(r.action = 'approve', false) AS approved,
-        p.pair_id IN (FROM unfit) OR contains(chr(10) || array_to_string(p.held, chr(10)), chr(10) || 'too_long:') AS too_long
+        p.pair_id IN (FROM unfit) OR contains(chr(10) || array_to_string(p.held, chr(10)), chr(10) || 'too_long:') AS too_long,
+        contains(chr(10) || array_to_string(p.held, chr(10)), chr(10) || 'masked:') AS masked
     FROM pairs p LEFT JOIN review_states r ON r.review_id = p.review_id
 )
-SELECT *, too_long OR (len(held) > 0 OR rival IS NOT NULL) AND NOT approved AS unsettled, CASE
+SELECT *, too_long OR masked OR (len(held) > 0 OR rival IS NOT NULL) AND NOT approved AS unsettled, CASE
     WHEN withdrawn THEN 'withdrawn' WHEN outdated THEN 'quarantined' WHEN unsettled THEN 'held' WHEN held_out THEN 'held_out'
     WHEN claimed THEN 'claimed' ELSE 'fresh' END AS state
 FROM judged;

@@ -59,10 +59,10 @@ def watched_services(settings: Settings) -> tuple[Service, ...]:
             url=",".join(settings.model_server_urls),
             probe=any_of(*(http_probe(f"{url}/health") for url in settings.model_server_urls)),
         ),
-        _own("loop", settings.console, "CSQA_CONSOLE__PORT"),
-        _own("indexer", settings.indexer, "CSQA_INDEXER__PORT"),
-        _own("gateway", settings.gateway, "CSQA_GATEWAY__PORT"),
-        _own("trainer", settings.trainer, "CSQA_TRAINER__PORT"),
+        _own("loop", settings, settings.console, "CSQA_CONSOLE__PORT"),
+        _own("indexer", settings, settings.indexer, "CSQA_INDEXER__PORT"),
+        _own("gateway", settings, settings.gateway, "CSQA_GATEWAY__PORT"),
+        _own("trainer", settings, settings.trainer, "CSQA_TRAINER__PORT"),
     )
 
 
@@ -102,18 +102,19 @@ def _vllm(settings: Settings) -> Service:
     )
 
 
-def _own(name: str, listens: HttpSettings, port_setting: str) -> Service:
+def _own(name: str, settings: Settings, listens: HttpSettings, port_setting: str) -> Service:
     host = "127.0.0.1" if listens.host in _ANY_HOST else listens.host
     url = f"http://{host}:{listens.port}"
     return Service(
         name=name,
         url=url,
-        probe=http_probe(f"{url}/health"),
+        probe=http_probe(f"{url}/ready"),
         command=_csqa(name),
         environment={"PYTHONUNBUFFERED": "1"},
         address=(listens.host, listens.port),
         port_setting=port_setting,
         needs=("broker",),  # nothing else: the gateway answers 503 until vLLM is there, and the loop reads its log meanwhile
+        stop_seconds=settings.stop_seconds,
     )
 
 

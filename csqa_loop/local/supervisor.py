@@ -23,8 +23,8 @@ _LEASH = str(Path(__file__).with_name("leash.py"))
 _MARK = "LEASHED_FOR_CSQA"
 """Environment variable by which everything a service started can be found again."""
 _PROBE_SECONDS = 1.0
-_LEFTOVER_SECONDS = 12.0
-"""Longer than any service gets to stop by itself."""
+_LEFTOVER_SECONDS = 4.0
+"""More than the service that has longest to stop by itself."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 30.0
 _STEADY_SECONDS = 60.0
 """A process that ran this long before it died is restarted at once: its failure is a new one."""
@@ -98,7 +98,8 @@ class Supervisor:
     async def _end_leftovers(self) -> None:
         """End what a killed supervisor left. We hold the lock, so every process with our mark was started by it."""
         mark = f"{self._var.resolve()}:"
-        for seconds in (_LEFTOVER_SECONDS, 2.0):  # to stop by themselves, then killed
+        longest = max((supervised.service.stop_seconds for supervised in self.supervised.values()), default=0.0)
+        for seconds in (longest + _LEFTOVER_SECONDS, 2.0):  # to stop by themselves, then killed
             deadline = time.monotonic() + seconds
             while _marked(mark) and time.monotonic() < deadline:  # noqa: ASYNC110 - other processes set no events
                 await asyncio.sleep(0.1)
@@ -193,7 +194,7 @@ class Supervisor:
         self._changed()
 
     async def _stop_all(self, own: Sequence[Supervised]) -> None:
-        """Stop services before those that they need. Each wave is bounded, so all are gone within 20 s."""
+        """Stop services before those that they need. Each wave is bounded, so all are gone within the sum of their longest."""
         self._stopping.set()
         for wave in sorted({supervised.service.stop_last for supervised in own}):
             await asyncio.gather(*(self._stop(supervised) for supervised in own if supervised.service.stop_last == wave))

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from csqa_loop.errors import CsqaError, TransientError
+from csqa_loop.log.pace import pace
 from csqa_loop.log.reader import Record, bounds_of, open_consumer, partitions_of, to_record
 from csqa_loop.retry import growing
 from csqa_loop.settings import KafkaSettings
@@ -97,6 +98,7 @@ class Follower:
             consumer.assign(partitions)
             starts, ends = await bounds_of(consumer, partitions, self._bound)
             unverified = self._seek(consumer, starts, ends)
+            pace(consumer)
             self._connected = self._healthy = True
             beaten = asyncio.get_running_loop().time()
             while True:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import repeat
 from typing import Any
@@ -17,24 +17,15 @@ from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import Event
 from csqa_loop.events.topics import MAX_RECORD_BYTES
 from csqa_loop.log.admin import ensure_topics
-from csqa_loop.log.records import CARRIED, microseconds
+from csqa_loop.log.records import Outgoing, carried, outgoing
 from csqa_loop.retry import FailedTry, retried
 from csqa_loop.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.1
+_TROUBLE_SECONDS = 5.0
 _BATCH_BYTES = 256 * 1024
-_FRAMING_BYTES = 1024
-"""More than a record batch adds to one record: header, lengths, the `type` header. The broker's limit is on the batch."""
 _LONGEST_TRANSACTION_MS = 2**31 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    topic: str
-    key: bytes
-    value: bytes
-    headers: list[tuple[str, bytes]]
 
 
 class KafkaBus:
@@ -53,6 +44,14 @@ class KafkaBus:
         self._ensuring = False
         self._warned_not_idempotent = False
         self._stopped = False
+        self._trouble: tuple[float, str] | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last publish failed, if that was a moment ago: nobody who believes it publishes, so it must not last."""
+        if self._trouble is None or time.monotonic() - self._trouble[0] > _TROUBLE_SECONDS:
+            return None
+        return self._trouble[1]
 
     async def start(self) -> None:
         """Connect.
@@ -83,23 +82,27 @@ class KafkaBus:
             TransientError: not acknowledged within the bound; some may have been written, so publish the same events again.
             PermanentError: an event is larger than a record may be; none was written.
         """
-        await self._publish([_encode(event) for event in events])
+        await self.deliver([outgoing(event) for event in events])
 
     async def carry(self, *facts: tuple[Event, datetime]) -> None:
         """As `publish`, of facts that a former log held, each with the moment at which that log had it."""
-        records = [_encode(event) for event, _ in facts]
-        for record, (_, moment) in zip(records, facts, strict=True):
-            record.headers.append((CARRIED, b"%d" % microseconds(moment)))
-        await self._publish(records)
+        await self.deliver([carried(event, moment) for event, moment in facts])
 
-    async def _publish(self, records: Sequence[_Encoded]) -> None:
+    async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
+        """As `publish`, of bytes as they are."""
+        await self.deliver([Outgoing(topic, key, value)])
+
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
+        """As `publish`, of records that were made before."""
         try:
             async with asyncio.timeout(self._bound):
                 while True:
                     if await self._delivered(records):
+                        self._trouble = None
                         return
                     await asyncio.sleep(_RETRY_SECONDS)
         except TimeoutError as error:
+            self._trouble = (time.monotonic(), f"Kafka at {self._servers} does not acknowledge what is published")
             missing = self._unknown_topics(records)
             if missing:
                 self._ensure_in_background()
@@ -116,11 +119,11 @@ class KafkaBus:
         """
         await ensure_topics(self._servers, self._settings)
 
-    async def _delivered(self, records: Sequence[_Encoded]) -> bool:
+    async def _delivered(self, records: Sequence[Outgoing]) -> bool:
         """False where the producer cannot go on and a new one has to send the same records (readers drop duplicates)."""
         producer = await self._connected()
         try:
-            waiting = [await producer.send(record.topic, record.value, record.key, headers=record.headers) for record in records]
+            waiting = [await producer.send(record.topic, record.value, record.key, headers=list(record.headers)) for record in records]
             outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         except KafkaError as error:
             outcomes = [error]
@@ -180,7 +183,7 @@ class KafkaBus:
             self._producer = None
             self._spawn(_close(producer, self._bound))
 
-    def _unknown_topics(self, records: Sequence[_Encoded]) -> list[str]:
+    def _unknown_topics(self, records: Sequence[Outgoing]) -> list[str]:
         if self._producer is None:
             return []
         cluster = self._producer.client.cluster
@@ -205,16 +208,6 @@ class KafkaBus:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _encode(event: Event) -> _Encoded:
-    key, value = event.key.encode(), event.to_json()
-    size = len(key) + len(value) + _FRAMING_BYTES
-    if size > MAX_RECORD_BYTES:
-        raise PermanentError(
-            f"{event.type} {event.event_id} for {event.topic} is {size} bytes with its framing; a record may have {MAX_RECORD_BYTES}"
-        )
-    return _Encoded(event.topic, key, value, [("type", event.type.encode())])
 
 
 async def _gives_producer_ids(servers: str, bound: float) -> bool:

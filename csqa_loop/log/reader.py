@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from csqa_loop.errors import TransientError
 from csqa_loop.events.topics import MAX_RECORD_BYTES
+from csqa_loop.log.headers import read_any_headers
 from csqa_loop.log.records import CARRIED, LogRecord
 from csqa_loop.settings import KafkaSettings
 
@@ -49,6 +50,7 @@ async def open_consumer(servers: str, settings: KafkaSettings) -> AsyncIterator[
         TransientError: Kafka does not answer within the bound, here or while the consumer is used.
     """
     bound = settings.request_timeout_seconds
+    read_any_headers()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=servers,
         group_id=None,
@@ -120,6 +122,27 @@ async def end_offsets(servers: str, settings: KafkaSettings, topics: Sequence[st
         consumer.assign(partitions)
         _, ends = await bounds_of(consumer, partitions, settings.request_timeout_seconds)
     return {(partition.topic, partition.partition): offset for partition, offset in ends.items()}
+
+
+async def read_one(servers: str, settings: KafkaSettings, topic: str, partition: int, offset: int) -> Record | None:
+    """The record at this place; None where the log holds none there any more.
+
+    Raises:
+        TransientError: Kafka does not answer within the bound.
+    """
+    place, bound = TopicPartition(topic, partition), settings.request_timeout_seconds
+    async with open_consumer(servers, settings) as consumer:
+        if place not in await partitions_of(consumer, [topic], bound):
+            return None
+        consumer.assign([place])
+        starts, ends = await bounds_of(consumer, [place], bound)
+        if not starts[place] <= offset < ends[place]:
+            return None
+        consumer.seek(place, offset)
+        async with asyncio.timeout(bound):
+            while not (batch := (await consumer.getmany(place, timeout_ms=_POLL_MS, max_records=1)).get(place)):
+                pass
+    return to_record(batch[0]) if batch[0].offset == offset else None
 
 
 async def read_to_end(servers: str, settings: KafkaSettings, topics: Sequence[str]) -> AsyncIterator[Record]:

@@ -1,10 +1,16 @@
-"""A record as it lies in the log, and what identifies its content."""
+"""A record as it lies in the log or is on its way there, and what identifies its content."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from csqa_loop.errors import PermanentError
+from csqa_loop.events import Event
+from csqa_loop.events.topics import MAX_RECORD_BYTES
+
 _EPOCH = datetime.fromtimestamp(0, UTC)
+_FRAMING_BYTES = 1024
+"""More than a record batch adds to one record: header, lengths, the `type` header. The broker's limit is on the batch."""
 
 
 class LogRecord(NamedTuple):
@@ -30,6 +36,36 @@ CARRIED = "csqa-recorded-at"
 def microseconds(moment: datetime) -> int:
     """Since 1970, exactly."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+class Outgoing(NamedTuple):
+    """One record on its way to the log."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def outgoing(event: Event) -> Outgoing:
+    """The record of an event.
+
+    Raises:
+        PermanentError: it is larger than a record may be.
+    """
+    key, value = event.key.encode(), event.to_json()
+    size = len(key) + len(value) + _FRAMING_BYTES
+    if size > MAX_RECORD_BYTES:
+        raise PermanentError(
+            f"{event.type} {event.event_id} for {event.topic} is {size} bytes with its framing; a record may have {MAX_RECORD_BYTES}"
+        )
+    return Outgoing(event.topic, key, value, (("type", event.type.encode()),))
+
+
+def carried(event: Event, moment: datetime) -> Outgoing:
+    """The record of an event that a former log had at `moment`."""
+    record = outgoing(event)
+    return record._replace(headers=(*record.headers, (CARRIED, b"%d" % microseconds(moment))))
 
 
 def record_sha(key: bytes | None, value: bytes | None) -> str:

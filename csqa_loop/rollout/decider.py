@@ -45,6 +45,9 @@ _log = logging.getLogger(__name__)
 _RECORDED_WITHIN = 15.0
 """Seconds until a published decision must have come back through the log."""
 _MOST_STEPS = 20
+_REST_SECONDS = 0.5
+_LONG_REST_SECONDS = 5.0
+"""While nothing is under way: what starts something is a batch, a replica that came or went, or an hour that passed."""
 _PLANNING_SECONDS = 0.5
 """How long a beat waits for the planner."""
 
@@ -85,6 +88,8 @@ class Decider:
         self._max_attempts = max_attempts
         self._clock = clock
         self._horizon = horizon
+        self.rest_seconds = _REST_SECONDS
+        """How long the next beat may wait where no batch is taken and no replica comes or goes."""
         self._pending: Event | None = None
         self._planning: asyncio.Task[TrainingRequested | None] | None = None
         self._planned_for: tuple[str, Run | None] | None = None
@@ -95,6 +100,7 @@ class Decider:
         Raises:
             TransientError: the log or the disk did not answer; the next beat goes on from the ledger.
         """
+        self.rest_seconds = _REST_SECONDS
         for _ in range(_MOST_STEPS):
             if self._pending is not None and not await self._publish(self._pending):
                 break
@@ -106,6 +112,8 @@ class Decider:
             if decision is None:
                 # Only now: no decision waits for a model server unless it gives an adapter traffic.
                 await self._reconciler.settle()
+                if isinstance(step, LookForWork) and self._planning is None and not self._reconciler.troubles:
+                    self.rest_seconds = _LONG_REST_SECONDS
                 return state
             if not await self._publish(decision):
                 break
@@ -220,7 +228,11 @@ class Decider:
 
     async def _publish(self, decision: Event) -> bool:
         self._pending = decision
-        await self._bus.publish(decision)
+        try:
+            await self._bus.publish(decision)
+        except PermanentError:
+            self._pending = None  # the log will never hold it: the next beat decides anew, and an order by hand comes first
+            raise
         if not await self._ledger.wait_for(decision.event_id, _RECORDED_WITHIN):
             _log.warning("%s %s is published and not yet back from the log; sending it again", decision.type, decision.event_id)
             return False

@@ -1,10 +1,11 @@
-"""What a new log must hold before other processes can go on: the current policies, the deployment, the open run."""
+"""What a new log must hold before other processes can go on: the current policies, whose log it is, the deployment, the open run."""
 
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from csqa_loop import events as e
 from csqa_loop.events.wire import decode
+from csqa_loop.ledger.authority import latest_claim
 from csqa_loop.ledger.connection import Connection
 from csqa_loop.rollout.state import current_deployment
 from csqa_loop.training.runs import latest_run
@@ -24,7 +25,7 @@ class Unpublished(NamedTuple):
 
 
 def unpublished_epoch(connection: Connection) -> Unpublished | None:
-    """The newest epoch whose log lacks the current facts, with those facts: policies and withdrawals, deployment, an unfinished run's request."""
+    """The newest epoch whose log lacks the current facts, with those facts: policies and withdrawals, the ledger, deployment, an unfinished run's request."""
     row = connection.execute("SELECT epoch, asked FROM epochs WHERE NOT republished ORDER BY epoch DESC LIMIT 1").fetchone()
     if row is None:
         return None
@@ -33,7 +34,7 @@ def unpublished_epoch(connection: Connection) -> Unpublished | None:
         for body, moment in connection.execute(_POLICIES).fetchall()
     ]
     deployment, run = current_deployment(connection), latest_run(connection)
-    others = [deployment, run.request if run and not run.evaluated and not run.failed else None]
+    others = [latest_claim(connection), deployment, run.request if run and not run.evaluated and not run.failed else None]
     return Unpublished(row[0], row[1], [*facts, *((event, _recorded_at(connection, event)) for event in others if event)])
 
 

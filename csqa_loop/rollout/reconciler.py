@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from csqa_loop.answering.model.server import ModelServer
@@ -15,6 +16,7 @@ from csqa_loop.rollout.rules.unservable import Obstacle, Trouble
 _log = logging.getLogger(__name__)
 _PROBE = (ChatMessage(role="user", content="What can you help me with?"),)
 _PROBE_SAMPLING = Sampling(temperature=0.0, top_p=1.0, max_tokens=8)
+_LOOK_SECONDS = 0.5
 _PATIENCE_SECONDS = 0.3
 """A replica that is well lists what it holds, and loads and probes a small adapter, in less. The next beat sees what took longer."""
 
@@ -70,8 +72,11 @@ class Reconciler:
         return [self._troubles[key] for key in sorted(self._troubles)]
 
     async def gained(self) -> None:
-        """Return once a replica has come to serve an adapter since the last `begin`: steps that wait for it may be decided."""
-        await self._gained.wait()
+        """Return once a replica has come to serve an adapter since the last `begin`, or has come or gone: there is something to do."""
+        live = set(self._server.live)
+        while not self._gained.is_set() and set(self._server.live) == live:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._gained.wait(), _LOOK_SECONDS)
 
     async def reconcile(self, deployment: DeploymentChanged, now: datetime, *, patience: float = _PATIENCE_SECONDS) -> None:
         """Begin a pass and wait for it, though not for replicas that take longer than `patience` (seconds)."""

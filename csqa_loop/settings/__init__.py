@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from csqa_loop.errors import ConfigurationError
@@ -20,6 +20,7 @@ from csqa_loop.settings.serving import (
     LOOPBACK,
     AnalyticsSettings,
     AnswerSettings,
+    BackupSettings,
     ConsoleSettings,
     EncoderSettings,
     GatewaySettings,
@@ -29,6 +30,7 @@ from csqa_loop.settings.serving import (
     LedgerSettings,
     ModelServerSettings,
     RetrievalSettings,
+    SpoolSettings,
     TrainerSettings,
 )
 from csqa_loop.text.languages import DEFAULT_LANGUAGE, Language
@@ -37,6 +39,7 @@ __all__ = [
     "KTO_MIN_BATCH",
     "AnalyticsSettings",
     "AnswerSettings",
+    "BackupSettings",
     "ConsoleSettings",
     "EncoderSettings",
     "ExperimentSettings",
@@ -53,6 +56,7 @@ __all__ = [
     "PrivacySettings",
     "RetrievalSettings",
     "Settings",
+    "SpoolSettings",
     "TrainerSettings",
     "TrainingSettings",
     "TriggerSettings",
@@ -75,7 +79,11 @@ class Settings(BaseSettings):
     operator_key: SecretStr | None = None
     """Key of agents and operators. Missing: as above."""
 
+    stop_seconds: float = Field(default=15.0, ge=8)
+    """How long a process may take to stop, all told; supervisors must give as much. A gateway's open streams have all but the last five."""
+
     kafka: KafkaSettings = KafkaSettings()
+    spool: SpoolSettings = SpoolSettings()
     model_server: ModelServerSettings = ModelServerSettings()
     encoder: EncoderSettings = EncoderSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
@@ -93,6 +101,7 @@ class Settings(BaseSettings):
     judge: JudgeSettings = JudgeSettings()
     ledger: LedgerSettings = LedgerSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
+    backup: BackupSettings = BackupSettings()
 
     @property
     def kafka_servers(self) -> str:
@@ -119,6 +128,11 @@ class Settings(BaseSettings):
         """Tokens of prompt and answer together that can be trained on."""
         length = self.training.max_length
         return self.model_server.max_model_len if length == "auto" else length
+
+    @property
+    def spool_folder(self) -> Path:
+        """What a gateway accepted while Kafka was away."""
+        return Path(self.spool.folder) if self.spool.folder else self.var / "spool" / f"gateway-{self.gateway.port}"
 
     @property
     def ledger_file(self) -> Path:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from csqa_loop.events.topics import WHOLE_HOURS
 from csqa_loop.settings.section import SettingsSection
 
 LOOPBACK = "127.0.0.1"
@@ -25,6 +26,19 @@ class KafkaSettings(SettingsSection):
     """Most records that the ledger takes in one transaction; fewer when no more have come."""
 
 
+class SpoolSettings(SettingsSection):
+    """Where a gateway keeps what it accepted while Kafka is away."""
+
+    enabled: bool = True
+    """Without it, what Kafka does not acknowledge is answered with 503."""
+    folder: str = ""
+    """A folder of this gateway alone, on a disk that survives a restart. Empty: `var/spool/gateway-PORT`."""
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=64 * 1024)
+    """What may wait at most: about 20,000 answers. Beyond it, 503."""
+    after_seconds: float = Field(default=1.0, gt=0)
+    """How long Kafka has to acknowledge before an event is kept here."""
+
+
 class ModelServerSettings(SettingsSection):
     """vLLM."""
 
@@ -42,6 +56,13 @@ class ModelServerSettings(SettingsSection):
     max_cpu_loras: int = 4
     cpu_kv_cache_gib: int = 1
     timeout_seconds: float = Field(default=60.0, gt=0)
+    """Bound on a whole answer, streamed or not."""
+    first_token_seconds: float = Field(default=60.0, gt=0)
+    """How long a streamed answer may take to begin."""
+    between_tokens_seconds: float = Field(default=30.0, gt=0)
+    """How long a streamed answer may pause."""
+    max_answer_bytes: int = Field(default=128 * 1024, ge=1, le=200_000)
+    """Longest text of an answer, in UTF-8. A server that sends more is cut off, and what it sent is no answer."""
     connections: int = Field(default=256, ge=1)
     resident_within_seconds: float = Field(default=600.0, gt=0)
     """How long a replica that answers may refuse an adapter, or say nothing with it, before the loop gives the adapter up."""
@@ -64,6 +85,10 @@ class EncoderSettings(SettingsSection):
     """Key of that endpoint, where it wants one."""
     timeout_seconds: float = Field(default=10.0, gt=0)
     """Bound on one request to that endpoint."""
+    question_seconds: float = Field(default=4.0, gt=0)
+    """How long a question may wait for its vector, whatever the encoder is; then 503. One that takes longer is asked nothing until a probe succeeds."""
+    most_waiting: int = Field(default=256, ge=1)
+    """Questions that may wait for the encoder; more get 503 at once."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of an encoder in this process."""
 
@@ -102,6 +127,10 @@ class GatewaySettings(HttpSettings):
     """HTTP for frontends and widgets."""
 
     port: int = Field(default=8000, ge=0, le=65535)
+    keep_alive_seconds: float = Field(default=10.0, gt=0)
+    """A stream that has nothing to say for this long sends a comment, so that proxies keep it open."""
+    most_open: int = Field(default=512, ge=1)
+    """Chat requests that may be open at once; more get 503 at once."""
 
 
 class ConsoleSettings(HttpSettings):
@@ -134,9 +163,24 @@ class TrainerSettings(HttpSettings):
 class LedgerSettings(SettingsSection):
     """The loop's DuckDB file."""
 
+    open_seconds: float = Field(default=60.0, gt=0)
+    """How long opening it may take before the loop is not healthy. A ledger that was not closed in order, or is of an older version, takes longer."""
     memory_mib: int = Field(default=256, ge=64)
     """What DuckDB may hold in memory, so that a ledger that grows does not; beyond it, DuckDB reads again or writes to a file beside the ledger.
     More makes decisions over tens of millions of exposures faster."""
+    reserve_mib: int = Field(default=64, ge=0)
+    """Set aside beside the ledger and given up when the disk is full, so that orders of operators can still be carried out. 0: none."""
+
+
+class BackupSettings(SettingsSection):
+    """Copies of the ledger."""
+
+    folder: str = ""
+    """Where they are kept, best on another disk. Empty: none are taken but by `csqa ledger backup`."""
+    every_hours: float = Field(default=24.0, gt=0, lt=WHOLE_HOURS)
+    """Less than the week for which Kafka compacts no fact away."""
+    keep: int = Field(default=7, ge=1)
+    """The newest that stay; an older one is removed once the newest has been verified."""
 
 
 class AnalyticsSettings(SettingsSection):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -11,12 +12,13 @@ import pytest
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import AnswerGiven, ArmExposed, ChatMessage, FeedbackGiven, PolicyPublished, PolicyWithdrawn, now, topics
 from csqa_loop.events.wire import decode
-from csqa_loop.log import KafkaBus, Record, read_to_end
+from csqa_loop.log import KafkaBus, Record, Spool, SpooledBus, read_to_end
 from csqa_loop.log.bus import Bus
 from csqa_loop.log.records import microseconds
 from csqa_loop.settings import KafkaSettings
 from tests.brokers import Broker
 from tests.fakes.bus import MemoryBus
+from tests.waiting import eventually
 
 
 @dataclass
@@ -27,23 +29,44 @@ class Subject:
     read: Callable[[str], Awaitable[list[Record]]]
 
 
-@pytest.fixture(params=["memory", "embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
-    if request.param == "memory":
+@pytest.fixture(
+    params=[
+        "memory",
+        "memory behind a spool",
+        "memory away, then back",
+        "embedded",
+        "embedded behind a spool",
+        pytest.param("kafka", marks=pytest.mark.kafka),
+        pytest.param("kafka behind a spool", marks=pytest.mark.kafka),
+    ]
+)
+async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
+    where, _, how = request.param.partition(" ")
+    spool = Spool(tmp_path / "spool", 64 * 1024 * 1024)
+    if where == "memory":
         memory = MemoryBus()
+        spooled = SpooledBus(memory, spool, after_seconds=0.05)
 
         async def remembered(topic: str) -> list[Record]:
+            memory.release()
+            await eventually(lambda: not spooled.waiting().events, "the spool is empty")
             return memory.of_topic(topic)
 
-        yield Subject(memory, remembered)
+        await spooled.start()
+        if how == "away, then back":
+            memory.hold()
+        yield Subject(spooled if how else memory, remembered)
+        memory.release()
+        await spooled.stop()
         return
-    broker: Broker = request.getfixturevalue(f"{request.param}_broker")
+    broker: Broker = request.getfixturevalue(f"{where}_broker")
     settings = KafkaSettings()
 
     async def logged(topic: str) -> list[Record]:
         return [record async for record in read_to_end(broker.servers, settings, [topic])]
 
-    bus = KafkaBus(settings, broker.servers)
+    kafka = KafkaBus(settings, broker.servers)
+    bus = SpooledBus(kafka, spool, after_seconds=2.0) if how else kafka
     await bus.start()
     await bus.ensure_topics()
     yield Subject(bus, logged)
@@ -104,6 +127,7 @@ async def test_publishing_at_the_same_time_loses_and_doubles_nothing(subject: Su
     assert sorted(value for value in read if value) == sorted(event.to_json() for event in sent)
 
 
+@pytest.mark.parametrize("subject", ["memory", "embedded", pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
 async def test_what_is_carried_over_from_a_former_log_says_since_when_it_was_known(subject: Subject) -> None:
     carried, fresh = withdrawn(f"p-{uuid4()}"), withdrawn(f"p-{uuid4()}")
     moment = now() - timedelta(days=400, microseconds=1)

@@ -1,6 +1,7 @@
 """The log in memory, for tests of what publishes. It passes the contract suite of the real one."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -10,7 +11,7 @@ from csqa_loop.events import Event
 from csqa_loop.events.topics import MAX_RECORD_BYTES
 from csqa_loop.events.wire import decode
 from csqa_loop.log import Record
-from csqa_loop.log.records import microseconds
+from csqa_loop.log.records import CARRIED, Outgoing, carried, outgoing
 
 E = TypeVar("E", bound=Event)
 
@@ -29,28 +30,41 @@ class MemoryBus:
         self._open = asyncio.Event()
         self._open.set()
 
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def ensure_topics(self) -> None: ...
+
     async def publish(self, *events: Event) -> None:
-        await self._publish([(event, None) for event in events])
+        await self.deliver([outgoing(event) for event in events])
 
     async def carry(self, *facts: tuple[Event, datetime]) -> None:
-        await self._publish([(event, microseconds(moment)) for event, moment in facts])
+        await self.deliver([carried(event, moment) for event, moment in facts])
 
-    async def _publish(self, facts: Sequence[tuple[Event, int | None]]) -> None:
-        encoded = [(event, event.key.encode(), event.to_json(), carried) for event, carried in facts]
-        for event, key, value, _ in encoded:
-            if len(key) + len(value) + 1024 > MAX_RECORD_BYTES:
-                raise PermanentError(f"{event.type} {event.event_id} is larger than a record may be ({MAX_RECORD_BYTES} bytes)")
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
         await self._open.wait()
         if self._failures:
             self._failures -= 1
             raise TransientError("the fake log was told to fail")
-        for event, key, value, carried in encoded:
-            offset = len(self.of_topic(event.topic))
-            stamp = int(event.occurred_at.timestamp() * 1000)
-            self.records.append(Record(event.topic, 0, offset, key, value, stamp, carried_us=carried))
+        for topic, key, value, headers in records:
+            said = dict(headers).get(CARRIED)
+            stamp = int(time.time() * 1000)
+            self.records.append(
+                Record(topic, 0, len(self.of_topic(topic)), key, value, stamp, carried_us=None if said is None else int(said))
+            )
         if self._lost:
             self._lost -= 1
             raise TransientError("the fake log lost the acknowledgement")
+
+    async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
+        if len(key or b"") + len(value) > MAX_RECORD_BYTES:
+            raise PermanentError(f"the record of {topic} is larger than a record may be ({MAX_RECORD_BYTES} bytes)")
+        await self._open.wait()
+        if self._failures:
+            self._failures -= 1
+            raise TransientError("the fake log was told to fail")
+        self.records.append(Record(topic, 0, len(self.of_topic(topic)), key, value, 0))
 
     @property
     def events(self) -> list[Event]:

@@ -1,6 +1,7 @@
 """A gateway on fakes: real app, real index, real use case; log, model server and encoder in memory."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from csqa_loop.events import Chunk, DeploymentChanged, Event, PolicyIndexed, Pol
 from csqa_loop.gateway.parts import Parts
 from csqa_loop.knowledge.rules.vectors import pack_vector
 from csqa_loop.log import Record
+from csqa_loop.log.records import Outgoing
 from csqa_loop.settings import Settings
 from csqa_loop.settings.secrets import Secrets
 from tests.fakes.bus import MemoryBus
@@ -30,14 +32,16 @@ class GatewayBus(MemoryBus):
     async def start(self) -> None:
         self._check()
 
-    async def stop(self) -> None: ...
+    @property
+    def trouble(self) -> str | None:
+        return "nothing is acknowledged" if self.down else None
 
     async def ensure_topics(self) -> None:
         self._check()
 
-    async def publish(self, *events: Event) -> None:
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
         self._check()
-        await super().publish(*events)
+        await super().deliver(records)
 
     def _check(self) -> None:
         if self.down:
@@ -116,6 +120,12 @@ class World:
     def deploy(self, revision: int = 1, **fields: Any) -> None:
         """A deployment."""
         self.feed(DeploymentChanged(occurred_at=now(), revision=revision, **({"champion": "base"} | fields)))
+
+    async def start(self) -> None:
+        """Return when the parts are ready."""
+        await self.parts.start()
+        assert self.parts._starting is not None
+        await asyncio.wait_for(asyncio.shield(self.parts._starting), 5)
 
     def with_shop(self) -> "World":
         """Two policies and the first deployment."""

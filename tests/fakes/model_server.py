@@ -127,6 +127,10 @@ class FakeModelServer:
         if sum(len(message.content.split()) for message in messages) > self.max_words:
             msg = "the prompt is too long"
             raise PermanentError(msg)
+        turns = [message.role for message in messages if message.role != "system"]
+        if turns != [("user", "assistant")[place % 2] for place in range(len(turns))]:
+            msg = "conversation roles must alternate user/assistant/user/assistant/..."  # as the templates of many models say it
+            raise PermanentError(msg)
         name = next(name for name in (adapter, fallback, BASE) if any(name in held for held in self.held.values()))
         self.asked.append((name, tuple(messages), sampling))
         return name, *self._said(name, messages, sampling, stop)

@@ -170,7 +170,13 @@ async def test_a_durable_log_goes_on_where_it_was_after_a_crash(mortal_kafka: Br
 async def test_compaction_holes_keep_nobody_waiting(kafka_broker: Broker) -> None:
     """Compaction removes records, also before the end offset: the end is reached all the same."""
     name = f"holes-{uuid4()}"
-    eager = {"segment.ms": "200", "min.cleanable.dirty.ratio": "0.01", "max.compaction.lag.ms": "300", "cleanup.policy": "compact"}
+    eager = {
+        "segment.ms": "200",
+        "min.cleanable.dirty.ratio": "0.01",
+        "min.compaction.lag.ms": "0",
+        "max.compaction.lag.ms": "300",
+        "cleanup.policy": "compact",
+    }
 
     class Eager(Topic):
         config = eager  # type: ignore[assignment]

@@ -7,8 +7,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from csqa_loop import events as e
-from csqa_loop.ledger.bookkeeping import unpublished_letters
 from csqa_loop.ledger.invariants import check, ledger_hash
+from csqa_loop.ledger.letters import letters_to_publish
 from csqa_loop.rollout.epochs import unpublished_epoch
 from csqa_loop.settings import KafkaSettings, Settings
 from tests import events as make
@@ -121,7 +121,7 @@ async def test_foreign_and_broken_records_are_dead_letters_and_hold_up_nothing(s
             await producer.stop()
         told = await until(stream, lambda s: s["recorded"]["feedback"] == 1, "the thumb between the broken records")
         assert told["recorded"]["dead_letters"] == 2
-        while await stream.parts.ledger.ask(unpublished_letters):
+        while await stream.parts.ledger.ask(letters_to_publish):
             await stream.parts.ledger.next_batch(stream.parts.ledger.batches, 0.2)
         letters = await published(settings, "csqa.dead-letters")
         assert len({letter.key for letter in letters}) == 1

@@ -93,11 +93,18 @@ def test_a_folder_is_published_changed_and_withdrawn(which: str, request: pytest
     assert json.loads(csqa("policies", "list", "--json").stdout) == []
 
 
+SHOP = {
+    "returns.md": "# Returns\n\nWithin 30 days.\n",
+    "FEES.MD": "# Fees\n\nA parcel is 5 EUR.\n",
+    "shipping.markdown": "# Shipping\n\nOn working days.\n",
+}
+
+
 def test_a_sync_names_what_it_skips_and_asks_before_it_withdraws_most(mortal_broker: Broker, tmp_path: Path) -> None:
     csqa, folder = Csqa(mortal_broker, tmp_path / "var"), tmp_path / "policies"
     folder.mkdir()
-    for name in ("returns.md", "FEES.MD", "shipping.markdown"):
-        (folder / name).write_text(f"# {name}\n\nText.\n")
+    for name, text in SHOP.items():
+        (folder / name).write_text(text)
     (folder / "notes.txt").write_text("text")
     first = csqa("policies", "sync", str(folder))
     assert first.returncode == 0, first.stderr
@@ -112,8 +119,10 @@ def test_a_sync_names_what_it_skips_and_asks_before_it_withdraws_most(mortal_bro
     assert (told["withdrawn"], told["missing"], told["renamed"]) == (["returns"], ["FEES"], [{"policy_id": "FEES", "now": "prices"}])
     assert [row["file"] for row in told["skipped"]] == ["notes.txt", "shipping.docx"]
     told = json.loads(csqa("policies", "sync", str(folder), "--withdraw-missing", "--yes", "--json").stdout)
-    assert (told["withdrawn"], told["missing"]) == ([], ["FEES"])
-    assert "csqa policies withdraw FEES" in " ".join(csqa("policies", "sync", str(folder)).stdout.split())
+    assert (told["withdrawn"], told["missing"], told["renamed"]) == ([], ["FEES"], [{"policy_id": "FEES", "now": "prices"}])
+    said = " ".join(csqa("policies", "sync", str(folder), "--withdraw-missing", "--yes").stdout.replace("│", " ").split())
+    assert "renamed to prices" in said
+    assert "csqa policies withdraw FEES --reason renamed" in said
     assert csqa("policies", "withdraw", "FEES", "--reason", "renamed").returncode == 0
 
     wrong = tmp_path / "wrong"

@@ -65,7 +65,7 @@ def proposer(ledger: LedgerService, *, says: str = GOOD) -> tuple[AnswerProposer
     server, judge = FakeModelServer(answer=lambda *_: says), FakeJudge(by_merit(lambda answer: answer == GOOD))
     contest = Contest(server, judge, judging=SETTINGS, answering=AnswerSettings())
     contest.bias = KNOWN
-    return AnswerProposer(ledger, contest, bus, SETTINGS, lambda: make.at(100), serving), bus
+    return AnswerProposer(ledger, contest, bus, SETTINGS, lambda: make.at(100), serving, b"secret"), bus
 
 
 async def test_a_proposal_becomes_a_pair_and_the_case_does_not_come_again(ledger: LedgerService) -> None:

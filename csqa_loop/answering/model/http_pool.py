@@ -16,6 +16,9 @@ import httptools
 _CONNECT_SECONDS = 2.0
 _KEEPALIVE_SECONDS = 4.0
 """uvicorn, in front of vLLM, closes an idle connection after 5 s: ours must be gone before."""
+_HEAD_BYTES = 256 * 1024
+_AHEAD_BYTES = 256 * 1024
+"""How much of a body waits for its reader; then the server is made to wait."""
 
 
 class ConnectError(Exception):
@@ -24,6 +27,13 @@ class ConnectError(Exception):
 
 class BrokenError(Exception):
     """The connection ended before the response did."""
+
+
+class TooLargeError(Exception):
+    """The body is larger than it may be."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"more than the {limit} bytes that a reply may have")
 
 
 class _Connection(asyncio.Protocol):
@@ -36,6 +46,9 @@ class _Connection(asyncio.Protocol):
         self.complete = False
         self.keep = False
         self.pieces: deque[bytes] = deque()
+        self._head = 0
+        self._ahead = 0
+        self._paused = False
         self._error: Exception | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -43,7 +56,7 @@ class _Connection(asyncio.Protocol):
     def begin(self, request: bytes) -> None:
         """Send the next request."""
         self.status, self.complete, self.keep, self._error = 0, False, False, None
-        self.pieces.clear()
+        self._head = self._ahead = 0
         self._parser = httptools.HttpResponseParser(self)
         assert self.transport is not None
         self.transport.write(request)
@@ -73,9 +86,14 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._fail(BrokenError(f"not an HTTP response: {error}"))
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(BrokenError(f"not an HTTP response: {error!r}"))
             self.abort()
+        if self.status < 200:
+            self._head += len(data)
+            if self._head > _HEAD_BYTES:
+                self._fail(BrokenError(f"headers of more than {_HEAD_BYTES} bytes"))
+                self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Asyncio."""
@@ -92,7 +110,20 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
         self.pieces.append(body)
+        self._ahead += len(body)
+        if self._ahead > _AHEAD_BYTES and not self._paused and self.transport is not None and not self.closed:
+            self._paused = True
+            self.transport.pause_reading()
         self._wake()
+
+    def next_piece(self) -> bytes:
+        """The bytes that came first; the server may send on when little is left."""
+        piece = self.pieces.popleft()
+        self._ahead -= len(piece)
+        if self._paused and self._ahead <= _AHEAD_BYTES // 2 and self.transport is not None and not self.closed:
+            self._paused = False
+            self.transport.resume_reading()
+        return piece
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
@@ -143,18 +174,21 @@ class Reply:
             if connection.complete:
                 return None
             await connection.progress()
-        return connection.pieces.popleft()
+        return connection.next_piece()
 
-    async def read(self) -> bytes:
-        """The whole body.
+    async def read(self, limit: int) -> bytes:
+        """The whole body, of at most `limit` bytes.
 
         Raises:
             BrokenError: the connection ended first.
+            TooLargeError: it is larger.
         """
-        body = b""
+        body = bytearray()
         while (piece := await self.piece()) is not None:
             body += piece
-        return body
+            if len(body) > limit:
+                raise TooLargeError(limit)
+        return bytes(body)
 
     def close(self) -> None:
         """Keep the connection where the response is complete, else end it: that tells the server to stop. Idempotent."""
@@ -203,7 +237,7 @@ class HttpPool:
     def take_back(self, connection: _Connection) -> None:
         """Keep or close the connection after one exchange."""
         self._free.release()
-        if connection.complete and connection.keep and not connection.closed:
+        if connection.complete and connection.keep and not connection.closed and not connection.pieces:
             self._idle.append((connection, time.monotonic()))
         else:
             connection.abort()

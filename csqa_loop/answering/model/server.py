@@ -38,7 +38,7 @@ class Speaker(Protocol):
         """One answer. A replica that lacks `adapter` is passed over; when all do, `fallback` (the champion) answers, then `base`.
 
         Raises:
-            TransientError: no replica answered within the bound.
+            TransientError: no replica answered within the bounds of time and size, or what one sent is no answer.
             PermanentError: the server refused the request (prompt too long, say).
         """
         ...

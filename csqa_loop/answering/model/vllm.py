@@ -6,22 +6,24 @@ with its port open, so that a request fails within seconds although a generation
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import orjson
 
+from csqa_loop.answering.model.generation import GrowingAnswer, generation_of
 from csqa_loop.answering.model.http_pool import BrokenError, ConnectError, Reply
 from csqa_loop.answering.model.replica import Replica
 from csqa_loop.answering.model.server import Delta, Generation
-from csqa_loop.answering.model.wire import chat_body, detail_of, logprobs_of, plain, read_json, read_refusal, server_sent
+from csqa_loop.answering.model.wire import Patience, chat_body, naming, plain, read_json, read_refusal, streamed, wire_bytes
+from csqa_loop.answering.rules.replies import OddReplyError, detail_of, forced_logprob, parsed, token_ids
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.events import BASE, ChatMessage, Sampling
 from csqa_loop.settings import ModelServerSettings
 
+R = TypeVar("R")
 _CONNECT_SECONDS = 2.0
 _ADMIN_SECONDS = 30.0
 """Loading an adapter reads a few megabytes to a few hundred."""
@@ -36,7 +38,8 @@ class VllmServer:
 
     def __init__(self, urls: Sequence[str], settings: ModelServerSettings, adapters: Path) -> None:
         self._adapters = adapters
-        self._timeout = settings.timeout_seconds
+        self._settings = settings
+        self._limit = wire_bytes(settings)
         # Probes and loading have connections of their own: when requests for answers use up all others, that is load and no outage.
         # Environment proxies are for the internet, never for a model server.
         self._client = httpx.AsyncClient(trust_env=False, timeout=httpx.Timeout(_ADMIN_SECONDS, connect=_CONNECT_SECONDS))
@@ -67,10 +70,15 @@ class VllmServer:
         self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
     ) -> Generation:
         """See `ModelServer.generate`."""
+        patience = Patience(self._settings, streamed=False)
         name, replica, response = await self._first_that_takes(
-            _CHAT, chat_body(messages, sampling, stop, stream=False), dict.fromkeys((adapter, fallback, BASE))
+            _CHAT, chat_body(messages, sampling, stop, stream=False), dict.fromkeys((adapter, fallback, BASE)), patience
         )
-        return _generation(name, await read_json(replica, response, self._timeout))
+        reply = await read_json(replica, response, patience, self._limit)
+        with naming(replica.url):
+            generation = generation_of(name, reply)
+            self._check_size(len(generation.text.encode()))
+        return generation
 
     async def stream(
         self, adapter: str, messages: Sequence[ChatMessage], sampling: Sampling, *, fallback: str, stop: Sequence[str] = ()
@@ -80,41 +88,29 @@ class VllmServer:
         Raises:
             TransientError: as `generate`; also when the replica broke off after the first piece: no other can continue it.
         """
+        patience = Patience(self._settings, streamed=True)
         name, replica, response = await self._first_that_takes(
-            _CHAT, chat_body(messages, sampling, stop, stream=True), dict.fromkeys((adapter, fallback, BASE))
+            _CHAT, chat_body(messages, sampling, stop, stream=True), dict.fromkeys((adapter, fallback, BASE)), patience
         )
-        pieces: list[str] = []
-        logprobs: list[float] = []
-        usage: dict[str, int] = {}
-        finish_reason = ""
+        answer = GrowingAnswer(name)
         try:
-            async for event in server_sent(replica, response, self._timeout):
-                if "error" in event:
-                    msg = f"model server {replica.url} broke off its answer: {detail_of(event)}"
-                    raise TransientError(msg)
-                usage = event.get("usage") or usage
-                for choice in event["choices"]:
-                    logprobs += logprobs_of(choice)
-                    finish_reason = choice.get("finish_reason") or finish_reason
-                    if text := choice["delta"].get("content"):
-                        pieces.append(text)
-                        yield Delta(text)
+            async for piece in streamed(replica, response, patience, self._limit):
+                answer.add(piece)
+                with naming(replica.url):
+                    self._check_size(answer.size)
+                if piece.text:
+                    yield Delta(piece.text)
+                    patience.token_came()
+                if answer.finish_reason:
+                    patience.finished()
+        except TransientError:
+            if not answer.finish_reason:  # else it is whole, and only the count of its tokens is missing
+                raise
         finally:
             response.close()  # also what makes vLLM stop generating for a reader who has left
-        if not finish_reason:
-            msg = f"model server {replica.url} ended its answer in the middle"
-            raise TransientError(msg)
-        yield Delta(
-            "",
-            Generation(
-                text="".join(pieces),
-                adapter=name,
-                prompt_tokens=usage.get("prompt_tokens", 0),
-                completion_tokens=usage.get("completion_tokens", len(logprobs)),
-                finish_reason=finish_reason,
-                logprobs=tuple(logprobs),
-            ),
-        )
+        with naming(replica.url):
+            final = answer.whole()
+        yield Delta("", final)
 
     async def score(self, adapter: str, messages: Sequence[ChatMessage], answer: str) -> tuple[float, int]:
         """See `ModelServer.score`. No fallback: another adapter's score would be a wrong figure.
@@ -128,8 +124,8 @@ class VllmServer:
             PermanentError: the server refused the request (too long, say).
         """
         chat = {"messages": plain(messages), "add_generation_prompt": True}
-        prompt = (await self._ask("/tokenize", chat, (BASE,)))["tokens"]
-        tokens = (await self._ask("/tokenize", {"prompt": answer, "add_special_tokens": False}, (BASE,)))["tokens"] if answer else []
+        prompt = await self._ask("/tokenize", chat, (BASE,), token_ids)
+        tokens = await self._ask("/tokenize", {"prompt": answer, "add_special_tokens": False}, (BASE,), token_ids) if answer else []
         forced = asyncio.Semaphore(_FORCED_AT_ONCE)
 
         async def logprob(place: int) -> float:
@@ -141,8 +137,7 @@ class VllmServer:
                 "allowed_token_ids": [tokens[place]],
             }
             async with forced:
-                reply = await self._ask("/v1/completions", body, (adapter,))
-            return float(reply["choices"][0]["logprobs"]["token_logprobs"][0])
+                return await self._ask("/v1/completions", body, (adapter,), forced_logprob)
 
         return math.fsum(await asyncio.gather(*map(logprob, range(len(tokens))))), len(tokens)
 
@@ -153,9 +148,9 @@ class VllmServer:
             msg = f"model server {replica} answers nothing with {adapter}: {response.status_code}: {detail_of(response.content)}"
             raise PermanentError(msg)
         try:
-            return _generation(adapter, orjson.loads(response.content))
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            msg = f"model server {replica} answers with {adapter} what is no completion: {detail_of(response.content)}"
+            return generation_of(adapter, parsed(response.content))
+        except OddReplyError as error:
+            msg = f"model server {replica} answers with {adapter} what is no completion: it {error}"
             raise PermanentError(msg) from error
 
     @property
@@ -214,21 +209,29 @@ class VllmServer:
             raise TransientError(msg)
         return response
 
-    async def _ask(self, path: str, body: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-        _, replica, response = await self._first_that_takes(path, lambda name: orjson.dumps({"model": name, **body}), names)
-        return await read_json(replica, response, self._timeout)
+    def _check_size(self, size: int) -> None:
+        if size > self._settings.max_answer_bytes:
+            raise OddReplyError(f"sent an answer of more than {self._settings.max_answer_bytes} bytes")
 
-    async def _first_that_takes(self, path: str, body: Callable[[str], bytes], names: Iterable[str]) -> tuple[str, Replica, Reply]:
+    async def _ask(self, path: str, body: dict[str, Any], names: Iterable[str], read: Callable[[dict[str, Any]], R]) -> R:
+        patience = Patience(self._settings, streamed=False)
+        _, replica, response = await self._first_that_takes(path, lambda name: orjson.dumps({"model": name, **body}), names, patience)
+        reply = await read_json(replica, response, patience, self._limit)
+        with naming(replica.url):
+            return read(reply)
+
+    async def _first_that_takes(
+        self, path: str, body: Callable[[str], bytes], names: Iterable[str], patience: Patience
+    ) -> tuple[str, Replica, Reply]:
         """The open 200 response of the first replica that holds the first of `names` that any replica holds."""
         names = list(names)
         failures: list[str] = []
-        deadline = time.monotonic() + self._timeout
         for name in names:
             content = body(name)
             for replica in self._in_turn():
                 if replica.lacks(name):
                     continue
-                response = await _send(replica, path, content, deadline, failures)
+                response = await _send(replica, path, content, patience, failures)
                 if response is None:
                     continue
                 if response.status == httpx.codes.OK:
@@ -253,31 +256,19 @@ class VllmServer:
         return [replica for replica in (*self._replicas[start:], *self._replicas[:start]) if replica.up]
 
 
-def _generation(name: str, reply: dict[str, Any]) -> Generation:
-    choice, usage = reply["choices"][0], reply.get("usage") or {}
-    return Generation(
-        text=choice["message"].get("content") or "",
-        adapter=name,
-        prompt_tokens=usage.get("prompt_tokens", 0),
-        completion_tokens=usage.get("completion_tokens", 0),
-        finish_reason=choice.get("finish_reason") or "stop",
-        logprobs=tuple(logprobs_of(choice)),
-    )
-
-
-async def _send(replica: Replica, path: str, content: bytes, deadline: float, failures: list[str]) -> Reply | None:
+async def _send(replica: Replica, path: str, content: bytes, patience: Patience, failures: list[str]) -> Reply | None:
     """The reply with its body unread; None, with the reason in `failures`, where the replica gave none.
 
     A kept connection may be closed by the other side just when it is used again: one more try on a fresh one tells that from an outage.
     """
     for attempt in (1, 2):
         try:
-            async with replica.bound(deadline - time.monotonic()):
+            async with replica.bound(patience.left):
                 return await replica.pool.post(path, content)
         except BrokenError as error:
             if attempt == 2:
                 failures.append(f"{replica.url} breaks off: {error}")
         except (ConnectError, TimeoutError) as error:
-            failures.append(f"{replica.url} does not answer: {str(error) or 'not in time'}")
+            failures.append(f"{replica.url} does not answer: {str(error) or patience.ended()}")
             return None
     return None

@@ -6,15 +6,18 @@ from csqa_loop.events import ChatMessage
 
 _SPARE_TOKENS = 64
 """The chat template's own tokens."""
+_MOST_CHARACTERS = 150_000
+"""Messages in a row are one question, and an event holds questions of 200,000 characters."""
 
 
 def fitting(history: Sequence[ChatMessage], excerpts: Sequence[str], *, answer_tokens: int, context_tokens: int) -> tuple[ChatMessage, ...]:
     """The latest turns that fit into `context_tokens` beside excerpts and answer, never fewer than the question."""
     room = context_tokens - _SPARE_TOKENS - sum(map(_tokens, excerpts)) - answer_tokens
-    start = len(history)
+    start, characters = len(history), _MOST_CHARACTERS
     for place in range(len(history) - 1, -1, -1):
         room -= _tokens(history[place].content)
-        if room < 0 and place < len(history) - 1:
+        characters -= len(history[place].content)
+        if min(room, characters) < 0 and place < len(history) - 1:
             break
         start = place
     while start < len(history) - 1 and history[start].role != "user":

@@ -40,6 +40,18 @@ def is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip()) or value == [] or _is_nan(value)
 
 
+def answers_spelled(text: Any) -> Any:
+    """The list of texts, numbers or objects that a table's cell spells; any other value as it is."""
+    if not isinstance(text, str) or not (text.lstrip().startswith("[") and text.rstrip().endswith("]")):
+        return text
+    try:
+        value = list_in(text, "")
+    except RowRefusedError:
+        return text
+    one_by_one = isinstance(value, list) and len(value) > 1
+    return value if one_by_one and not any(isinstance(one, Mapping) and {"role", "from"} & one.keys() for one in value) else text
+
+
 def list_in(text: str, where: str) -> Any:
     """The list that a cell of a table spells, as JSON or as Python prints it.
 

@@ -10,25 +10,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from csqa_loop.data.rules.annotators import Differing, is_superseded
 from csqa_loop.data.rules.cells import is_blank
-from csqa_loop.data.rules.names import NAMES, inner, is_answer, is_measure, plain
+from csqa_loop.data.rules.names import NAMES, is_answer, is_correction, is_measure, is_model, parted, plain, side_of_pair
 from csqa_loop.data.rules.rows import RowRefusedError
-from csqa_loop.data.rules.worth import is_off, number_in
+from csqa_loop.data.rules.sides import better_side, is_verdict
+from csqa_loop.data.rules.worth import Scale, is_off, number_in
+from csqa_loop.text.normal import normalised
 
 _TAGGED = re.compile(r"(?:(?P<base>.*?[a-z])?[_ ]?)(?P<tag>[0-9]|(?:(?<=_)|^)[ab])(?P<rest>(?:_.*)?)")
 _FAMILIES = (("a", "b"), *(tuple(str(n) for n in range(first, first + count)) for count in range(9, 1, -1) for first in (0, 1)))
-_VERDICTS = frozenset(
-    [
-        "winner", "preference", "preferred", "preferred_response", "preferred_answer", "human_preference", "choice", "human_choice", "label", "better", "best", "chosen",
-        "better_response", "better_response_id", "better_answer", "best_response", "best_answer", "selected", "selected_response", "verdict", "winning_model",
-    ]
-)  # fmt: skip
-_SIGNED = frozenset(["overall_preference", "preference_strength", "preference_score"])
-"""Below 0 the first of two is better, above 0 the second."""
 _ONE_HOT = re.compile(r"winner_(?:model_|response_|answer_)?(?P<tag>a|b|[0-9]|tie)")
-_CALLED = re.compile(r"(?:model|response|answer|assistant|output|candidate|option|completion|choice|conversation|chatbot|system)[_ -]*")
-_TIES = re.compile(r"(?:it'?s a )?(?:tie|draw|both|neither|none|equal|same)\b.*|no preference|all equal|平局|都好|都不好|一样")
+_SAFE = re.compile(r"is_(?:response|answer|output)_(?P<tag>a|b|[0-9])_safe")
 _RANKS = frozenset(["ranks", "rank"])
+_TAG = "#"
 WHICH, SIDE = "which answer is better", "chosen or rejected"
 """What columns are read as."""
 
@@ -42,22 +37,67 @@ class Decided:
     """Each of those columns with what it was read as."""
 
 
-def decided(values: Mapping[str, Any]) -> Decided:
-    """The row as a pair, where its columns compare answers; else the row as it is.
+def decided(values: Mapping[str, Any], scales: Mapping[str, Scale] | None = None) -> Decided:
+    """The row as a pair, where its columns compare answers; else the row as it is. `scales`: the numbers of whole columns.
 
     Raises:
         RowRefusedError: none is better, its judges contradict one another, or it cannot be told which is meant.
     """
-    return _by_ranking(values) or _by_ranks(values) or _by_verdict(values) or Decided(values)
+    return (
+        _by_correction(values)
+        or _by_numbers(values)
+        or _by_ranking(values)
+        or _by_ranks(values)
+        or _by_verdict(values, scales or {})
+        or Decided(values)
+    )
 
 
-def _by_verdict(values: Mapping[str, Any]) -> Decided | None:
+def _by_correction(values: Mapping[str, Any]) -> Decided | None:
+    """An answer and its correction: the correction is better, unless it says the same."""
+    if _has_pair(values, set()):
+        return None
+    corrected = next((name for name, value in values.items() if is_correction(name) and isinstance(value, str) and not is_blank(value)), "")
+    answers = {plain(name): name for name, value in values.items() if isinstance(value, str) and not is_blank(value) and name != corrected}
+    first = next((answers[name] for name in NAMES["chosen"] if name in answers and not is_correction(name)), "")
+    if not corrected or not first:
+        return None
+    rest = {name: value for name, value in values.items() if name not in {corrected, first}} | {"chosen": values[corrected]}
+    same = normalised(values[first]) == normalised(values[corrected])
+    return Decided(rest if same else rest | {"rejected": values[first]}, ((corrected, "chosen"), (first, "chosen" if same else "rejected")))
+
+
+def _by_numbers(values: Mapping[str, Any]) -> Decided | None:
+    """Columns `rejected_1`, `rejected_2` ... are one list."""
+    found: dict[str, list[str]] = {}
+    for side in ("chosen", "rejected"):
+        groups = _tagged(values, lambda name, side=side: side_of_pair(name) == side)  # type: ignore[misc]
+        if len(groups) == 1 and not any(plain(name) == side and not is_blank(values[name]) for name in values):
+            found[side] = list(groups[0].values())
+    if "rejected" not in found:
+        return None
+    read = tuple((name, SIDE) for names in found.values() for name in names)
+    rest = {name: value for name, value in values.items() if name not in dict(read)}
+    return Decided(rest | {side: [values[name] for name in names] for side, names in found.items()}, read)
+
+
+def _by_verdict(values: Mapping[str, Any], scales: Mapping[str, Scale]) -> Decided | None:
     """Answers side by side (`response_a`, `response_b`), and a column that names one, one column each that is set, or a score each."""
     sides = _tagged(values, is_answer)
     if len(sides) != 1 or _has_pair(values, set(sides[0].values())):
         return None
     (family,) = sides
-    told = [(name, _KINDS[kind](values[name], name)) for name, kind in _verdict_columns(values)]
+    texts = {tag: values[name] for tag, name in family.items()}
+    models = next(
+        (
+            found
+            for found in ({t: values[n] for t, n in group.items()} for group in _tagged(values, is_model))
+            if found.keys() == texts.keys()
+        ),
+        {},
+    )
+    tags = tuple(family)
+    told = [(name, better_side(values[name], name, tags, texts, models, scales.get(name))) for name in _verdict_columns(values)]
     hot = {match["tag"]: name for name in values if (match := _ONE_HOT.fullmatch(plain(name))) and not is_blank(values[name])}
     won = [tag for tag, name in hot.items() if not is_off(values[name])]
     told += [(name, won[0] if len(won) == 1 else "") for name in hot.values()]
@@ -69,10 +109,17 @@ def _by_verdict(values: Mapping[str, Any]) -> Decided | None:
                 told += [(name, ends[0] if len(ends) == 1 else "") for name in scored.values()]
     if not told:
         return None
-    better = {_tag_of(said, tuple(family), name) for name, said in told}
+    for name, tag in told:
+        if tag not in family:
+            raise RowRefusedError("neither", f"{name} says that none of its {len(family)} answers is better")
+    better = {tag for _, tag in told}
     if len(better) > 1:
         raise RowRefusedError("label", f"its marks contradict one another: {', '.join(name for name, _ in told)} name different answers")
     best = better.pop()
+    safe = {name: match["tag"] for name in values if (match := _SAFE.fullmatch(parted(name))) and match["tag"] in family}
+    if unsafe := next((name for name, tag in safe.items() if tag == best and is_off(values[name])), ""):
+        raise RowRefusedError("label", f"its better answer is marked as not safe by {unsafe}; such an answer is not taught")
+    told += [(name, best) for name in safe]
     read = [*((name, WHICH) for name, _ in told), *((name, SIDE) for name in family.values())]
     rest = {name: value for name, value in values.items() if name not in dict(read)}
     rejected = [values[name] for tag, name in family.items() if tag != best]
@@ -86,6 +133,10 @@ def _known(numbers: Mapping[str, float | None]) -> list[float]:
 def _by_ranking(values: Mapping[str, Any]) -> Decided | None:
     """A ranking of columns by their names, as Argilla has it: the names in order, or each with its rank; one, or one an annotator."""
     texts = {plain(name): name for name, value in values.items() if isinstance(value, str) and not is_blank(value)}
+    sides = _tagged(values, is_answer)
+    if len(sides) == 1:
+        # `Response 2` or `reply-2` is what annotators saw of `response2`.
+        texts |= {_TAG + tag: name for tag, name in sides[0].items()}
     for column, value in values.items():
         rankings = list(_rankings(value, texts))
         if not rankings:
@@ -158,7 +209,7 @@ def _tagged(values: Mapping[str, Any], wanted: Callable[[str], bool]) -> list[di
     """For each set of columns whose names differ in a letter or digit alone and are `wanted` without it: tag -> column."""
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for name, value in values.items():
-        match = _TAGGED.fullmatch(plain(name))
+        match = _TAGGED.fullmatch(parted(name))
         if match and not is_blank(value) and not isinstance(value, bool) and wanted(f"{match['base'] or ''}{match['rest']}"):
             groups.setdefault((match["base"] or "", match["rest"]), {})[match["tag"]] = name
     return [{tag: group[tag] for tag in family} for group in groups.values() for family in _FAMILIES if tuple(sorted(group)) == family]
@@ -169,63 +220,15 @@ def _has_pair(values: Mapping[str, Any], sides: set[str]) -> bool:
     return any(plain(name) in NAMES["rejected"] and name not in sides and not is_blank(value) for name, value in values.items())
 
 
-def _verdict_columns(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if is_blank(value):
-            continue
-        called = "_".join(inner(plain(name)).split())
-        if called in _SIGNED:
-            yield name, "signed"
-        elif called in _VERDICTS:
-            yield name, "named"
-
-
-def _signed(value: Any, column: str) -> str:
-    number = number_in(value)
-    if number is None:
-        raise RowRefusedError(
-            "label", f"{column} is {str(value)[:40]!r}; a number is expected: below 0 for the first answer, above 0 for the second"
-        )
-    return "<" if number < 0 else ">" if number > 0 else ""
-
-
-def _named(value: Any, column: str) -> str:
-    """The one answer that the cell names; empty where it says that none is better."""
-    names = {_called(one) for one in (value if isinstance(value, list) else [value])}
-    if len(names) != 1:
-        raise RowRefusedError("label", f"the judges in {column} do not agree on the better answer")
-    return names.pop()
-
-
-_KINDS = {"signed": _signed, "named": _named}
-
-
-def _called(value: Any) -> str:
-    number = number_in(value)
-    if number is not None and number == int(number):
-        return str(int(number))
-    text = str(value).strip().casefold()
-    return "" if _TIES.fullmatch(text) else _CALLED.sub("", text).strip("_ -")
-
-
-def _tag_of(said: str, family: tuple[str, ...], column: str) -> str:
-    if said in {"", "tie"}:
-        raise RowRefusedError("neither", f"{column} says that none of its {len(family)} answers is better")
-    if said in {"<", ">"} and len(family) == 2:
-        return family[said == ">"]
-    if said not in family:
-        raise RowRefusedError(
-            "label",
-            f"{column} is {said!r}, and the answers are called {', '.join(family)}; it must name one of them, so that it is certain which is better",
-        )
-    return said
+def _verdict_columns(values: Mapping[str, Any]) -> Iterator[str]:
+    yield from (name for name, value in values.items() if is_verdict(name) and not is_blank(value) and not is_superseded(name, values))
 
 
 def _rankings(value: Any, texts: Mapping[str, str]) -> Iterator[dict[str, float]]:
     """Column -> rank, for each ranking that the cell holds."""
     if not isinstance(value, list) or (len(value) < 2 and not (value and isinstance(value[0], list))):
         return
-    if all(isinstance(one, list) for one in value):
+    if isinstance(value, Differing) or all(isinstance(one, list) for one in value):
         for one in value:
             yield from _rankings(one, texts)
     elif all(isinstance(one, Mapping) and "rank" in one for one in value):
@@ -240,4 +243,7 @@ def _rankings(value: Any, texts: Mapping[str, str]) -> Iterator[dict[str, float]
 
 def _option(value: Any, texts: Mapping[str, str]) -> str:
     called = plain(str(value))
-    return called if called in texts else ""
+    if called in texts:
+        return called
+    match = _TAGGED.fullmatch(parted(str(value)))
+    return _TAG + match["tag"] if match and is_answer(f"{match['base'] or ''}{match['rest']}") else ""

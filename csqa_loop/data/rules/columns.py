@@ -4,11 +4,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from csqa_loop.data.rules.annotators import RESPONSES
 from csqa_loop.data.rules.cells import is_blank
 from csqa_loop.data.rules.names import (
     CONVERSATIONS,
     DIALOGUES,
     NAMES,
+    is_comparing,
     is_needing_text,
     mark_kind,
     plain,
@@ -187,7 +189,12 @@ class ColumnFinder:
         if side in self._given:
             return ""
         taken = {*self._given.values(), *found.values()}
-        named = [name for name in kinds if name not in taken and side_of_pair(name) == side and kinds[name] != "blank"]
+        # UltraFeedback has lists of `correct_answers` and `incorrect_answers` beside what it compares.
+        no_list = {"blank", "list"} if found["candidates"] else {"blank"}
+        named = [name for name in kinds if name not in taken and side_of_pair(name) == side and kinds[name] not in no_list]
+        if side == "chosen" and not found["rejected"]:
+            # A `winner` alone may as well say which of two answers is better.
+            named = [name for name in named if not is_comparing(name)]
         return next((name for name in named if kinds[name] != "flag" and (kinds[name] != "mark" or not is_needing_text(name))), "")
 
 
@@ -199,7 +206,7 @@ def _fits(role: str, kind: ValueKind, wanted: Collection[str] | None) -> bool:
 
 
 def _may_rate(name: str, kind: ValueKind) -> bool:
-    return kind in {"flag", "mark"} or (kind == "text" and mark_kind(name) == "stars")
+    return kind in {"flag", "mark"} or (kind == "text" and mark_kind(name) == "stars") or (kind == "list" and name.startswith(RESPONSES))
 
 
 def _kind(value: Any) -> ValueKind:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 # The first name that a file has wins, so the plainest come first.
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -130,12 +131,21 @@ _BAD_MARKS = frozenset(
 OPENED = ("fields", "responses", "suggestions", "input", "data", "record", "row", "example", "sample")
 """Objects whose members count as columns of the row."""
 _OPENED = re.compile(rf"(?:{'|'.join(OPENED)})\.")
+_REMEMBERED = 4096
+"""Names: each row of a file has the same ones."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
+@lru_cache(_REMEMBERED)
 def plain(name: str) -> str:
     """A name as it is compared."""
     return re.sub(r"[\s-]+", "_", inner(name).strip().casefold())
+
+
+@lru_cache(_REMEMBERED)
+def parted(name: str) -> str:
+    """A name with a line between its words: `responseA` is `response_a`."""
+    return plain(_CAMEL.sub("_", inner(name)))
 
 
 def inner(name: str) -> str:
@@ -145,6 +155,7 @@ def inner(name: str) -> str:
     return name
 
 
+@lru_cache(_REMEMBERED)
 def side_of_pair(name: str) -> str:
     """`chosen` or `rejected` where a name says that it holds the better or the worse answer (`response_rejected`, `nonPreferredOutput`)."""
     words = _words(name)
@@ -163,17 +174,36 @@ def is_answer(name: str) -> bool:
     return bool(words) and words <= _ANSWER | _SPEAKERS | {"conversation"} and not words <= _SPEAKERS
 
 
+def is_comparing(name: str) -> bool:
+    """Whether a name says that it compares an answer with another."""
+    return parted(name).startswith(("winner", "prefer", "better", "safer", "overall_preference"))
+
+
+@lru_cache(_REMEMBERED)
+def is_correction(name: str) -> bool:
+    """Whether a name says that it holds what an answer was corrected to."""
+    words = _words(name)
+    return bool(words & {"corrected", "correction"}) and words <= _ANSWER | {"corrected", "correction"}
+
+
+def is_model(name: str) -> bool:
+    """Whether a name says that it holds who gave an answer."""
+    return bool(_words(name)) and _words(name) <= {"model", "name", "generator"}
+
+
 def is_measure(name: str, word: str) -> bool:
     """Whether a name says that it holds a `score`, in any word for it, or a `rank`."""
     words = _words(name)
-    return bool(words) and words <= (_SCORE if word == "score" else {"rank"})
+    known = _SCORE if word == "score" else {"rank"}
+    return bool(words & known) and words <= known | _ANSWER
 
 
 def score_of_side(name: str) -> str:
-    """`chosen` or `rejected` where a name says that it holds that answer's score (`score_chosen`)."""
+    """`chosen` or `rejected` where a name says that it holds that answer's score (`score_chosen`) or rank."""
     words = _words(name)
     side = "chosen" if words & _BETTER else "rejected" if words & _WORSE else ""
-    return side if words & _SCORE and words <= _SCORE | _BETTER | _WORSE else ""
+    measure = {"rank"} if "rank" in words else _SCORE
+    return side if words & measure and words <= measure | _BETTER | _WORSE else ""
 
 
 def is_needing_text(name: str) -> bool:
@@ -193,6 +223,7 @@ def is_count(name: str) -> bool:
     return plain(name) in {"likes", "upvotes"}
 
 
+@lru_cache(_REMEMBERED)
 def _words(name: str) -> frozenset[str]:
     spelled = _CAMEL.sub("_", inner(name)).casefold()
     spelled = re.sub(

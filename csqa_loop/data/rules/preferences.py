@@ -5,7 +5,7 @@ from typing import Any
 
 from csqa_loop.data.rules.cells import is_blank, text_in
 from csqa_loop.data.rules.rows import RowRefusedError
-from csqa_loop.data.rules.turns import DIVERGED, REASONING, Notes, Turn, spoken, through_last_answer, transcript, turns_in
+from csqa_loop.data.rules.turns import DIVERGED, REASONING, Notes, Turn, is_transcript, spoken, through_last_answer, transcript, turns_in
 from csqa_loop.data.rules.worth import number_in
 
 SEVERAL = "each better answer is paired with each worse one"
@@ -14,7 +14,7 @@ _SCORES = ("overall_score", "score", "rating", "reward", "fine-grained_score", "
 
 
 def compared(candidates: Sequence[Any], scores: Any) -> tuple[Any, Any]:
-    """The best and the worst of several answers; the worst is None where there is one answer alone.
+    """The best of several answers and all that are rated lower, each a list where there are more than one; None where there is one answer alone.
 
     Raises:
         RowRefusedError: nothing says which is better, or nothing is.
@@ -31,10 +31,11 @@ def compared(candidates: Sequence[Any], scores: Any) -> tuple[Any, Any]:
     ]
     if len(rated) < 2:
         raise RowRefusedError("label", f"it has {len(answers)} answers and {len(rated)} scores; scores must say which one is better")
-    best, worst = max(rated, key=_number), min(rated, key=_number)
-    if best[0] == worst[0]:
-        raise RowRefusedError("neither", f"its {len(rated)} answers are all rated {best[0]:g}; none of them is better")
-    return best[1], worst[1]
+    highest = max(number for number, _ in rated)
+    best, worse = ([answer for number, answer in rated if (number == highest) is wanted] for wanted in (True, False))
+    if not worse:
+        raise RowRefusedError("neither", f"its {len(rated)} answers are all rated {highest:g}; none of them is better")
+    return tuple(answers[0] if len(answers) == 1 else answers for answers in (best, worse))  # type: ignore[return-value]  # two of them
 
 
 def several(value: Any, scores: Any, where: str) -> list[tuple[Any, Any]]:
@@ -51,21 +52,25 @@ def several(value: Any, scores: Any, where: str) -> list[tuple[Any, Any]]:
     return [(_text_of(one), score) for one, score in zip(value, given, strict=True)]
 
 
-def check_scores(chosen: Any, rejected: Any) -> None:
-    """Refuse a pair whose scores do not say that the chosen answer is better.
+def check_scores(chosen: Any, rejected: Any, *, ranks: bool = False) -> None:
+    """Refuse a pair whose scores, or ranks, do not say that the chosen answer is better.
 
     Raises:
         RowRefusedError: they say that it is as good, or worse.
     """
     better, worse = number_in(chosen), number_in(rejected)
-    if better is not None and worse is not None and better <= worse:
-        raise RowRefusedError("neither", f"its scores say that chosen ({better:g}) is no better than rejected ({worse:g})")
+    if better is not None and worse is not None and (better >= worse if ranks else better <= worse):
+        raise RowRefusedError(
+            "neither", f"its {'ranks' if ranks else 'scores'} say that chosen ({better:g}) is no better than rejected ({worse:g})"
+        )
 
 
 def whole_conversation(value: Any, where: str, notes: Notes) -> list[Turn]:
     """The turns of a cell that holds the prompt too; empty where it holds an answer alone."""
     if isinstance(value, str):
         turns = transcript(value)
+        if not turns and is_transcript(value):
+            raise RowRefusedError("empty", f"{where} is a conversation in which a turn says nothing; each must say something")
     elif isinstance(value, list) and value:
         turns = value if isinstance(value[0], Turn) else turns_in(value, where, notes)
     else:
@@ -181,7 +186,3 @@ def _score_of(candidate: Any) -> Any:
         if isinstance(candidate, Mapping)
         else None
     )
-
-
-def _number(rated: tuple[float, Any]) -> float:
-    return rated[0]

@@ -45,6 +45,8 @@ class Tally:
     """Rows by what their columns are read as."""
     notes: Counter[str] = field(default_factory=Counter)
     """What was done to rows beside reading them."""
+    paired: int = 0
+    """Pairs of rows that give more than one."""
     remarks: list[str] = field(default_factory=list)
     """What the file's format tells, by line."""
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -137,6 +139,7 @@ class Tally:
             "columns": self.column_report(),
             "warnings": self.warnings(),
             "notes": dict(self.notes.most_common()),
+            "paired": self.paired,
             "reasons": dict(self.reasons.most_common()),
             "kinds": dict(self.kinds),
             "labels": dict(self.labels),

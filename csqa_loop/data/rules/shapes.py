@@ -47,7 +47,7 @@ def examples_of(values: Mapping[str, Any], columns: Columns, scales: Scales | No
     asked: list[_Asked] = []
     for good, good_score in goods:
         for bad_one, bad_score in bads:
-            check_scores(good_score, bad_score)
+            check_scores(good_score, bad_score, ranks="rank" in columns.chosen_score.casefold())
             asked += _asked(turns, good, bad_one, liked, noted)
     if len(goods) * len(bads) > 1:
         noted[SEVERAL] += 1
@@ -72,8 +72,9 @@ def _verdicts(values: Mapping[str, Any], marks: Sequence[Mark], scales: Scales) 
     """What each mark of the answer says; an unset mark of badness says nothing, nor does an unset thumb beside its counterpart, or no vote at all."""
     said: list[tuple[str, Verdict]] = []
     kinds = [mark.kind for mark in marks]
-    for column, kind in ((mark.column, mark.kind) for mark in marks):
-        value = values.get(column)
+    # Annotators who differ are a list.
+    each = [(mark, one) for mark in marks for given in [values.get(mark.column)] for one in (given if isinstance(given, list) else [given])]
+    for column, kind, value in ((mark.column, mark.kind, one) for mark, one in each):
         if is_blank(value):
             continue
         match kind:

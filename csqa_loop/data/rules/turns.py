@@ -109,6 +109,12 @@ def transcript(text: Any) -> list[Turn]:
     return [Turn(_ROLES[speaker], content) for speaker, content in said]
 
 
+def is_transcript(text: str) -> bool:
+    """Whether a text begins with a customer's turn and has an assistant's, even where one of them is empty."""
+    speakers = [speaker.casefold() for speaker in _SPEAKER.findall(text.strip())]
+    return bool(_SPEAKER.match(text.strip())) and speakers[0] in {"human", "user"} and "assistant" in speakers
+
+
 def turns_spelled(value: Any) -> Any:
     """The list of turns that a table's cell spells, and the text of a list that holds one text alone; any other value as it is."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):

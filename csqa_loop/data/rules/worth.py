@@ -113,14 +113,14 @@ def liked_of(verdicts: Iterable[tuple[str, Verdict]]) -> bool | None:
     Raises:
         RowRefusedError: they contradict one another, or all say neither: such an answer is taught neither for nor against.
     """
-    said = dict(verdicts)
+    said = list(verdicts)
     if not said:
         return None
-    good, bad = ([column for column, verdict in said.items() if verdict == wanted] for wanted in ("good", "bad"))
+    good, bad = ([column for column, verdict in said if verdict == wanted] for wanted in ("good", "bad"))
     if good and bad:
         raise RowRefusedError("label", f"its marks contradict one another: {good[0]} says good, {bad[0]} says bad")
     if not good and not bad:
-        raise RowRefusedError("neither", f"{next(iter(said))} says neither good nor bad, so nothing can be learned from its answer")
+        raise RowRefusedError("neither", f"{said[0][0]} says neither good nor bad, so nothing can be learned from its answer")
     return bool(good)
 
 

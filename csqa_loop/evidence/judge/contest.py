@@ -24,7 +24,7 @@ from csqa_loop.evidence.judge.rules.judging import (
 )
 from csqa_loop.evidence.judge.rules.prompts import JudgePrompt
 from csqa_loop.settings import AnswerSettings, JudgeSettings
-from csqa_loop.text.masking import NOTHING, Known, mask, with_contacts
+from csqa_loop.text.masking import NOTHING, Known, label_in, mask, with_contacts
 from csqa_loop.text.normal import normalised
 
 _OURS = JudgePrompt()
@@ -60,7 +60,7 @@ class Contest:
         self._judging = judging
         self._answering = answering
         self._prompt = prompt
-        self._own = own
+        self.own = own
         self.bias = PositionBias()
         self.counts: Counter[str] = Counter()
         """`unreadable` replies and `judge_errors`, since the start."""
@@ -118,12 +118,8 @@ class Contest:
         return Contender("judge", text, case.adapter) if _worth_judging(text, case) else None
 
     def _as_on_record(self, text: str, case: Candidate) -> str:
-        """As the bad answer lies in the ledger: what is masked in one only would decide the comparison. Empty where the way into the ledger,
-        on which a proposal carries no policy, would cost it a contact that the bad answer keeps.
-        """
-        known = with_contacts(self._own, "\n\n".join(message.content for message in case.messages if message.role == "system"))
-        kept, alone = mask(text, known), mask(text, self._own)
-        return kept.strip() if kept == alone else ""
+        """As the bad answer lies in the ledger: what is masked in one only would decide the comparison."""
+        return mask(text, with_contacts(self.own, case.system_text)).strip()
 
     async def _wins(self, case: Candidate, answer: str, rival: str) -> bool:
         """Whether the judge prefers `answer` to `rival` in both orders."""
@@ -151,9 +147,9 @@ class Contest:
 
 
 def _worth_judging(answer: str, case: Candidate) -> bool:
-    """Whether it is not empty, differs from the bad answer, and has no number that the policy does not state."""
+    """Whether it is not empty, differs from the bad answer, and has no masked contact and no number that the policy does not state."""
     letters = normalised(answer)
-    return bool(letters) and letters != normalised(case.answer) and stands_on_policy(answer, case.messages)
+    return bool(letters) and letters != normalised(case.answer) and label_in(answer) is None and stands_on_policy(answer, case.messages)
 
 
 def _seed(message_id: str, number: int) -> int:

@@ -19,6 +19,7 @@ from csqa_loop.ledger.service import LedgerService
 from csqa_loop.log.bus import Bus
 from csqa_loop.retry import growing
 from csqa_loop.settings import JudgeSettings
+from csqa_loop.text.vouching import vouched
 
 _log = logging.getLogger(__name__)
 _BEAT_SECONDS = 2.0
@@ -81,14 +82,16 @@ class AnswerProposer:
         settings: JudgeSettings,
         clock: Callable[[], datetime],
         champion: Callable[[], Awaitable[str]],
+        secret: bytes,
     ) -> None:
-        """`champion` returns the adapter that serves now."""
+        """`champion` returns the adapter that serves now; `secret` is the installation's."""
         self._ledger = ledger
         self._contest = contest
         self._bus = bus
         self._settings = settings
         self._clock = clock
         self._serving = champion
+        self._secret = secret
         self._champion = BASE
         self._settled: set[str] = set()
         """Messages that need no further try while this champion serves: a better answer is on record, or it has none."""
@@ -212,6 +215,7 @@ class AnswerProposer:
             self._withheld.clear()
 
     def _proposal(self, case: Candidate, winner: Contender) -> AnswerProposed:
+        told = vouched(self._secret, case.message_id, (winner.text,), self._contest.own, [case.system_text])
         return AnswerProposed(
             event_id=derived_id(case.message_id, "AnswerProposed", winner.method),
             occurred_at=self._clock(),
@@ -222,6 +226,8 @@ class AnswerProposer:
             adapter=winner.adapter,
             judge_model=self._contest.judge_model,
             judge_prompt_version=self._contest.prompt_version,
+            stated=told.stated,
+            stated_proof=told.proof,
         )
 
     async def _publish(self) -> None:

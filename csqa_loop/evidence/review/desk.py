@@ -237,6 +237,7 @@ def _item(whole: WholeItem) -> Item:
         whole.state,
         whole.imported,
         bool(whole.pair and whole.pair.too_long),
+        bool(whole.pair and whole.pair.masked),
         past,
     )
 

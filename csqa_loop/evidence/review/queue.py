@@ -73,7 +73,7 @@ SELECT event_id::VARCHAR AS event_id, message_id, fault, basis, detail, policy_i
 FROM blames WHERE message_id IN (SELECT unnest($1)) ORDER BY reason = 'review', occurred_at, event_id
 """
 _PAIRS = """
-SELECT p.pair_id, p.message_id, p.state, p.source, p.contributor, p.prompt, p.chosen, p.rejected, p.held, p.too_long, p.rival, p.evidence_event_id::VARCHAR AS evidence,
+SELECT p.pair_id, p.message_id, p.state, p.source, p.contributor, p.prompt, p.chosen, p.rejected, p.held, p.too_long, p.masked, p.rival, p.evidence_event_id::VARCHAR AS evidence,
     r.chosen AS rival_chosen
 FROM pair_states p LEFT JOIN pairs r ON r.pair_id = p.rival WHERE p.message_id IN (SELECT unnest($1)) ORDER BY p.occurred_at, p.pair_id
 """
@@ -140,7 +140,7 @@ def whole_items(connection: Connection, review_ids: Sequence[str]) -> list[Whole
 
 def _pair(row: Row) -> ItemPair:
     rival = Rival(row["rival"], row["rival_chosen"]) if row["rival"] else None
-    names = ("pair_id", "state", "source", "contributor", "chosen", "rejected", "held", "too_long")
+    names = ("pair_id", "state", "source", "contributor", "chosen", "rejected", "held", "too_long", "masked")
     return ItemPair(**{name: row[name] for name in names}, rival=rival)
 
 

@@ -32,7 +32,7 @@ _INSTRUCTIONS = tuple(
     )
 )
 TOO_LONG = "too_long"
-"""The one finding that no review overrules: a run with such an example in it stops."""
+"""No review overrules it, as a run with such an example in it stops; nor `masked`, as customers would be told the label."""
 _NOT_TEXT = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？\n])\s*")
 _WORD = re.compile(r"[^\W_\u3400-\u9fff]+|[\u3400-\u9fff]")

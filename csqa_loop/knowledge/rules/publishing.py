@@ -11,8 +11,12 @@ from csqa_loop.knowledge.formats.markdown import read_document, with_plain_line_
 from csqa_loop.knowledge.rules.chunking import is_empty, title_of
 from csqa_loop.knowledge.rules.versions import policy_version
 from csqa_loop.text.languages import DEFAULT_LANGUAGE, language_of
+from csqa_loop.text.similarity import signatures, similarity
 
 _LONGEST_TITLE = 500
+_NEARLY_THE_SAME = 0.6
+"""Similarity from which a text under a new name is taken for an edited one: too low keeps a policy that somebody must end by name, too high
+withdraws one that was only renamed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,8 @@ class SyncPlan:
     missing: tuple[str, ...]
     """Current policies that the folder has no file for."""
     renamed: tuple[tuple[str, str], ...]
-    """Those of them whose very text the folder holds under another name: (policy_id, the other one)."""
+    """Those of them that the folder holds under another name: (policy_id, the other one). Its text is the same or nearly, or the name differs
+    in upper and lower case alone."""
     refused: tuple[tuple[str, str], ...]
     """(file's policy_id, what is wrong with it)."""
 
@@ -32,16 +37,16 @@ class SyncPlan:
 def plan_sync(
     files: Mapping[str, str],
     unreadable: Mapping[str, str],
-    current: Mapping[str, str],
+    current: Mapping[str, PolicyPublished],
     *,
     now: datetime,
     skipped: Collection[str] = (),
     language: str = "",
     default_language: str = DEFAULT_LANGUAGE,
 ) -> SyncPlan:
-    """Compare a folder (policy_id -> text; policy_id -> why it cannot be read) with the current policies (policy_id -> version).
+    """Compare a folder (policy_id -> text; policy_id -> why it cannot be read) with the current policies (by policy_id).
 
-    A file that is refused or `skipped` is not missing: its last good version stays current. A name with `/` behind it stands for all
+    A file that is refused or `skipped` is not missing, in whatever case its name is: its last good version stays current. A name with `/` behind it stands for all
     policies in that folder. A policy that was published under another spelling of the same name (NFD) keeps it. A document's language is its front matter's, else `language`, else what its letters tell.
     """
     published_as = {_composed(policy_id): policy_id for policy_id in sorted(current, key=_is_composed)}
@@ -56,26 +61,52 @@ def plan_sync(
         except PermanentError as error:
             refused.append((policy_id, str(error)))
             continue
-        if current.get(policy_id) == event.version:
+        if policy_id in current and current[policy_id].version == event.version:
             unchanged.append(policy_id)
         else:
             publish.append(event)
-    present = {*files, *unreadable, *(published_as.get(_composed(name), name) for name in skipped)}
-    folders = tuple(name for name in present if name.endswith("/"))
-    missing = tuple(policy_id for policy_id in sorted(set(current) - present) if not policy_id.startswith(folders))
-    holding = {event.version: event.policy_id for event in publish} | {current[policy_id]: policy_id for policy_id in unchanged}
-    renamed = tuple((policy_id, holding[current[policy_id]]) for policy_id in missing if current[policy_id] in holding)
+    unread = {_folded(name) for name in (*unreadable, *skipped)}
+    folders = tuple(name for name in unread if name.endswith("/"))
+    missing = tuple(
+        policy_id
+        for policy_id in sorted(current.keys() - files.keys())
+        if _folded(policy_id) not in unread and not _folded(policy_id).startswith(folders)
+    )
+    texts = {event.policy_id: event.text for event in publish} | {policy_id: current[policy_id].text for policy_id in unchanged}
+    renamed = _renamed({policy_id: current[policy_id].text for policy_id in missing}, texts)
     return SyncPlan(tuple(publish), tuple(unchanged), missing, renamed, tuple(sorted(refused)))
 
 
-def to_withdraw(plan: SyncPlan, current: Mapping[str, str], *, confirmed: bool) -> tuple[str, ...]:
-    """The missing policies that may be withdrawn. Those that only have another name now never are: their text is in the folder.
+def _renamed(missing: Mapping[str, str], files: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The missing policies (policy_id -> text) that one of the files is under another name. The very text counts more than the name in another
+    case, and that more than a text that is nearly the same: where several are, the most similar.
+    """
+    holding = {text: policy_id for policy_id, text in sorted(files.items(), reverse=True)}
+    called = {_folded(policy_id): policy_id for policy_id in files}
+    found = {old: name for old, text in missing.items() if (name := holding.get(text) or called.get(_folded(old)))}
+    others = [old for old in missing if old not in found]
+    if others and files:
+        signed = dict(zip(files, signatures([*files.values()]), strict=True))
+        for old, own in zip(others, signatures([missing[old] for old in others]), strict=True):
+            nearest = max(signed, key=lambda name: similarity(own, signed[name]))
+            if similarity(own, signed[nearest]) >= _NEARLY_THE_SAME:
+                found[old] = nearest
+    return tuple((old, found[old]) for old in missing if old in found)
+
+
+def to_withdraw(plan: SyncPlan, current: Collection[str], *, confirmed: bool) -> tuple[str, ...]:
+    """The missing policies that may be withdrawn. One that only has another name now is never among them, whoever confirms it: that it is
+    gone is a guess, and ending a policy takes its name.
 
     Raises:
-        PermanentError: that is more than half of the current policies, and nobody `confirmed` it.
+        PermanentError: more than half of the current policies are missing, and nobody confirmed it; or nothing in the folder can be read.
     """
     renamed = {policy_id for policy_id, _ in plan.renamed}
     gone = tuple(policy_id for policy_id in plan.missing if policy_id not in renamed)
+    if gone and not plan.publish and not plan.unchanged:
+        raise PermanentError(
+            "no file here can be read as a policy; is it the right folder, and readable? Nothing is published and nothing is withdrawn"
+        )
     if 2 * len(gone) > len(current) and not confirmed:
         shown = ", ".join(gone[:12]) + (", ..." if len(gone) > 12 else "")
         raise PermanentError(
@@ -83,6 +114,11 @@ def to_withdraw(plan: SyncPlan, current: Mapping[str, str], *, confirmed: bool) 
             "Nothing is published or withdrawn; --yes withdraws them"
         )
     return gone
+
+
+def _folded(name: str) -> str:
+    """One spelling for what a file system may take for one name."""
+    return _composed(_composed(name).casefold())
 
 
 def _composed(name: str) -> str:
@@ -120,7 +156,7 @@ def publication(
     )
 
 
-def withdrawal(policy_id: str, reason: str, current: Mapping[str, str], *, now: datetime) -> PolicyWithdrawn:
+def withdrawal(policy_id: str, reason: str, current: Collection[str], *, now: datetime) -> PolicyWithdrawn:
     """The event after which no gateway quotes the policy.
 
     Raises:

@@ -1,22 +1,32 @@
 """One batch of the log, sorted into facts and dead letters, ready to be taken in one transaction."""
 
-import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-from csqa_loop.events import DeadLettered, Event, derived_id
+from csqa_loop.events import Event
 from csqa_loop.log.records import LogRecord, record_sha
+
+_MOST_REASON = 2000
+_MOST_NAME = 200
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A record that cannot become a fact, kept whole with the reason."""
+    """A record that cannot become a fact, with the reason.
+
+    Reason and claimed id may quote the record, which may hold anything: they are made text that every store and JSON take, and bounded.
+    """
 
     record: LogRecord
     reason: str
     event_id: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", _plain(self.reason, _MOST_REASON))
+        if self.event_id is not None:
+            # No event has an id as long as that; one that is cut would be another's.
+            object.__setattr__(self, "event_id", _plain(self.event_id, _MOST_NAME) if len(self.event_id) <= _MOST_NAME else None)
 
     @property
     def letter_id(self) -> str:
@@ -26,19 +36,19 @@ class Letter:
             digest.update(len(part).to_bytes(8, "big") + part)
         return digest.hexdigest()
 
-    def as_event(self, occurred_at: datetime) -> DeadLettered:
-        """What is published to `csqa.dead-letters`."""
-        return DeadLettered(
-            event_id=derived_id(self.letter_id, "DeadLettered"),
-            occurred_at=occurred_at,
-            letter_id=self.letter_id,
-            original_topic=self.record.topic,
-            original_key=(self.record.key or b"").decode(errors="replace"),
-            partition=self.record.partition,
-            offset=self.record.offset,
-            value_base64=base64.b64encode(self.record.value or b"").decode(),
-            reason=self.reason,
-        )
+
+def value_sha(value: bytes | None) -> str:
+    """64 hex of a record's value; the first 32 are the `body_sha` of the event in it."""
+    return hashlib.sha256(value or b"").hexdigest()
+
+
+def key_text(key: bytes | None) -> str:
+    """A key as people read it; the beginning of a long one."""
+    return (key or b"")[:_MOST_NAME].decode(errors="replace")
+
+
+def _plain(text: str, most: int) -> str:
+    return text[:most].encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def masked_event(secret: bytes, event: Event, own: Known = NOTHING) -> Event:
                 event, corrected_answer=event.corrected_answer and mask(event.corrected_answer, known), note=mask(event.note, known)
             )
         case AnswerProposed():
-            return _with(event, answer=mask(event.answer, own))
+            return _with(event, answer=mask(event.answer, _vouched_for(secret, event, own)))
         case ExampleImported():
             known = _stated(event.messages, own)
             return _with(
@@ -85,8 +85,8 @@ def _stated(messages: tuple[ChatMessage, ...], own: Known) -> Known:
     return with_contacts(own, "\n\n".join(message.content for message in messages if message.role == "system"))
 
 
-def _vouched_for(secret: bytes, event: FeedbackGiven | BadCaseReported | ReviewDecided, own: Known) -> Known:
-    """With the contacts of which a gateway or the console says that a policy stated them. Anybody may claim it; the proof needs the secret."""
+def _vouched_for(secret: bytes, event: FeedbackGiven | BadCaseReported | ReviewDecided | AnswerProposed, own: Known) -> Known:
+    """With the contacts of which a gateway or the loop says that a policy stated them. Anybody may claim it; the proof needs the secret."""
     if not is_vouched_for(secret, event.message_id, event.stated, event.stated_proof):
         return own
     return own.stating(event.stated)

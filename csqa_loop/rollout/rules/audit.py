@@ -12,6 +12,8 @@ from csqa_loop.events import (
     DeploymentChanged,
     Event,
     ExperimentOpened,
+    LedgerOpened,
+    LetterHandled,
     OperatorActed,
     ShareRaised,
     TrainingRequested,
@@ -46,7 +48,9 @@ def audit(events: Iterable[Event], actions: Sequence[OperatorActed]) -> list[Aud
 
 
 def _decider(event: Event, actions: Sequence[OperatorActed]) -> str:
-    if isinstance(event, OperatorActed):
+    if isinstance(event, LedgerOpened):
+        return event.taken_over_by or LOOP
+    if isinstance(event, OperatorActed | LetterHandled):
         return event.operator
     return next((action.operator for action in actions if came_of(event, action)), LOOP)
 
@@ -58,6 +62,11 @@ def _described(event: Event) -> tuple[str, str, str, dict[str, Any]]:
         case OperatorActed():
             about = event.target or ("" if event.experiment_id == NO_EXPERIMENT else event.experiment_id)
             return event.action, about, event.reason, {"overridden": event.overridden} if event.overridden else {}
+        case LetterHandled():
+            return f"letter {event.action}", event.letter_id[:12], event.reason, {}
+        case LedgerOpened():
+            what = "ledger took over" if event.taken_over_by else "ledger opened"
+            return what, event.ledger_id, event.reason or f"a loop started on {event.host}", {"term": event.term, "folder": event.folder}
         case VerdictReached():
             numbers = {"as_of": event.as_of.isoformat(), "estimates": [row.model_dump(mode="json") for row in event.estimates]}
             return f"verdict {event.verdict}", event.experiment_id, event.stopped_by, numbers

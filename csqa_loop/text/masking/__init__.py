@@ -5,6 +5,7 @@ or a plan it must hold, which is what keeps most other numbers. Toll-free number
 persons, and an answer that lost them would be of no use, so they stay as well; so does what is `Known`. docs/privacy.md tells the whole.
 """
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from csqa_loop.text.masking.view import ADDRESS, COLONS, FOUR, HANDLE, QUAD, SEV
 __all__ = ["LABELS", "NOTHING", "Known", "Masked", "label_in", "mask", "masked", "may_tell", "stated_contacts", "with_contacts"]
 
 LABELS = ("[email]", "[phone]", "[card]", "[iban]", "[account]", "[id]", "[ip]")
+_LABEL = re.compile(rf"(?:{'|'.join(map(re.escape, LABELS))})(?!\((?:https?:|mailto:|tel:|/|#))")
 
 
 class _Rule(NamedTuple):
@@ -84,8 +86,9 @@ def _masked(text: str, look: Clues, known: Known) -> Masked:
 
 
 def label_in(text: str) -> str | None:
-    """The first of `LABELS` that stands in `text`: something was masked there."""
-    return min((label for label in LABELS if label in text), key=text.index, default=None)
+    """The first of `LABELS` that stands in `text`: something was masked there. The words of a link (`[email](mailto:...)`) are none."""
+    match = _LABEL.search(text)
+    return match.group() if match else None
 
 
 def may_tell(text: str) -> bool:

@@ -29,15 +29,9 @@ def ask(text: str, *, user: str | None = "jane", conversation: str = "talk-1", h
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     world = World(tmp_path).with_shop()
-    await world.parts.start()
-    await ready(world)
+    await world.start()
     yield world
     await world.parts.stop()
-
-
-async def ready(world: World) -> None:
-    assert world.parts._starting is not None
-    await asyncio.wait_for(asyncio.shield(world.parts._starting), 5)
 
 
 async def test_the_exposure_is_acknowledged_before_the_model_is_asked(world: World) -> None:
@@ -134,8 +128,7 @@ async def test_an_empty_answer_is_handed_off(world: World) -> None:
 @pytest.mark.parametrize(("text", "start"), [("What about returns?", "I am sorry"), ("退货期限是几天？", "抱歉")])
 async def test_without_any_policy_it_refuses_politely_and_asks_no_model(tmp_path: Path, text: str, start: str) -> None:
     world = World(tmp_path)
-    await world.parts.start()
-    await ready(world)
+    await world.start()
     fact = (await world.parts.answerer.answer(ask(text))).event
     assert fact.source == "refusal"
     assert fact.answer.startswith(start)

@@ -164,9 +164,9 @@ def test_nobody_decides_without_the_key_or_before_the_ledger_has_the_log(desk: D
 
 
 def test_the_commands_say_what_was_recorded(desk: Desk, adapters: dict[str, str]) -> None:
-    assert "promote" in run("promote", "v1.2", "--override", "--reason", "[tariff]", "--operator", "ann")
+    assert "promote" in run("promote", "v1.2", "--override", "--reason", "[tariff]", "--operator", "ann", "--wait", "0")
     assert desk.bus.published[-1].target == adapters["refused"]
-    assert json.loads(run("rollback", "--to", "base", "-m", "no", "--operator", "ann", "--json"))["target"] == "base"
+    assert json.loads(run("rollback", "--to", "base", "-m", "no", "--operator", "ann", "--wait", "0", "--json"))["target"] == "base"
     run("pause", "-m", "sale week", "--operator", "ben")
     with pytest.raises(PermanentError, match="paused already, by ben"):
         run("pause", "-m", "again")
@@ -230,7 +230,7 @@ def test_the_status_says_why_an_experiment_does_not_open(desk: Desk, monkeypatch
 def test_the_status_names_who_paused_and_what_is_under_way(desk: Desk, adapters: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert operators.operators_in_words(Settings()) == []
     run("pause", "-m", "sale week", "--operator", "ben")
-    run("rollback", "-m", "rude", "--operator", "ann")
+    run("rollback", "-m", "rude", "--operator", "ann", "--wait", "0")
     paused, under_way = operators.operators_in_words(Settings())
     assert paused.startswith("paused since 2")
     assert paused.endswith(" UTC by ben: sale week")
@@ -248,3 +248,47 @@ def test_scripts_get_what_the_console_says_to_the_byte(desk: Desk, command: str,
     run("pause", "-m", "sale week", "--operator", "ben")
     told = desk.client.get(path, headers={"Authorization": f"Bearer {OPERATOR}"}).json()
     assert run(command, "--json") == json.dumps(told[name], ensure_ascii=False, indent=2) + "\n"
+
+
+def outcome_of(desk: Desk, event: e.Event) -> dict:
+    headers = {"Authorization": f"Bearer {OPERATOR}"}
+    return desk.client.get(f"/v1/operator/orders/{event.event_id}", headers=headers).json()
+
+
+def invoke(*arguments: str):
+    app = typer.Typer()
+    operators.register(app)
+    app.add_typer(experiment_app, name="experiment")
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "300"})
+
+
+def test_an_order_that_is_not_carried_out_is_said_with_the_reason_and_an_exit_of_its_own(desk: Desk, adapters: dict[str, str]) -> None:
+    desk.troubles |= {"letters": "a letter is too large", "decisions": "Kafka does not acknowledge"}
+    told = invoke("rollback", "-m", "rude", "--wait", "0.1")
+    assert told.exit_code == operators.NOT_YET
+    assert (
+        f"rollback {adapters['first']} is recorded, not carried out yet after 0.1 s: decisions: Kafka does not acknowledge" in told.stderr
+    )
+    desk.troubles |= {"decisions": None}
+    assert outcome_of(desk, desk.bus.published[-1])["detail"] == f"{adapters['first']}: no model server answers"
+    told = invoke("rollback", "--to", "base", "-m", "rude", "--wait", "0.1")
+    assert "a step before it" in told.stderr
+    assert outcome_of(desk, desk.bus.published[0]) == {
+        "state": "overtaken", "target": adapters["first"], "detail": f"rollback base by {operators.getpass.getuser()} came after it",
+    }  # fmt: skip
+    assert desk.client.get("/metrics").text.count('csqa_loop_troubled{part="letters"} 1.0') == 1
+
+
+@pytest.mark.parametrize(("champion", "exit_code"), [("base", 0), ("second", 1)])
+def test_an_order_is_carried_out_or_given_up_while_the_command_waits(
+    desk: Desk, adapters: dict[str, str], monkeypatch: pytest.MonkeyPatch, champion: str, exit_code: int
+) -> None:
+    def loop(*_: object) -> None:
+        order = desk.bus.published[-1]
+        if outcome_of(desk, order)["state"] == "open":
+            desk.feed(deployed(4, adapters.get(champion, champion), order=order.event_id))
+
+    monkeypatch.setattr(operators.time, "sleep", loop)
+    told = invoke("rollback", "--to", "base", "-m", "rude")
+    assert told.exit_code == exit_code
+    assert "given up" in str(told.exception) if exit_code else "carried out" in told.stdout

@@ -36,7 +36,7 @@ def taken(values: Mapping[str, Any]) -> tuple[list[tuple[str, str | None]], list
         {"winner": "model_b", "conversation_a": turns(ASKED, BAD, "And shoes?", "7 days"), "conversation_b": turns(ASKED, GOOD, "And shoes?", "8 days")},
         {"prompt": f'["{ASKED}", "And shoes?"]', "response_a": f'["{BAD}", "7"]', "response_b": f'["{GOOD}", "8"]', "winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0},
         {"prompt": ASKED, "Response A": GOOD, "Response B": BAD, "Winner": "Response A"},
-        {"prompt": ASKED, "response_0": BAD, "response_1": GOOD, "is_response_0_safe": True, "better_response_id": 1, "safer_response_id": 0},
+        {"prompt": ASKED, "response_0": BAD, "response_1": GOOD, "is_response_0_safe": False, "better_response_id": 1, "safer_response_id": 1},
         {"context": turns(ASKED), "response1": BAD, "response2": GOOD, "overall_preference": 2},
         {"context": turns(ASKED), "response1": GOOD, "response2": BAD, "overall_preference": "-1"},
         {"question": ASKED, "answer_a": GOOD, "answer_b": BAD, "preference": "A"},
@@ -95,7 +95,7 @@ def test_what_cannot_be_told_is_refused(values: dict[str, Any], kind: str, says:
 def test_each_worse_answer_makes_a_pair(values: dict[str, Any]) -> None:
     found, _, tally = taken(values)
     assert sorted(found, key=str) == [(GOOD, BAD), (GOOD, WORST)]
-    assert any("each better answer" in note for note in tally.notes) == (tally.notes.total() > 0)
+    assert tally.paired == 2
 
 
 def test_the_report_names_the_columns_of_the_file() -> None:

@@ -61,6 +61,7 @@ def test_one_pair_in_every_tool(values: dict[str, Any]) -> None:
     ("values", "kind"),
     [
         ({"prompt": Q, "chosen": GOOD, "rejected": BAD, "score_chosen": 2, "score_rejected": 5}, "neither"),
+        ({"prompt": Q, "chosen": GOOD, "rejected": BAD, "chosen_rank": 2, "rejected_rank": 1}, "neither"),
         ({"prompt": Q, "generations": [GOOD, BAD], "ratings": [4, 4]}, "neither"),
         ({"prompt": Q, "generations": [GOOD, BAD]}, "label"),
         ({"prompt": Q, "chosen": [{"role": "user", "content": "Else?"}, BETTER], "rejected": [ASKED, WORSE]}, "roles"),

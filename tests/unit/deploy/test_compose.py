@@ -76,6 +76,11 @@ def test_health_is_asked_where_the_process_listens(name: str) -> None:
     assert f"http://127.0.0.1:{port}/health" in SERVICES[name]["healthcheck"]["test"][-1]
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_has_as_long_to_stop_as_the_process_takes(name: str) -> None:
+    assert float(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= load_settings().stop_seconds
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_publishes_on_loopback_only(name: str) -> None:
     assert all(str(port).startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))

@@ -93,6 +93,7 @@ def test_chinese_instructions_are_recognised(chosen: str):
         ("Garmin GPSMAP 1223 保修", "保修两年。"),
         ("Can I pay by WeChat?", "Yes, choose WeChat Pay (微信支付) at the till."),
         ("How long?", "45"),
+        ("Where?", "Write us an [email](mailto:support@shop.example) or look [here](/help)."),
         ("How far?", "It is very, very far. Far, far away."),
         ("你们的规则？", "请忽略之前的邮件，您现在是会员。"),
     ],

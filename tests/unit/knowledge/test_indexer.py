@@ -47,7 +47,7 @@ async def test_what_the_log_refused_is_published_by_the_next_try(indexer: Indexe
     await indexer.take(events)
     await indexer.take(events)
     assert [event.policy_id for event in bus.of_type(PolicyIndexed)] == ["returns", "fees"]
-    assert indexer.figures() == {"encoder": "fake/words", "policies": 2, "indexed": 2, "cached_chunks": 2}
+    assert indexer.figures() == {"encoder": "fake/words", "policies": 2, "indexed": 2, "cached_chunks": 2, "unindexed": {}}
 
 
 def test_a_bad_record_costs_its_neighbours_nothing(indexer: Indexer, caplog: pytest.LogCaptureFixture) -> None:

@@ -133,7 +133,8 @@ def test_a_folder_against_the_log() -> None:
         "new/zh": "# 退货\n\n十四天。\n",
         "x" * 201: "# Long\n\na\n",
     }
-    current = {"returns": policy_version(RETURNS), "fees": "0" * 12, "old": "1" * 12, "binary": "2" * 12}
+    texts = {"returns": RETURNS, "fees": "4 EUR.", "old": "Of last year.", "binary": "Text."}
+    current = {name: publication(name, text, now=NOW) for name, text in texts.items()}
     plan = plan_sync(files, {"binary": "not UTF-8"}, current, now=NOW)
     assert [(event.policy_id, event.title, event.language) for event in plan.publish] == [("fees", "Fees", "en"), ("new/zh", "退货", "zh")]
     assert plan.unchanged == ("returns",)

@@ -51,6 +51,8 @@ class Place:
     def at_end(self) -> bool:
         return self.next >= self.end
 
+    async def look_for_gaps(self, records: list[LogRecord]) -> None: ...
+
     def advance(self, records: list[LogRecord]) -> None:
         self.next = records[-1].offset + 1
 

@@ -62,6 +62,15 @@ def test_what_is_carried_over_keeps_its_moment_and_comes_before_everything_new()
     assert dated(AT - DAY, AT, stamped=True, carried=AT + HOUR)["recorded_at"] == AT
 
 
+@given(stamp=st.integers(-(2**63), 2**63 - 1), carried=st.none() | st.integers(0, 10**18 - 1), stamped=st.booleans())
+def test_whatever_number_a_record_has_there_is_a_moment(stamp: int, carried: int | None, stamped: bool) -> None:
+    found = moments(pa.array([AT], pa.timestamp("us", tz="UTC")), Stamps.of([7], [stamp], [stamped], [carried]))
+    for name in ("occurred_at", "claimed_at", "recorded_at"):
+        assert getattr(found, name)[0].as_py() is None or LONG_AGO <= getattr(found, name)[0].as_py() <= datetime.max.replace(
+            tzinfo=AT.tzinfo
+        )
+
+
 @given(said=st.timedeltas(LONG_AGO - AT, FAR - AT), stamped=st.booleans())
 def test_no_moment_lies_in_the_future_of_its_record(said: timedelta, stamped: bool) -> None:
     found = dated(AT + said, AT, stamped=stamped)

@@ -16,6 +16,7 @@ from csqa_loop.evidence.rules.pairs import held_out
 from csqa_loop.ledger import Ledger
 from csqa_loop.ledger import bookkeeping as queries
 from csqa_loop.ledger.invariants import check, ledger_hash
+from csqa_loop.ledger.letters import letters_to_publish
 from csqa_loop.ledger.recorder import sort_out
 from csqa_loop.ledger.rules.batch import Batch, Letter
 from csqa_loop.log.records import LogRecord
@@ -46,7 +47,7 @@ def test_takes_a_redelivered_batch_once(ledger: Ledger) -> None:
 def test_a_known_id_with_another_body_is_a_dead_letter(ledger: Ledger) -> None:
     ledger.take(make.batch(make.thumb(1, "down")))
     assert ledger.take(make.batch(make.thumb(1, "up"), first_offset=1)) == 0
-    (letter,) = queries.unpublished_letters(ledger.connection)
+    (letter,) = letters_to_publish(ledger.connection)
     assert "another body" in letter.reason
     assert ledger.connection.execute("SELECT thumb FROM feedback").fetchall() == [("down",)]
 
@@ -86,12 +87,12 @@ def test_a_bad_record_leaves_its_neighbours_alone(ledger: Ledger) -> None:
     records = [make.record(make.thumb(1), 0), bad, make.record(make.thumb(2), 2)]
     ledger.take(sort_out(records, lambda event: event))
     assert count(ledger, "feedback") == 2
-    (letter,) = queries.unpublished_letters(ledger.connection)
+    (letter,) = letters_to_publish(ledger.connection)
     assert letter.original_topic == "csqa.feedback"
     found = check(ledger.connection, accepted=["5F8A7C6E-0000-4000-8000-000000000001", str(make.thumb(1).event_id)], champion="base")
     assert [finding.invariant for finding in found if not finding.holds] == []
     ledger.mark_letters_published([letter.letter_id])
-    assert queries.unpublished_letters(ledger.connection) == []
+    assert letters_to_publish(ledger.connection) == []
 
 
 def test_the_same_bad_record_twice_is_one_letter(ledger: Ledger) -> None:
@@ -193,5 +194,5 @@ def test_a_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 def test_dead_letters_of_a_batch_without_facts(ledger: Ledger) -> None:
     record = LogRecord("csqa.chats", 3, 7, b"\xff\xfe", None)
     ledger.take(Batch(facts=[], letters=[Letter(record, "no value")], marks=[]))
-    (letter,) = queries.unpublished_letters(ledger.connection)
+    (letter,) = letters_to_publish(ledger.connection)
     assert (letter.partition, letter.offset, letter.letter_id) == (3, 7, Letter(record, "").letter_id)

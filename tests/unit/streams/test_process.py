@@ -74,7 +74,7 @@ async def test_health_is_told_while_what_it_needs_is_down_and_says_what_that_is(
         answer = await told(app, trouble="Kafka is down")
         assert (answer.status_code, answer.json()) == (
             503,
-            {"name": "worker", "ok": False, "phase": "starting", "trouble": "Kafka is down"},
+            {"name": "worker", "ok": False, "phase": "starting", "trouble": "Kafka is down", "ready": False},
         )
         worker.reachable.set()
         answer = await told(app, phase="running")

@@ -73,6 +73,11 @@ class Candidate:
     adapter: str
     """The adapter that generated it."""
 
+    @property
+    def system_text(self) -> str:
+        """What the model was given to read."""
+        return "\n\n".join(message.content for message in self.messages if message.role == "system")
+
 
 def comparison(case: Candidate, a: str, b: str) -> tuple[ChatMessage, ...]:
     """The messages that ask which of two answers is better."""

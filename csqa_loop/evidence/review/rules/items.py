@@ -101,6 +101,7 @@ class ItemPair:
     rejected: str
     held: list[str]
     too_long: bool
+    masked: bool
     rival: Rival | None
 
 

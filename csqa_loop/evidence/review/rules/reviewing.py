@@ -95,6 +95,8 @@ class Item:
     """A pair out of a file: there is no chat to which another answer could be given."""
     too_long: bool = False
     """A pair that no run could train on."""
+    masked: bool = False
+    """A pair whose better answer has a label where personal data stood."""
     last: Past | None = None
 
 
@@ -121,6 +123,10 @@ def decided(
         raise DecisionRefusedError("action", "only a held pair can be approved; an answer is corrected or rejected")
     if decision.action == "approve" and item.too_long:
         raise DecisionRefusedError("action", f"{item.subject} is longer than training takes: correct it to a shorter answer, or reject it")
+    if decision.action == "approve" and item.masked:
+        raise DecisionRefusedError(
+            "action", f"{item.subject} would teach a label that stands where personal data was masked: correct it, or reject it"
+        )
     if decision.action == "correct":
         _require_trainable(item, decision.corrected_answer, token_limit, tokens_in)
     return ReviewDecided(

@@ -24,13 +24,10 @@ async def said(*answers: str, own: Known = NOTHING) -> str | None:
     return winner and winner.text
 
 
-async def test_an_answer_that_would_lose_a_contact_on_its_way_is_not_proposed() -> None:
-    assert await said(DESK, "Within 14 days.") == "Within 14 days."
+async def test_a_contact_that_the_excerpts_or_the_settings_state_stays() -> None:
+    assert await said(DESK, "Within 14 days.") == DESK
+    assert await said("Ask ann.lee@harbour.example within 14 days.", own=Known.of(["harbour.example"])) is not None
 
 
-async def test_a_contact_that_is_the_companys_own_is() -> None:
-    assert await said(DESK, "Within 14 days.", own=Known.of(["harbour.example"])) == DESK
-
-
-async def test_a_persons_address_is_masked() -> None:
-    assert await said("Ask li.wei@mail.example within 14 days.") == "Ask [email] within 14 days."
+async def test_an_answer_with_a_persons_address_is_not_proposed() -> None:
+    assert await said("Ask li.wei@mail.example within 14 days.", "Within 14 days.") == "Within 14 days."

@@ -14,8 +14,9 @@ from csqa_loop.events import AnswerProposed, ChatMessage, derived_id
 from csqa_loop.evidence.judge.proposer import ProposalStatus
 from csqa_loop.evidence.judge.rules.judging import PROMPT_VERSION
 from csqa_loop.evidence.judge.rules.prompts import parse_judge_prompt
+from csqa_loop.ledger.rules.masking import masked_event
 from csqa_loop.settings import AnswerSettings, JudgeSettings
-from tests.desk import BAD, BEST, CHAMPION, GOOD, Desk, Says, case, merit
+from tests.desk import BAD, BEST, CHAMPION, GOOD, SYSTEM, Desk, Says, case, merit
 from tests.fakes.judge import FakeJudge, by_merit
 from tests.run_directories import NOW
 from tests.waiting import eventually
@@ -80,13 +81,22 @@ async def test_samples_that_state_other_numbers_than_the_policy_are_not_judged()
     assert desk.proposals == []
 
 
-async def test_personal_data_is_masked_before_anybody_compares_it() -> None:
+async def test_personal_data_is_neither_compared_nor_proposed() -> None:
     masked = replace(case(), answer="Write to [email].")
-    says = Says("Write to jane.roe@example.com.", "Write to jane.roe@example.com within 14 days.")
+    says = Says("Write to jane.roe@example.com within 14 days, unused and in its box.", BEST)
     desk = Desk(cases=[masked], says=says, judge=FakeJudge(by_merit(len)))
     await desk.proposer.beat()
-    assert [event.answer for event in desk.proposals] == ["Write to [email] within 14 days."]
+    assert [event.answer for event in desk.proposals] == [BEST]
     assert not any("jane" in messages[1].content for messages in desk.judge.asked)
+
+
+async def test_a_contact_of_the_excerpts_is_on_record_as_it_was_proposed() -> None:
+    system = ChatMessage(role="system", content=f"{SYSTEM} Write to jo.b@harbour.example.")
+    better = "Write to jo.b@harbour.example within 14 days."
+    desk = Desk(cases=[replace(case(), messages=(system, case().messages[-1]))], says=Says(better), judge=FakeJudge(by_merit(len)))
+    await desk.proposer.beat()
+    (proposed,) = desk.proposals
+    assert (proposed.answer, masked_event(b"secret", proposed)) == (better, proposed)
 
 
 async def test_samples_that_were_cut_off_are_not_judged() -> None:

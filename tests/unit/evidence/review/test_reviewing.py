@@ -36,6 +36,11 @@ def test_a_decision_becomes_a_fact() -> None:
         (ANSWER, ("correct", "x" * 15_001), "corrected_answer: has 15001 characters"),
         (ANSWER, ("approve",), "only a held pair can be approved"),
         (replace(PAIR, too_long=True), ("approve",), "p-1 is longer than training takes: correct it to a shorter answer, or reject it"),
+        (
+            replace(PAIR, masked=True),
+            ("approve",),
+            "p-1 would teach a label that stands where personal data was masked: correct it, or reject it",
+        ),
         (PAIR, ("reject", "14 days."), "belongs to the action 'correct'"),
         (replace(PAIR, imported=True), ("correct", "14 days."), "comes from an imported file"),
         (DONE, ("correct", "14 days."), "bert decided 'reject' at 2026-01-05 09:01 UTC; `reopen` undoes that"),
