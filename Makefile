@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 ARGS ?=
 NAME ?=
+CASE ?=
+SEED ?=
 PYTEST ?=
 PIP := -m pip --disable-pip-version-check --no-input --quiet install
 RUN := .venv/bin/python -m
@@ -24,13 +26,15 @@ define step
 	if ( $(2) ) >>var/logs/setup.log 2>&1; then echo "$$((SECONDS - began)) s"; else echo failed; tail -n 25 var/logs/setup.log; echo "more in var/logs/setup.log"; exit 1; fi
 endef
 
-.PHONY: help setup demo test lint up down clean bench docs lock chromium .chromium
+.PHONY: help setup demo test test-faults test-mutants lint up down clean bench docs lock chromium .chromium
 
 help:
 	@echo 'make demo [ARGS="--rounds 2"]   the whole cycle on a made-up shop'
 	@echo 'make up / make down             run everything here, until Ctrl-C / stop it from elsewhere'
 	@echo 'make test [PYTEST="-k name"]    lint, types, import rules, tests'
 	@echo 'make lint                       the first three'
+	@echo 'make test-faults [CASE=7] [SEED=3]   break it on purpose, in full; prints a table'
+	@echo 'make test-mutants [NAME=x]      break the code on purpose: the tests must notice'
 	@echo 'make bench [NAME=x]             measure; figures in var/bench'
 	@echo 'make docs                       AsyncAPI and JSON Schemas of the events'
 	@echo 'make lock                       resolve and pin dependencies anew'
@@ -84,6 +88,13 @@ lint: $(MAIN)
 
 test: setup chromium lint
 	@$(RUN) pytest $(PYTEST)
+
+# Each case in full, on the embedded broker and, with KAFKA_HOME, on Apache Kafka. Status 1 where something was lost, doubled or slow to recover.
+test-faults: setup
+	@CSQA_TEST_FAULTS=full CSQA_TEST_CASE=$(CASE) CSQA_TEST_SEED=$(SEED) $(RUN) pytest tests/faults $(PYTEST)
+
+test-mutants: setup
+	@$(RUN) tests.mutants $(NAME)
 
 # For the tests of pages. Without one and without apt-get they are skipped, and say so.
 HAS_CHROMIUM := [ -n "$${CSQA_TEST_CHROMIUM:-}" ] || command -v chromium || command -v chromium-browser || command -v google-chrome

@@ -20,6 +20,8 @@ from tests.fakes.model_server import FakeModelServer
 from tests.gateways import QUESTION, gateway, is_ready, parts_on, stock, until
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.fault(5, "the broker is killed or hangs while customers ask")
+
 CUSTOMERS = 4
 MOST_SECONDS = 5.0
 

@@ -14,6 +14,8 @@ from tests.fakes.encoder import FakeEncoder
 from tests.fakes.gateway import World
 from tests.gateway_client import QUESTION, asked, refused
 
+pytestmark = pytest.mark.fault(12, "the encoder hangs")
+
 
 class InThread(FakeEncoder):
     """The encoder of this process: one thread, that hangs until `well`."""

@@ -19,6 +19,8 @@ from tests.fakes.model_server import FakeModelServer
 from tests.gateway_client import refused
 from tests.gateways import QUESTION, gateway, is_ready, parts_on, recorded, stock, until
 
+pytestmark = pytest.mark.fault(6, "a gateway is killed with events in its spool")
+
 SPOOL = "spool/gateway-{port}"
 
 

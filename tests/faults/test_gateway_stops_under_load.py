@@ -23,6 +23,8 @@ from csqa_loop.settings import KafkaSettings
 from tests.brokers import Broker, free_port
 from tests.fakes.replica import Replica, said, send
 
+pytestmark = pytest.mark.fault(11, "SIGTERM under load")
+
 STOP_SECONDS = 8.0
 """The least that can be set: open answers have three of them."""
 VECTOR = [1.0, 2.0, 3.0, 4.0]

@@ -14,6 +14,8 @@ from streams.loop import LoopStream
 from tests.fakes.model_server import FakeModelServer
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.fault(13, "a ledger that does not open")
+
 
 def damaged(file: Path) -> None:
     file.write_bytes(b"this is no database" * 1000)

@@ -196,3 +196,34 @@ async def test_a_bad_connection(tmp_path: Path, report: Report) -> None:
     finally:
         await proxy.stop()
         behind.kill()
+
+
+def resident_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+@pytest.mark.fault(15, "a soak with random kills: memory, log and lag stay bounded")
+async def test_a_soak(mortal_broker: Broker, tmp_path: Path, report: Report) -> None:
+    settings, rng = settings_on(mortal_broker.servers, tmp_path), report.random
+    loop = LoopProcess(settings, tmp_path / "loop.log")
+    wal = settings.ledger_file.with_name(settings.ledger_file.name + ".wal")
+    ends = time.monotonic() + (600 if FULL else 20)
+    memory: list[float] = []
+    async with Traffic(settings, rng) as traffic:
+        while time.monotonic() < ends:
+            async with started(loop) as process:
+                await recovered(loop, report, traffic)
+                until = time.monotonic() + rng.uniform(5, 60)
+                while time.monotonic() < min(until, ends):
+                    memory.append(resident_mib(process.pid))
+                    assert wal.stat().st_size < 200_000_000, f"seed {report.seed}"
+                    await asyncio.sleep(1.0)  # what is looked at changes by itself
+                process.kill()
+                await process.wait()
+            report.runs += 1
+        async with started(loop):
+            await recovered(loop, report, traffic)
+            await traffic.__aexit__()
+            await checked(loop, settings, report, traffic, tmp_path / "replay")
+    assert max(memory) < 1500, f"seed {report.seed}: {max(memory):.0f} MiB"

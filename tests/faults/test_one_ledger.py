@@ -19,6 +19,8 @@ from tests.fakes.model_server import FakeModelServer
 from tests.loops import published, quick_settings, replayed, running, until, with_bus
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.fault(8, "a second ledger, a ghost in the group, a takeover")
+
 RECOVERY = 30.0
 """Seconds that a takeover may take."""
 

@@ -25,6 +25,8 @@ from tests.loops import finish_training, published, quick_settings, replayed, ru
 from tests.odd_records import OddName
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.fault(10, "poison in the log, and dead letters by hand")
+
 LONE = rb'{"event_id": "\ud83d"}'
 ODD = (
     (LONE, b"c1"), (rb'{"event_id": "\ud83d", "type": "\udc00"}', b"\xff\xfe"), (b"\xff\xfe\x00", None), (None, b"k"), (b"", b""),

@@ -21,6 +21,8 @@ from tests.brokers import Broker
 from tests.fakes.model_server import FakeModelServer
 from tests.loops import quick_settings, running, until, with_bus
 
+pytestmark = pytest.mark.fault(9, "compaction and retention, then a backup and the log")
+
 PATIENCE = 90.0
 """Kafka's cleaner looks every 15 seconds."""
 FORGETFUL = {
