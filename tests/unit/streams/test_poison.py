@@ -88,7 +88,8 @@ class Raw:
     """As aiokafka hands a record over."""
 
     def __init__(self, record: LogRecord) -> None:
-        self.topic, self.partition, self.offset, self.key, self.value, self.timestamp = record
+        self.topic, self.partition, self.offset, self.key, self.value, self.timestamp = record[:6]
+        self.headers, self.timestamp_type = (), 0
 
 
 @lives
