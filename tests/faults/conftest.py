@@ -57,7 +57,8 @@ def report(request: pytest.FixtureRequest) -> Iterator[Report]:
     print(f"seed {line.seed}")
     yield line
     request.config.stash.setdefault(_ROWS, []).append(line)
-    slow = [seconds for seconds in line.recovered if seconds > _MOST_RECOVERY]
+    # How long it takes is told; only a full run, which has the machine to itself, is judged by it.
+    slow = [seconds for seconds in line.recovered if seconds > _MOST_RECOVERY] if FULL else []
     assert (line.lost, line.doubled, slow) == (0, 0, []), f"seed {line.seed}: {asdict(line)}"
 
 
