@@ -49,7 +49,7 @@ def audit(events: Iterable[Event], actions: Sequence[OperatorActed]) -> list[Aud
 
 def _decider(event: Event, actions: Sequence[OperatorActed]) -> str:
     if isinstance(event, LedgerOpened):
-        return event.taken_over_by or LOOP
+        return event.taken_over_by
     if isinstance(event, OperatorActed | LetterHandled):
         return event.operator
     return next((action.operator for action in actions if came_of(event, action)), LOOP)
@@ -65,8 +65,7 @@ def _described(event: Event) -> tuple[str, str, str, dict[str, Any]]:
         case LetterHandled():
             return f"letter {event.action}", event.letter_id[:12], event.reason, {}
         case LedgerOpened():
-            what = "ledger took over" if event.taken_over_by else "ledger opened"
-            return what, event.ledger_id, event.reason or f"a loop started on {event.host}", {"term": event.term, "folder": event.folder}
+            return "ledger took over", event.ledger_id, event.reason, {"term": event.term, "host": event.host, "folder": event.folder}
         case VerdictReached():
             numbers = {"as_of": event.as_of.isoformat(), "estimates": [row.model_dump(mode="json") for row in event.estimates]}
             return f"verdict {event.verdict}", event.experiment_id, event.stopped_by, numbers
