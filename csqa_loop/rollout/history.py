@@ -17,7 +17,7 @@ def audit_entries(connection: Connection, limit: int) -> list[AuditEntry]:
         """
         SELECT topic, body FROM (
             SELECT $training AS topic, body, recorded_at, event_id FROM training_events WHERE type IN ('TrainingRequested', 'AdapterEvaluated', 'AdapterUnservable')
-            UNION ALL SELECT $decisions, body, recorded_at, event_id FROM decisions WHERE type <> 'LedgerOpened' OR body ->> 'taken_over_by' <> ''
+            UNION ALL SELECT $decisions, body, recorded_at, event_id FROM decisions WHERE type <> 'LedgerOpened' OR (body ->> 'taken_over_by') <> ''
             UNION ALL SELECT $deployments, body, recorded_at, event_id FROM deployments
         ) ORDER BY recorded_at DESC, event_id DESC LIMIT $limit
         """,
