@@ -36,7 +36,7 @@ from csqa_loop.rollout.rules.steps import (
     Wait,
 )
 from csqa_loop.rollout.rules.unservable import Obstacle, instead, newcomer
-from csqa_loop.rollout.state import loop_state
+from csqa_loop.rollout.state import interventions, loop_state
 from csqa_loop.training.adapters import AdapterFolders
 from csqa_loop.training.planner import RunPlanner
 from csqa_loop.training.rules.attempts import Run
@@ -115,6 +115,9 @@ class Decider:
                 if isinstance(step, LookForWork) and self._planning is None and not self._reconciler.troubles:
                     self.rest_seconds = _LONG_REST_SECONDS
                 return state
+            # A look at many users, a plan or a wait for a replica takes its time: what a person has ordered meanwhile comes first.
+            if await self._ledger.ask(interventions) != state.operators:
+                continue
             if not await self._publish(decision):
                 break
         return await self._ledger.ask(loop_state, self._horizon())

@@ -14,7 +14,7 @@ from csqa_loop.rollout.history import adapter_records
 from csqa_loop.rollout.rules.operators import Interventions
 from csqa_loop.rollout.rules.state import LoopState
 from csqa_loop.rollout.rules.versions import AdapterRecord, adapter_history
-from csqa_loop.rollout.state import loop_state
+from csqa_loop.rollout.state import interventions, loop_state
 from csqa_loop.training.rules.attempts import Run, RunState, state_of
 from tests.simulation.log import TOPICS, Fact, Log
 
@@ -94,6 +94,8 @@ class MemoryLedger:
         """What `query` on the real ledger would say; what is written for this one is called with it."""
         if query is loop_state:
             return self.loop_state(*arguments)
+        if query is interventions:
+            return self.interventions()
         if query is adapter_records:
             return self.adapter_records()
         if query is recent_latency:

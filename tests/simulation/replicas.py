@@ -41,7 +41,7 @@ class Replica:
         return self.seen_at is None or self.seen_at >= since
 
 
-_SLOW_SECONDS = 20.0
+SLOW_SECONDS = 20.0
 
 
 class Servers:
@@ -99,7 +99,7 @@ class Servers:
     async def _asked(self, target: Replica, what: str) -> None:
         await self._life.point(what)
         if target.slow:
-            await self._life.sleep(_SLOW_SECONDS)
+            await self._life.sleep(SLOW_SECONDS)
 
     @staticmethod
     def _reached(target: Replica) -> None:

@@ -8,8 +8,10 @@ from random import Random
 from csqa_loop import events as e
 from csqa_loop.rollout.rules.next_step import in_flight
 from csqa_loop.rollout.rules.orders import Order, OrderAction
+from csqa_loop.rollout.rules.residency import resident_adapters
 from tests.simulation.log import TOPICS
 from tests.simulation.process import MAX_ATTEMPTS, MOODS
+from tests.simulation.replicas import SLOW_SECONDS
 from tests.simulation.world import World
 
 _STEPS = (30, 60)
@@ -107,6 +109,8 @@ class Scheduler:
         """Without faults: beats until the loop is at rest."""
         world = self.world
         world.heal()
+        world.pass_time(SLOW_SECONDS)
+        world.deliver_all()
         deadline = _ORDERED_WITHIN
         for beat in range(1, _MOST_BEATS + 1):
             if world.violations:
@@ -132,7 +136,10 @@ class Scheduler:
         if beating and not beating.done():
             return False
         state = world.ledger.loop_state(world.now())
-        if state.deployment is None or world.process.reconciler.disagreements(state.deployment, world.now()):
+        if state.deployment is None or state.operators.open_order(state.deployment.order):
+            return False
+        wanted = resident_adapters(state.deployment, world.now())
+        if wanted.isdisjoint(world.lost_folders) and any(replica.probed != wanted for replica in world.replicas.values()):
             return False
         return bool(state.operators.paused) or not in_flight(state, max_attempts=MAX_ATTEMPTS)
 
