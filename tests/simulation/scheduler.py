@@ -14,7 +14,7 @@ from tests.simulation.process import MAX_ATTEMPTS, MOODS
 from tests.simulation.replicas import SLOW_SECONDS
 from tests.simulation.world import World
 
-_STEPS = (30, 60)
+_STEPS = (30, 120)
 _MOST_BEATS = 60
 """Without faults, until the loop is at rest."""
 _ORDERED_WITHIN = 12

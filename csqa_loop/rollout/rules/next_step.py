@@ -89,6 +89,9 @@ def _step_of_experiment(experiment: Experiment, deployment: DeploymentChanged, o
     cause = f"{verdict.verdict}: {verdict.stopped_by}"
     if verdict.verdict != "PROMOTE":
         return Deploy(champion=opened.champion, cause=cause)
+    if operators.stop and operators.stop.experiment_id == opened.experiment_id:
+        # Verdict and stop were on their way at the same moment: the person's word counts.
+        return Deploy(champion=opened.champion, cause=by_hand(operators.stop))
     if operators.paused:
         return Wait("an operator, who paused the loop")
     return Deploy(champion=opened.challenger, previous_champion=opened.champion, cause=cause)

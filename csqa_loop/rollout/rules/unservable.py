@@ -1,6 +1,6 @@
 """What to do where the adapter of a step cannot be served: wait, for as long as that may help, then give it up. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from csqa_loop.events import BASE, DeploymentChanged
@@ -61,8 +61,9 @@ def instead(step: Deploy | OpenExperiment, state: LoopState, obstacle: Obstacle,
     if isinstance(step, Deploy) and step.challenger and experiment:
         if hopeless and deployment.experiment != experiment.opened.experiment_id:
             return EndExperiment(experiment, f"{obstacle.adapter} cannot be served: {obstacle.reason}")
-        # What the challenger already has may be doing harm while it waits for more.
-        return JudgeExperiment(experiment, may_advance=False)
+        # What the challenger already has may be doing harm while it waits for more. By the share that customers see: at a smaller one than
+        # the last nothing can win, so the experiment ends in time.
+        return JudgeExperiment(replace(experiment, share=deployment.share), may_advance=False)
     if not hopeless:
         return waiting
     if isinstance(step, Deploy) and step.champion == obstacle.adapter:
