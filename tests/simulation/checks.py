@@ -89,9 +89,6 @@ class Checks:
         deployment, experiment = ledger.deployment(), ledger.experiment()
         if (experiment and not experiment.verdict) or (deployment and deployment.experiment):
             self._fail(f"{event.run_id} is claimed while an experiment is open or its verdict is not deployed")
-        claimed = set(event.pair_ids) & ledger.claimed()
-        if claimed:
-            self._fail(f"{event.run_id} claims {sorted(claimed)}, which another run has")
 
     def _opening(self, event: e.ExperimentOpened, ledger: MemoryLedger) -> None:
         name = event.experiment_id
@@ -195,12 +192,12 @@ class Checks:
 
     def _resident(self, adapter: str, name: str, *, one_is_enough: bool = False) -> None:
         world = self._world
-        answering = [replica for replica in world.replicas.values() if replica.up]
-        holding = [replica for replica in answering if adapter in replica.probed or replica.hides_a_loss(world.decision_tick)]
-        enough = bool(holding) if one_is_enough else len(holding) == len(answering)
-        if answering and not enough:
-            lacking = [replica.url for replica in answering if replica not in holding]
-            self._fail(f"{name} gives {adapter} traffic, and {', '.join(lacking)} never answered a probe with it")
+        replicas = world.replicas.values()
+        lacking = [replica.url for replica in replicas if adapter not in replica.probed and not replica.hides_a_loss(world.decision_tick)]
+        if one_is_enough and len(lacking) == len(replicas):
+            self._fail(f"{name} goes back to {adapter}, with which no replica answered a probe")
+        if not one_is_enough and (answering := [url for url in lacking if world.replicas[url].up]):
+            self._fail(f"{name} gives {adapter} traffic, and {', '.join(answering)} never answered a probe with it")
 
     # --- in the end ----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,10 @@ class Life:
         self.is_on_disk = is_on_disk
         self.waiting: list[tuple[str, asyncio.Future[None]]] = []
         """Where it is held up now."""
+        self.dies_in: int | None = None
+        self.dies_at = ""
+        """It dies at so many points from now of which the name begins so."""
+        self.died_at = ""
         self._loop = loop
         self._chance = chance
         self._held_up = held_up
@@ -27,6 +31,12 @@ class Life:
         """Go on at once, or when the scheduler says so, or never."""
         self.tick()
         self._check()
+        if self.dies_in is not None and name.startswith(self.dies_at):
+            self.dies_in -= 1
+            if self.dies_in <= 0:
+                self.died_at = name
+                self.kill()
+                self._check()
         if self._held_up and self._chance.random() < self._held_up:
             future = self._loop.create_future()
             self.waiting.append((name, future))

@@ -22,13 +22,18 @@ class Replica:
     held: set[str] = field(default_factory=set)
     probed: set[str] = field(default_factory=set)
     seen_at: int | None = 0
-    """The tick at which somebody was first told what it holds since its last start; None: nobody was."""
+    """The tick at which somebody was first told what has become of it since it last started or went away; None: nobody was."""
 
     def restart(self) -> None:
         """Everything is forgotten."""
         self.held.clear()
         self.probed.clear()
         self.up, self.seen_at = True, None
+
+    def go_away(self) -> None:
+        """It does not answer any more."""
+        self.restart()
+        self.up = False
 
     def well(self) -> None:
         """All faults are over."""
@@ -37,7 +42,7 @@ class Replica:
         self.known_down = self.refuses = self.mute = self.slow = False
 
     def hides_a_loss(self, since: int) -> bool:
-        """Whether nobody could know at tick `since` that it had started anew."""
+        """Whether nobody could know at tick `since` that it had started anew or gone."""
         return self.seen_at is None or self.seen_at >= since
 
 
@@ -60,6 +65,8 @@ class Servers:
         await self._asked(target, "serves")
         if not target.up:
             target.known_down = True
+            if target.seen_at is None:
+                target.seen_at = self._life.tick()
             return None
         names, since = frozenset({BASE, *target.held}), target.seen_at
         await self._life.point("serves")

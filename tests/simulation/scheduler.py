@@ -14,8 +14,10 @@ from tests.simulation.process import MAX_ATTEMPTS, MOODS
 from tests.simulation.replicas import SLOW_SECONDS
 from tests.simulation.world import World
 
-_STEPS = (30, 120)
-_MOST_BEATS = 60
+_STEPS = (30, 60)
+_WARM = (0, 0, 30, 60)
+"""Steps before, in which nothing fails and nobody interferes."""
+_MOST_BEATS = 80
 """Without faults, until the loop is at rest."""
 _ORDERED_WITHIN = 12
 """Beats without faults until no order is open."""
@@ -94,15 +96,20 @@ class Scheduler:
         weights = [weight for _, (weight, _) in self._common]
         acts = {name: act for name, (_, act) in self._common}
         world.start()
-        most = chance.randint(*_STEPS)
+        warm = chance.choice(_WARM)
+        most = warm + chance.randint(*_STEPS)
         while self.steps < most and not world.violations:
             self.steps += 1
-            if self._rare and chance.random() < self._fault_rate:
+            if self.steps <= warm:
+                acts[chance.choices(names[:-1], weights[:-1])[0]]()
+            elif self._rare and chance.random() < self._fault_rate:
                 name, act = chance.choice(self._rare)
                 if act():
                     world.injected[name] += 1
             else:
                 acts[chance.choices(names, weights)[0]]()
+            if where := world.bury():
+                world.injected[f"crash at: {where}"] += 1
             self._deliver()
 
     def rest(self) -> int:
@@ -217,14 +224,13 @@ class Scheduler:
     # --- what fails ----------------------------------------------------------------------------------------------------
 
     def _crash(self) -> bool:
+        """At one of the next points, whichever that is."""
         if self.world.process is None:
             return False
-        for name, _ in self.world.process.life.waiting:
-            if name.startswith("publish"):
-                self.world.injected[f"crash {'before' if name.startswith('publish ') else 'after'} a write"] += 1
-            if name == "wait for":
-                self.world.injected["crash before it is recorded"] += 1
-        self.world.kill()
+        life, chance = self.world.process.life, self.chance
+        # Most points are questions; the moments around a write are those that matter.
+        life.dies_at = chance.choice(("", "publish", "published", "wait for"))
+        life.dies_in = chance.choice((1, 2, 3, 4, 6, 9, 14)) if not life.dies_at else chance.randint(1, 3)
         return True
 
     def _write_fails(self) -> bool:
@@ -265,9 +271,7 @@ class Scheduler:
 
     def _goes_away(self) -> bool:
         replica = self._some_replica()
-        replica.up = False
-        replica.held.clear()
-        replica.probed.clear()
+        replica.go_away()
         self.world.note(f"{replica.url} goes away")
         return True
 

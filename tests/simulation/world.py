@@ -123,17 +123,16 @@ class World:
         self.process = LoopProcess(self, life)
         self.note("the loop starts")
 
-    def kill(self) -> None:
-        """It dies."""
-        if self.process is None:
-            return
-        where = ", ".join(name for name, _ in self.process.life.waiting) or "at rest"
-        self.note(f"the loop dies ({where})")
-        self.process.life.kill()
-        self.process = None
-        self.loop.settle()
+    def bury(self) -> str:
+        """Where the process died; empty where it lives or there is none."""
+        if self.process is None or self.process.life.alive:
+            return ""
+        where, self.process = self.process.life.died_at, None
+        self.note(f"the loop died at: {where}")
+        return where
 
     def beat(self) -> bool:
+        """Begin a beat; whether it could begin."""
         begun = self.process is not None and self.process.beat()
         self.loop.settle()
         return begun
@@ -168,9 +167,11 @@ class World:
         self.failing_writes = self.lost_acknowledgements = 0
         self.slow_planner = False
         self.held_up = 0.0
+        self.bury()
         if self.process is None:
             self.start()
         assert self.process
+        self.process.life.dies_in = None
         self.process.life.calm()
         self.loop.settle()
         self.deliver_all()
