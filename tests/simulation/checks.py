@@ -135,9 +135,7 @@ class Checks:
             self._stopped(event.experiment, name, ledger)
         self._candidate(event, before, ledger)
 
-    def _order_of(
-        self, event: e.DeploymentChanged, before: e.DeploymentChanged | None, ledger: MemoryLedger
-    ) -> e.OperatorActed | None:
+    def _order_of(self, event: e.DeploymentChanged, before: e.DeploymentChanged | None, ledger: MemoryLedger) -> e.OperatorActed | None:
         """The order that this deployment carries out; None: none that was not carried out before."""
         if event.order == (before.order if before else None):
             return None

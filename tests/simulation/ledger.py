@@ -46,7 +46,8 @@ class MemoryLedger:
         self._parts: tuple[Any, ...] | None = None
         self._training: list[e.Event] = []
         self._decisions: list[e.Event] = []
-        self.on_take: list[Callable[[Fact], None]] = []
+        self.waking: list[Callable[[], None]] = []
+        self.followers: list[Callable[[Fact], None]] = []
 
     def take(self, fact: Fact) -> None:
         """The next record of its topic."""
@@ -56,8 +57,10 @@ class MemoryLedger:
             self._parts = None
             self.ids.add(event.event_id)
             self._keep(event, fact)
-        for told in self.on_take:
-            told(fact)
+        for follow in self.followers:
+            follow(fact)
+        for wake in self.waking:
+            wake()
 
     def _keep(self, event: e.Event, fact: Fact) -> None:
         match event:

@@ -73,11 +73,12 @@ class SeenLedger:
             async with asyncio.timeout(seconds):
                 while self._ledger.pending(event_id):
                     taken = asyncio.Event()
-                    self._ledger.on_take.append(wake := lambda _: taken.set())
+                    wake = taken.set
+                    self._ledger.waking.append(wake)
                     try:
                         await taken.wait()
                     finally:
-                        self._ledger.on_take.remove(wake)
+                        self._ledger.waking.remove(wake)
         except TimeoutError:
             return False
         return True
@@ -225,7 +226,7 @@ class LoopProcess:
             await self.decider.beat()
         except CsqaError as error:
             self._world.note(f"beat: {error}")
-        except Exception as error:  # noqa: BLE001 - any other error of a beat is a finding
+        except Exception as error:  # any other error of a beat is a finding
             self._world.violation(f"a beat raised {type(error).__name__}: {error}")
 
     def order(self, order: Order) -> None:

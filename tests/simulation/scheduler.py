@@ -5,11 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from csqa_loop import events as e
 from csqa_loop.rollout.rules.next_step import in_flight
-from csqa_loop.rollout.rules.orders import Order, OrderAction
 from csqa_loop.rollout.rules.residency import resident_adapters
-from tests.simulation.log import TOPICS
+from tests.simulation.faults import Faults
 from tests.simulation.process import MAX_ATTEMPTS, MOODS
 from tests.simulation.replicas import SLOW_SECONDS
 from tests.simulation.world import World
@@ -22,7 +20,6 @@ _MOST_BEATS = 80
 _ORDERED_WITHIN = 12
 """Beats without faults until no order is open."""
 _TIMES = (0.1, 1.0, 5.0, 16.0, 31.0, 121.0, 301.0, 3600.0)
-_ORDERS: tuple[OrderAction, ...] = ("promote", "rollback", "pause", "resume", "stop")
 
 
 @dataclass(frozen=True)
@@ -46,10 +43,11 @@ class Scheduler:
         self.world = world
         self.chance: Random = world.chance
         self.steps = 0
+        self._faults = Faults(world)
         chance = self.chance
         world.held_up = chance.choice((0.0, 0.03, 0.1, 0.3))
         self._lag = chance.choice((0.0, 0.0, 0.3, 0.7))
-        faults = [(name, act) for name, act in self._faults().items() if chance.random() < 0.4]
+        faults = [(name, act) for name, act in self._faults.named().items() if chance.random() < 0.4]
         self._common = list(self._life().items())
         self._rare = faults
         self._fault_rate = chance.choice((0.0, 0.1, 0.25)) if faults else 0.0
@@ -62,29 +60,7 @@ class Scheduler:
             "pairs": (3, self._pairs),
             "customers": (4, self._customers),
             "time": (4, self._time),
-            "operator": (2, self._operator),
-        }
-
-    def _faults(self) -> dict[str, Callable[[], bool]]:
-        return {
-            "crash": self._crash,
-            "write fails": self._write_fails,
-            "acknowledgement lost": self._acknowledgement_lost,
-            "attempt fails": self._attempt_fails,
-            "late result": self._late_result,
-            "repeated result": self.world.trainer.repeat,
-            "replica restarts empty": self._restarts,
-            "replica goes away": self._goes_away,
-            "replica comes back": self._comes_back,
-            "replica refuses": self._refuses,
-            "replica is mute": self._is_mute,
-            "replica is slow": self._is_slow,
-            "replica is well again": self._is_well,
-            "folder is lost": self._folder_lost,
-            "folder is back": self._folder_back,
-            "pairs are spoilt": self._spoilt,
-            "planner is slow": self._slow_planner,
-            "orders at once": self._orders_at_once,
+            "operator": (2, self._faults.order),
         }
 
     # --- one interleaving --------------------------------------------------------------------------------------------
@@ -211,136 +187,12 @@ class Scheduler:
         self.world.pass_time(self.chance.choice(_TIMES))
         return True
 
-    def _operator(self) -> bool:
-        action = self.chance.choice(_ORDERS)
-        records, _ = self.world.ledger.adapter_records()
-        target = ""
-        if action == "promote" or (action == "rollback" and self.chance.random() < 0.6):
-            target = self.chance.choice(records).adapter
-        self.world.order(Order(action, "ann", f"reason {self.steps}", target, override=self.chance.random() < 0.5))
-        self.world.injected[f"order: {action}"] += 1
-        return True
 
-    # --- what fails ----------------------------------------------------------------------------------------------------
-
-    def _crash(self) -> bool:
-        """At one of the next points, whichever that is."""
-        if self.world.process is None:
-            return False
-        life, chance = self.world.process.life, self.chance
-        # Most points are questions; the moments around a write are those that matter.
-        life.dies_at = chance.choice(("", "publish", "published", "wait for"))
-        life.dies_in = chance.choice((1, 2, 3, 4, 6, 9, 14)) if not life.dies_at else chance.randint(1, 3)
-        return True
-
-    def _write_fails(self) -> bool:
-        self.world.failing_writes = self.chance.randint(1, 3)
-        return True
-
-    def _acknowledgement_lost(self) -> bool:
-        self.world.lost_acknowledgements = 1
-        return True
-
-    def _attempt_fails(self) -> bool:
-        request = self.world.trainer.in_hand()
-        if request is None:
-            return False
-        self.world.trainer.fail(request, final=self.chance.random() < 0.3)
-        return True
-
-    def _late_result(self) -> bool:
-        old = [request for request in self.world.trainer.requests()[:-1] if not self.world.trainer.is_over(request)]
-        if not old:
-            return False
-        request = self.chance.choice(old)
-        if self.chance.random() < 0.2:
-            self.world.trainer.fail(request, final=self.chance.random() < 0.3)
-        else:
-            for _ in range(self.chance.randint(1, 4)):
-                self.world.trainer.go_on(request)
-        return True
-
-    def _some_replica(self):
-        return self.chance.choice(list(self.world.replicas.values()))
-
-    def _restarts(self) -> bool:
-        replica = self._some_replica()
-        replica.restart()
-        self.world.note(f"{replica.url} restarts empty")
-        return True
-
-    def _goes_away(self) -> bool:
-        replica = self._some_replica()
-        replica.go_away()
-        self.world.note(f"{replica.url} goes away")
-        return True
-
-    def _comes_back(self) -> bool:
-        replica = self._some_replica()
-        if replica.up:
-            return False
-        replica.restart()
-        replica.known_down = False
-        self.world.note(f"{replica.url} comes back")
-        return True
-
-    def _refuses(self) -> bool:
-        replica = self._some_replica()
-        replica.refuses = True
-        self.world.note(f"{replica.url} refuses adapters")
-        return True
-
-    def _is_mute(self) -> bool:
-        replica = self._some_replica()
-        replica.mute = True
-        self.world.note(f"{replica.url} is mute")
-        return True
-
-    def _is_slow(self) -> bool:
-        replica = self._some_replica()
-        replica.slow = True
-        self.world.note(f"{replica.url} is slow")
-        return True
-
-    def _is_well(self) -> bool:
-        replica = self._some_replica()
-        replica.well()
-        self.world.note(f"{replica.url} is well")
-        return True
-
-    def _folder_lost(self) -> bool:
-        trained = [event.adapter for event, *_ in self.world.log.topics[TOPICS[0]] if isinstance(event, e.AdapterTrained)]
-        if not trained:
-            return False
-        self.world.lost_folders.add(adapter := self.chance.choice(trained))
-        self.world.note(f"the folder of {adapter} is lost")
-        return True
-
-    def _folder_back(self) -> bool:
-        if not self.world.lost_folders:
-            return False
-        self.world.lost_folders.clear()
-        return True
-
-    def _spoilt(self) -> bool:
-        if not self.world.offered:
-            return False
-        self.world.spoilt.add(self.chance.choice(self.world.offered))
-        return True
-
-    def _slow_planner(self) -> bool:
-        self.world.slow_planner = not self.world.slow_planner
-        return True
-
-    def _orders_at_once(self) -> bool:
-        for _ in range(2):
-            self._operator()
-        return True
-
-
-def run(seed: int, *, tell: bool = False) -> Outcome:
-    """One interleaving, the same each time for the same seed."""
+def run(seed: int, *, tell: bool = False, beside: Callable[[World], None] | None = None) -> Outcome:
+    """One interleaving, the same each time for the same seed. `beside`: puts what is to follow it beside its world."""
     world = World(seed, tell=tell)
+    if beside:
+        beside(world)
     beats = 0
     with world.loop.running():
         scheduler = Scheduler(world)

@@ -1,6 +1,7 @@
 """Everything around the decision core: what outlives a process, what others do, and what is broken."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
@@ -72,6 +73,8 @@ class World:
         self.decision_tick = 0
         self.decision_state: LoopState | None = None
         """What the last decision rests on, and when it was read."""
+        self.watchers: list[Callable[[LoopState], None]] = []
+        """Told of each state that a decision rests on."""
         self.checks = Checks(self)
         self.trainer = Trainer(self)
         self.process: LoopProcess | None = None
@@ -180,6 +183,8 @@ class World:
         """The loop has read what its next decision rests on."""
         self.decision_tick = self.tick()
         self.decision_state = state
+        for watch in self.watchers:
+            watch(state)
 
 
 def _in_words(event: e.Event) -> str:
