@@ -48,6 +48,16 @@ def test_a_stop_ends_its_own_experiment_and_no_later_one():
     assert not isinstance(directed(ON_TRIAL, GATED, later, stop=stop), EndExperiment)
 
 
+def test_a_stop_counts_against_a_promotion_that_was_decided_at_the_same_moment():
+    stop, won = by("stop", experiment="x-1-1"), replace(OPEN, verdict=verdict("PROMOTE"))
+    done = directed(ON_TRIAL, GATED, won, stop=stop)
+    assert done == Deploy(champion=OLD, cause="operator ann: it is rude")
+    assert directed(followed(done), GATED, won, stop=stop) == LookForWork()
+    promoted = directed(ON_TRIAL, GATED, won, stop=by("stop", experiment="x-0-1"))
+    assert isinstance(promoted, Deploy)
+    assert promoted.champion == NEW
+
+
 def test_a_rollback_ends_the_experiment_loads_what_is_not_held_and_is_done_once():
     earlier = "a-00000000000000cc"
     order = by("rollback", target=earlier)

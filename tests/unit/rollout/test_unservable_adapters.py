@@ -201,6 +201,16 @@ async def test_an_experiment_whose_share_waits_promotes_nobody_and_ends_in_time(
     assert deployed(board).challenger is None
 
 
+async def test_an_experiment_whose_larger_share_never_comes_ends_in_time_however_good_the_challenger_is() -> None:
+    decider, board, _ = await ramped(Refusing(replicas=(ONE, TWO)))
+    await board.visit(600, (0.8, 0.1))
+    await beats(decider, board, 14)
+    verdict = board.last(e.VerdictReached)
+    assert verdict.verdict == "INCONCLUSIVE"
+    assert "max_seconds" in verdict.stopped_by
+    assert deployed(board).challenger is None
+
+
 async def test_harm_is_judged_while_the_disk_does_not_tell_of_the_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
     decider, board, bus = await ramped(Refusing(replicas=(ONE, TWO)))
 
