@@ -129,10 +129,10 @@ async def test_headers_come_at_once_and_comments_until_the_first_token(tmp_path:
 
 async def test_an_error_after_the_headers_is_an_event(tmp_path: Path) -> None:
     server = OddServer(end="hang")
-    async with gateway(server, tmp_path, model_server={"first_token_seconds": 2.0}) as (_, live), asking(live, stream=True) as reader:
+    async with gateway(server, tmp_path, model_server={"first_token_seconds": 0.5}) as (_, live), asking(live, stream=True) as reader:
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
         assert head.startswith(b"HTTP/1.1 200 ")
         body = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
         assert b'"error":{"message":"' in body
-        assert b"no token within 2 s" in body
+        assert b"no token within 0.5 s" in body
         assert b"[DONE]" not in body
