@@ -28,9 +28,14 @@ def event_id(number: int) -> UUID:
     return UUID(int=number)
 
 
+def _id_of(kind: int, number: int) -> UUID:
+    """Long traffic has more messages than there is room between the kinds."""
+    return event_id(10_000 * kind + number if number < 10_000 else (kind << 64) + number)
+
+
 def exposure(number: int, *, second: float = 0, **fields: object) -> e.ArmExposed:
     body = {"message_id": f"m{number}", "conversation_id": f"c{number}", "user": f"u-{number:016x}"} | fields
-    return e.ArmExposed(event_id=event_id(10_000 + number), occurred_at=at(second), **body)
+    return e.ArmExposed(event_id=_id_of(1, number), occurred_at=at(second), **body)
 
 
 def answer(number: int, *, second: float = 0, section: str = "Returns", **fields: object) -> e.AnswerGiven:
@@ -40,19 +45,19 @@ def answer(number: int, *, second: float = 0, section: str = "Returns", **fields
         "messages": (e.ChatMessage(role="system", content="Policy."), e.ChatMessage(role="user", content=f"Question {number}")),
         "answer": "30 days.", "citations": (citation,), "latency_ms": 100.0,
     }  # fmt: skip
-    return e.AnswerGiven(event_id=event_id(20_000 + number), occurred_at=at(second), **(body | fields))
+    return e.AnswerGiven(event_id=_id_of(2, number), occurred_at=at(second), **(body | fields))
 
 
 def thumb(number: int, way: str = "down", *, second: float = 1, identity: int | None = None) -> e.FeedbackGiven:
     return e.FeedbackGiven(
-        event_id=event_id(30_000 + (number if identity is None else identity)), occurred_at=at(second),
+        event_id=_id_of(3, number if identity is None else identity), occurred_at=at(second),
         conversation_id=f"c{number}", message_id=f"m{number}", user=f"u-{number:016x}", thumb=way,
     )  # fmt: skip
 
 
 def bad_case(number: int, corrected: str | None = "14 days.", *, second: float = 2) -> e.BadCaseReported:
     return e.BadCaseReported(
-        event_id=event_id(40_000 + number), occurred_at=at(second), conversation_id=f"c{number}", message_id=f"m{number}",
+        event_id=_id_of(4, number), occurred_at=at(second), conversation_id=f"c{number}", message_id=f"m{number}",
         reason="wrong", corrected_answer=corrected, reviewer="ann",
     )  # fmt: skip
 
