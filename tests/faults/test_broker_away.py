@@ -16,8 +16,8 @@ from csqa_loop.events.wire import decode
 from csqa_loop.gateway.parts import Parts
 from csqa_loop.log import read_to_end
 from tests.brokers import Broker
-from tests.faults.conftest import FULL
 from tests.fakes.model_server import FakeModelServer
+from tests.faults.conftest import FULL
 from tests.gateways import QUESTION, gateway, is_ready, parts_on, stock, until
 from tests.waiting import eventually
 
