@@ -237,21 +237,21 @@ def build_loop(settings: Settings, *, horizon: Callable[[], datetime]) -> LoopPa
         answer=settings.answer,
         model_server_urls=settings.model_server_urls,
     )
-    trigger = settings.trigger
     planner = RunPlanner(ledger, RunWriter(settings.runs, config, fingerprint_here, suite_hash), RunPolicy.of(settings))
     examiner = Examiner(ledger, settings.experiment.grace_seconds, settings.model_server.timeout_seconds)
-    reconciler = Reconciler(model_server)
+    folders = AdapterFolders(settings.adapters)
+    reconciler = Reconciler(model_server, folders.fault)
     decider = Decider(
         ledger,
         bus,
         planner,
         examiner,
         reconciler,
-        AdapterFolders(settings.adapters),
+        folders,
         resident_within=timedelta(seconds=settings.model_server.resident_within_seconds),
         contract=contract_of(settings.experiment),
-        progress_timeout=timedelta(seconds=trigger.progress_timeout_seconds),
-        max_attempts=trigger.max_attempts,
+        progress_timeout=timedelta(seconds=settings.trigger.progress_timeout_seconds),
+        max_attempts=settings.trigger.max_attempts,
         clock=clock,
         horizon=horizon,
     )

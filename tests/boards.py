@@ -35,7 +35,7 @@ from tests.fakes.model_server import FakeModelServer
 from tests.ledgers import ledger_at
 
 E = TypeVar("E", bound=e.Event)
-ADAPTER = "a-baaec1c75c4737e9"
+ADAPTER = "a-8f35fad14134839f"
 """Its folder is there from the beginning."""
 _WINDOW = timedelta(seconds=1)
 _OPEN: "weakref.WeakSet[Board]" = weakref.WeakSet()
@@ -194,11 +194,12 @@ def build(
     server: FakeModelServer | None = None, *, contract: e.ExperimentContract = CONTRACT, board: Board | None = None
 ) -> tuple[Decider, Board, MemoryBus, Reconciler]:
     board = board or Board()
-    reconciler = Reconciler(server or FakeModelServer())
+    folders = AdapterFolders(board.adapters)
+    reconciler = Reconciler(server or FakeModelServer(), folders.fault)
     decider = Decider(
         board, board.bus,
         RunPlanner(board, run_writer(board), RunPolicy(TriggerPolicy(min_pairs=2, min_users=2), SelectionPolicy(max_pairs=5))),
-        Examiner(board, 0, 0), reconciler, AdapterFolders(board.adapters), resident_within=timedelta(seconds=600),
+        Examiner(board, 0, 0), reconciler, folders, resident_within=timedelta(seconds=600),
         contract=contract, progress_timeout=timedelta(minutes=5), max_attempts=2, clock=lambda: board.now, horizon=lambda: board.now,
     )  # fmt: skip
     return decider, board, board.bus, reconciler

@@ -22,7 +22,7 @@ from tests import events as make
 from tests.adapter_folders import adapter_in
 from tests.fakes.model_server import FakeModelServer
 
-ADAPTER = "a-baaec1c75c4737e9"
+ADAPTER = "a-8f35fad14134839f"
 """The name of what `finish_training` makes."""
 PATIENCE = 60.0
 TRAINABLE = next(name for name in map(str, range(100)) if not held_out("returns", name))

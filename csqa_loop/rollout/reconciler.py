@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -47,8 +48,10 @@ class Reconciler:
     residency is as of the last pass that came to an end.
     """
 
-    def __init__(self, server: ModelServer) -> None:
+    def __init__(self, server: ModelServer, fault: Callable[[str], str] = lambda _: "") -> None:
+        """`fault`: what is wrong with an adapter's folder, empty where nothing is. What is damaged on the disk is not loaded again."""
         self._server = server
+        self._fault = fault
         self._revision = 0
         self._needed: frozenset[str] = frozenset()
         self._now = datetime.min.replace(tzinfo=UTC)
@@ -180,6 +183,9 @@ class Reconciler:
 
     async def _load(self, replica: str, adapter: str) -> None:
         try:
+            if fault := await asyncio.to_thread(self._fault, adapter):
+                self._note(replica, adapter, f"is not given it: {fault}")
+                return
             await self._server.load(replica, adapter)
             _log.info("%s: load %s", replica, adapter)
         except CsqaError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.files.durable import sync, sync_whole, whole_folder
+from csqa_loop.training.tensors import check_tensors
 
 _log = logging.getLogger(__name__)
 CONFIG_FILE = "adapter_config.json"
@@ -39,9 +40,10 @@ def install(folder: Path, adapters: Path) -> str:
     lies under the name with other bytes is damaged, and replaced.
 
     Raises:
-        PermanentError: `folder` is no adapter.
+        PermanentError: `folder` is no adapter, or one that no model server may load.
     """
     name = adapter_name(folder)
+    check_tensors(folder / CONFIG_FILE, folder / TENSORS_FILE)
     adapters.mkdir(parents=True, exist_ok=True)
     sync_whole(folder)
     target = adapters / name
@@ -84,7 +86,7 @@ class AdapterFolders:
         self._good: dict[str, tuple[tuple[int, int, int], ...]] = {}
 
     def fault(self, name: str) -> str:
-        """What is wrong with the folder of `name`; empty where it holds what its name says.
+        """What is wrong with the folder of `name`; empty where it holds what its name says, and a model server may load it.
 
         Raises:
             TransientError: the disk does not tell.
@@ -94,7 +96,8 @@ class AdapterFolders:
             if marks and self._good.get(name) == marks:
                 return ""
             self._good.pop(name, None)
-            verify(self._adapters, name)
+            folder = verify(self._adapters, name)
+            check_tensors(folder / CONFIG_FILE, folder / TENSORS_FILE)
         except PermanentError as error:
             return str(error)
         except OSError as error:

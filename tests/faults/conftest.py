@@ -95,9 +95,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     row.runs += 1
 
 
+def _by_case(reports: list[Report]) -> list[Report]:
+    """One line for each case and broker."""
+    lines: dict[tuple[int, str], Report] = {}
+    for one in reports:
+        line = lines.setdefault((one.case, one.broker), Report(one.case, one.what, one.broker, one.seed))
+        line.runs += one.runs
+        line.lost += one.lost
+        line.doubled += one.doubled
+        line.recovered += one.recovered
+    return [lines[key] for key in sorted(lines)]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The table."""
-    rows = sorted(config.stash.get(_ROWS, []), key=lambda row: (row.case, row.broker))
+    rows = _by_case(config.stash.get(_ROWS, []))
     if not rows:
         return
     terminalreporter.section("faults")

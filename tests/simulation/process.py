@@ -193,7 +193,7 @@ class LoopProcess:
         self._ends = {topic: len(facts) for topic, facts in world.log.topics.items()}
         self._ordering = asyncio.Lock()
         self._horizon = datetime.min.replace(tzinfo=world.now().tzinfo)
-        self.reconciler = Reconciler(Servers(world.replicas, life))  # type: ignore[arg-type]
+        self.reconciler = Reconciler(Servers(world.replicas, life), Disk(world).fault)  # type: ignore[arg-type]
         examiner = Examiner(self._ledger, 0, 0)  # type: ignore[arg-type]
         examiner._closed_users = Audience(world)  # type: ignore[assignment]
         self.decider = Decider(

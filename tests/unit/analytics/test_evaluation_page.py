@@ -14,7 +14,7 @@ from tests.adapter_folders import adapter_in
 from tests.fakes.model_server import FakeModelServer
 from tests.run_directories import pair, write_run
 
-ADAPTER = "a-baaec1c75c4737e9"
+ADAPTER = "a-8f35fad14134839f"
 REPLICA = "http://fake-vllm"
 RIGHT, WRONG = "You have 14 days to return it.", "You have <b>30 days</b> to return it."
 

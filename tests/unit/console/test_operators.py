@@ -20,7 +20,7 @@ from csqa_loop.rollout.rules.unservable import Trouble
 from csqa_loop.settings import Settings
 from csqa_loop.training.adapters import TENSORS_FILE
 from tests import events as make
-from tests.adapter_folders import adapter_in
+from tests.adapter_folders import CONFIG, adapter_in, tensors_of
 from tests.review_console import OPERATOR, Desk, open_desk
 
 ANN = {"operator": "ann", "reason": "it is rude"}
@@ -191,7 +191,8 @@ def test_adapters_are_listed_with_their_versions(desk: Desk, adapters: dict[str,
         ("v0", "resident", None), ("v1.0", "previous", "passed"), ("v1.1", "champion", "passed"), ("v1.2", "retired", "refused"),
         ("v1.3", "retired", "passed"),
     ]  # fmt: skip
-    assert [row["bytes"] for row in rows] == [None, len("{}first"), len("{}second"), len("{}refused"), None]
+    sizes = [len(CONFIG) + len(tensors_of(name)) for name in (b"first", b"second", b"refused")]
+    assert [row["bytes"] for row in rows] == [None, *sizes, None]
     shown = run("adapters")
     assert adapters["second"] in shown
     assert "gone" in shown

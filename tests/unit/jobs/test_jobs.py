@@ -14,7 +14,7 @@ from jobs import entry, evaluate_adapter, train_adapter
 from tests.adapter_folders import adapter_in
 from tests.run_directories import pair, write_run
 
-ADAPTER = "a-baaec1c75c4737e9"
+ADAPTER = "a-8f35fad14134839f"
 
 
 def _manifest(run_id: str = "r-1") -> Manifest:

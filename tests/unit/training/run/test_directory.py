@@ -16,6 +16,7 @@ from csqa_loop.training.run.files import ProgressLine, RunConfig
 from csqa_loop.training.run.manifest import recipe_hash
 from csqa_loop.training.run.rows import Demonstration, Unpaired, data_hash_of, examples_hash, rows_file
 from csqa_loop.training.run.writer import RunWriter
+from tests.adapter_folders import CONFIG, tensors_of
 from tests.run_directories import pair, requested, write_run
 
 
@@ -252,8 +253,8 @@ def test_progress_survives_a_half_written_line(run: RunDirectory) -> None:
 
 def _adapter(folder: Path, tensors: bytes = b"tensors") -> Path:
     folder.mkdir(parents=True)
-    (folder / "adapter_config.json").write_text("{}")
-    (folder / "adapter_model.safetensors").write_bytes(tensors)
+    (folder / "adapter_config.json").write_text(CONFIG)
+    (folder / "adapter_model.safetensors").write_bytes(tensors_of(tensors))
     return folder
 
 

@@ -18,6 +18,7 @@ from jobs import entry, evaluate_adapter, train_adapter
 from tests import kill_at, tiny_model
 from tests.tiny_runs import PAIRS, tiny_pair, tiny_run
 
+pytestmark = pytest.mark.fault(18, "training is killed at each stage")
 ROOT = Path(__file__).parents[2]
 HELD_OUT = [tiny_pair(number, question=f"may it be held out {'xyz'[number - 8] * 9}") for number in (8, 9)]
 STEPS = {"in the middle of training": [0, 5, 6, 7, 8, 9], "between a checkpoint and its seal": [0, 5, 6, 7, 8, 9]}
