@@ -10,6 +10,7 @@ from faststream.kafka import KafkaMessage
 
 from csqa_loop import bootstrap
 from csqa_loop.console.app import create_console
+from csqa_loop.errors import CsqaError
 from csqa_loop.http.serving import serve as serve_http
 from csqa_loop.ledger.authority import LedgerRefusedError
 from csqa_loop.ledger.garbage import collect_seldom
@@ -91,7 +92,7 @@ class LoopStream(Process):
         await parts.ledger.wait_for_lock()
         self._opening_since = time.monotonic()
         self.phase = "opening"
-        await self.until_answered(parts.ledger.open, "opening the ledger")
+        await self.until_answered(parts.ledger.open, "opening the ledger", on=CsqaError)
         await self.until_answered(parts.bus.ensure_topics, "creating topics")
         # Before the group: a loop that is refused must not take partitions from the one whose log it is.
         await self._claim()

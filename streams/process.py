@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 from fastapi import FastAPI
 
+from csqa_loop.errors import CsqaError, TransientError
 from csqa_loop.http import methods
 from csqa_loop.http.health import Dependencies, add_health
 from csqa_loop.retry import FailedTry, growing, retried
@@ -64,14 +65,14 @@ class Process(ABC):
         add_health(app, self.name, self.health)
         return app
 
-    async def until_answered(self, action: Callable[[], Awaitable[R]], activity: str) -> R:
-        """Try until it works; `trouble` says meanwhile why it does not."""
+    async def until_answered(self, action: Callable[[], Awaitable[R]], activity: str, *, on: type[CsqaError] = TransientError) -> R:
+        """Try until it works; `trouble` says meanwhile why it does not. `on`: the errors that people may mend meanwhile."""
 
         def report_failure(failed: FailedTry) -> None:
             self.trouble = str(failed.error)
             _log.warning("%s: %s; trying again in %.1f s", activity, failed.error, failed.pause)
 
-        result = await retried(action, growing(_FIRST_PAUSE, _LONGEST_PAUSE), on_failure=report_failure)
+        result = await retried(action, growing(_FIRST_PAUSE, _LONGEST_PAUSE), on=on, on_failure=report_failure)
         self.trouble = None
         return result
 

@@ -137,12 +137,19 @@ class Parts:
 
     def missing(self) -> list[str]:
         """The reasons why this gateway is not ready; empty when it is."""
-        return [trouble for trouble in (STOPPING if self.admission.stopping else None, *self._troubles().values()) if trouble]
+        needed = [trouble for name, trouble in self._troubles().items() if name not in self._useful]
+        return [trouble for trouble in (STOPPING if self.admission.stopping else None, *needed) if trouble]
 
     def health(self) -> dict[str, object]:
         """In the shape of every process; it works as long as it answers, also while what it needs is away."""
         phase = "stopping" if self.admission.stopping else "answering" if self._caught_up else "starting"
-        return {"ok": True, "phase": phase, "dependencies": self._dependencies.seen(self._troubles()), "open_chats": self.admission.open}
+        dependencies = self._dependencies.seen(self._troubles(), useful=self._useful)
+        return {"ok": True, "phase": phase, "dependencies": dependencies, "open_chats": self.admission.open}
+
+    @property
+    def _useful(self) -> frozenset[str]:
+        """What it can go without for now: while the spool takes its events it answers by the policies that it knows, and says as of when."""
+        return frozenset({"kafka"}) if self._caught_up and not self.bus.trouble else frozenset()
 
     def _troubles(self) -> dict[str, str | None]:
         """What is wrong with each thing that an answer needs."""

@@ -154,7 +154,7 @@ class Position(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is 
     def trouble(self) -> str | None:
         """Why the ledger may lack a part of the log, in words."""
         missing = self.not_held
-        if not missing or not self._next:
+        if not missing or self._consumer() is None:
             return None
         shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
         return f"{shown}: held by another member of the consumer group, or by none yet; nothing is decided on a part of the log. End the other loop, or wait until its session ends"

@@ -85,6 +85,9 @@ class Ledger:
             self._connection.execute("SET wal_autocheckpoint = '128MB'")
             migrate(self._connection, self.file)
             self._derive()
+        except PermanentError:
+            self._disconnect()  # whoever mends the file puts another one in its place
+            raise
         except DISK_REFUSES as error:
             self._disconnect()  # after a refused write DuckDB may refuse everything
             if self._got_more_memory(error):

@@ -125,6 +125,7 @@ async def test_a_broker_that_goes_away_under_load_loses_nothing_that_was_accepte
             customers.accepted.clear()
         before = len(customers.accepted)
         await asyncio.sleep(seconds)
+        assert (await client.get("/ready")).status_code == 200
         assert len(customers.accepted) > before + 20 * seconds
         assert not customers.refused
         await come_back(mortal, how)

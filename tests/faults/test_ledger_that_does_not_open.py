@@ -27,7 +27,13 @@ def held_by_another_program(file: Path) -> None:
     file.mkdir()  # what no process may open, whoever it belongs to
 
 
-@pytest.mark.parametrize("spoil", [damaged, held_by_another_program])
+def written_by_newer_code(file: Path) -> None:
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE TABLE migrations (name VARCHAR PRIMARY KEY, sha VARCHAR, applied_at TIMESTAMPTZ)")
+        connection.execute("INSERT INTO migrations VALUES ('9999-later.sql', 'x', now())")
+
+
+@pytest.mark.parametrize("spoil", [damaged, held_by_another_program, written_by_newer_code])
 async def test_it_is_red_after_the_limit_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None]
 ) -> None:

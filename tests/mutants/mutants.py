@@ -70,4 +70,13 @@ MUTANTS = (
         "backup-not-verified", "csqa_loop/ledger/backup.py", "    if found != said.sha256:\n", "    if not found:\n",
         ("tests/unit/ledger/test_backup.py",),
     ),
+    Mutant(
+        "damaged-adapter-loaded", "csqa_loop/rollout/reconciler.py", "            if fault := await asyncio.to_thread(self._fault, adapter):\n",
+        '            if fault := "":\n',
+        ("tests/faults/test_damaged_adapters.py", "-m", "not vllm"),
+    ),
+    Mutant(
+        "numbers-that-are-none", "csqa_loop/training/tensors.py", "        if damaged:\n", "        if False:\n",
+        ("tests/unit/training/test_tensors.py",),
+    ),
 )  # fmt: skip

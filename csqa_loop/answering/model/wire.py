@@ -22,6 +22,8 @@ _FRAMING = 64
 _LONGEST_EVENT = 4 * 1024 * 1024
 _REFUSAL_BYTES = 64 * 1024
 _REFUSAL_SECONDS = 2.0
+_EARLY_SECONDS = 0.005
+"""uvloop's timers end at whole milliseconds, so a little before their time."""
 _TAIL_SECONDS = 2.0
 """How long a finished answer waits for the count of its tokens."""
 _END_SECONDS = 0.2
@@ -60,7 +62,7 @@ class Patience:
 
     def ended(self) -> str:
         """What happened when the wait ended."""
-        if self.left > 0:
+        if self.left > _EARLY_SECONDS:
             return "broke off: its health is not answered any more"
         return self._late if self._next < self._end else self._whole
 
