@@ -207,7 +207,7 @@ class Parts:
                 return
             waits = self.settings.encoder
             batching = self._encoder = BatchingEncoder(encoder, seconds=waits.question_seconds, most_waiting=waits.most_waiting)
-            self.index = KnowledgeIndex(encoder.name, encoder.dimension)
+            self.index = KnowledgeIndex(encoder.name, encoder.dimension, stale_seconds=self.settings.retrieval.stale_seconds)
             self._answerer = Answerer(
                 bus=self.bus,
                 model=self.model,

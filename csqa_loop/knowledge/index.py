@@ -1,30 +1,32 @@
-"""What a gateway can retrieve: the chunks of the current policy versions, in one FAISS index in memory.
+"""What a gateway can retrieve: the chunks of each policy, which change places with those of its next version in one step.
 
-Both topics it is built from are compacted and know no order between them. So it keeps the last record of each policy in each topic, and
-serves a document's chunks exactly while their version is the one that `csqa.policies` says is current.
+Both topics it is built from are compacted and know no order between them. So it keeps the last record of each policy in each topic. An edited
+policy goes on in its former version until the chunks of the new one are here; a withdrawn one is gone at once, and its former versions with it.
 """
 
 import logging
 import threading
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from csqa_loop.errors import PermanentError
-from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn, wire
+from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn, now, wire
 from csqa_loop.knowledge.rules.current import CurrentPolicies
 from csqa_loop.knowledge.rules.vectors import unpack_vector
-from csqa_loop.knowledge.rules.versions import index_version
+from csqa_loop.knowledge.rules.versions import ServedVersions
+from csqa_loop.knowledge.slots import VectorSlots
 
 if TYPE_CHECKING:
     from csqa_loop.log import Record
 
 _log = logging.getLogger(__name__)
 _EMPTY = datetime.fromtimestamp(0, UTC)
+_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +39,62 @@ class Hit:
     section: str
     text: str
     score: float
+    title: str = ""
+
+
+class Listener(Protocol):
+    """Is told of each change in its order, while nobody can search: it takes note and returns."""
+
+    def served(self, policy_id: str, hits: Sequence[Hit]) -> None:
+        """These are the policy's chunks from now on."""
+
+    def unserved(self, policy_id: str) -> None:
+        """It has none any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Document:
     """The chunks of one policy version, with their vectors (n, dimension)."""
 
-    event: PolicyIndexed
+    version: str
+    hits: tuple[Hit, ...]
     vectors: NDArray[np.float32]
 
 
-class KnowledgeIndex:
-    """One applier, many searchers, any threads: each change and each search holds one lock, for the time of one pass over the vectors."""
+@dataclass(frozen=True, slots=True)
+class _Served:
+    document: _Document
+    slots: tuple[int, ...]
 
-    def __init__(self, encoder: str, dimension: int) -> None:
-        # The arrays are small: OpenMP's threads would cost more than they give, and would spin beside the model server.
-        faiss.omp_set_num_threads(1)
+
+class KnowledgeIndex:
+    """One applier, many searchers, any threads. A search sees one moment; a change does not wait for it."""
+
+    def __init__(
+        self,
+        encoder: str,
+        dimension: int,
+        *,
+        stale_seconds: float = 86_400.0,
+        clock: Callable[[], datetime] = now,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        """`stale_seconds`: how long a former version may go on after the next one was published."""
         self._encoder = encoder
         self._dimension = dimension
+        self._stale = timedelta(seconds=stale_seconds)
+        self._clock = clock
+        self._listeners = tuple(listeners)
         self._lock = threading.Lock()
-        self._faiss: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
-        self._hits: dict[int, Hit] = {}  # by FAISS id; score not yet known
-        self._next_id = 0
+        self._slots: VectorSlots[Hit] = VectorSlots(dimension)
         self._policies = CurrentPolicies()
-        self._latest: dict[str, _Document] = {}  # last record of csqa.chunks
-        self._served: dict[str, _Document] = {}
-        self._served_ids: dict[str, NDArray[np.int64]] = {}
+        self._latest: dict[str, _Document] = {}  # last record of csqa.chunks, where it is not what is served
+        self._served: dict[str, _Served] = {}
+        self._by_id: dict[str, Hit] = {}
+        self._versions = ServedVersions(encoder)
         self._as_of = _EMPTY
-        self._version: str | None = None  # computed when asked: loading thousands of documents would sort them thousands of times
+        self._expiries: dict[str, datetime] = {}  # of policies that go on in a former version
+        self._next_expiry: datetime | None = None
         self._other_encoders: set[str] = set()
 
     def apply(self, record: "Record") -> None:
@@ -85,15 +115,16 @@ class KnowledgeIndex:
             return
         with self._lock:
             if isinstance(event, PolicyPublished | PolicyWithdrawn):
-                self._policies.take(event)
                 # A publisher whose clock is ahead knows no more than the log.
                 recorded_at = datetime.fromtimestamp(timestamp_ms / 1000, UTC) if timestamp_ms > 0 else event.occurred_at
-                self._as_of = max(self._as_of, min(event.occurred_at, recorded_at))
+                moment = min(event.occurred_at, recorded_at)
+                self._policies.take(event, moment)
+                self._as_of = max(self._as_of, moment)
             elif isinstance(event, ChunksWithdrawn):
+                self._serve(event.policy_id, None)
                 self._latest.pop(event.policy_id, None)
-                self._unserve(event.policy_id)
             elif document is not None:
-                self._latest[document.event.policy_id] = document
+                self._latest[event.key] = document
             else:
                 return
             self._settle(event.key)
@@ -103,36 +134,53 @@ class KnowledgeIndex:
         query = np.ascontiguousarray(vector, dtype=np.float32).reshape(1, -1)
         if query.shape[1] != self._dimension:
             raise PermanentError(f"the query has {query.shape[1]} numbers; encoder {self._encoder} makes {self._dimension}")
-        with self._lock:
-            wanted = min(k, self._faiss.ntotal)
-            if wanted < 1:
-                return []
-            # FAISS breaks ties by order of arrival, which differs between gateways: look past the end and order them here.
-            scores, ids = self._faiss.search(query, min(2 * wanted + 8, self._faiss.ntotal))
-            found = [(float(score), self._hits[int(number)]) for score, number in zip(scores[0], ids[0], strict=True)]
-        found.sort(key=lambda pair: (-pair[0], pair[1].chunk_id))
-        return [
-            Hit(hit.chunk_id, hit.policy_id, hit.version, hit.section, hit.text, min(1.0, max(-1.0, score)))
-            for score, hit in found[:wanted]
-        ]
+        if k < 1:
+            return []
+        self._expire()
+        for _ in range(_TRIES):
+            # FAISS breaks ties by place, which differs between gateways: look past the end and order them here.
+            found = self._slots.search(query, 2 * k + 8)
+            kept = [(score, hit) for score, hit in found if hit.policy_id in self._served]
+            if len(kept) == len(found):
+                break  # else something was withdrawn meanwhile: others come in its place
+        kept.sort(key=lambda pair: (-pair[0], pair[1].chunk_id))
+        return [replace(hit, score=min(1.0, max(-1.0, score))) for score, hit in kept[:k]]
+
+    def hit(self, chunk_id: str) -> Hit | None:
+        """The chunk of that id, without a score, where it is served."""
+        return self._by_id.get(chunk_id)
+
+    def hits_of(self, policy_id: str) -> tuple[Hit, ...]:
+        """The chunks of a policy in the order of its text, without scores; empty where it is not served."""
+        served = self._served.get(policy_id)
+        return served.document.hits if served else ()
+
+    def __len__(self) -> int:
+        """How many chunks are served."""
+        return len(self._slots)
 
     @property
     def version(self) -> str:
         """12 hex over the sorted (policy_id, version, encoder) of what is served."""
+        self._expire()
         with self._lock:
-            if self._version is None:
-                self._version = index_version((key, document.event.version, self._encoder) for key, document in self._served.items())
-            return self._version
+            return self._versions.digest
 
     @property
     def as_of(self) -> datetime:
         """When the newest publication or withdrawal taken so far occurred; 1970 while there is none."""
         return self._as_of
 
+    @property
+    def behind(self) -> dict[str, str]:
+        """Policy -> the former version that goes on, where the chunks of the current one are not here yet."""
+        with self._lock:
+            return {policy_id: self._served[policy_id].document.version for policy_id in self._expiries}
+
     def texts(self) -> list[str]:
         """The text of every chunk that is served, in no order."""
         with self._lock:
-            return [hit.text for hit in self._hits.values()]
+            return [hit.text for served in self._served.values() for hit in served.document.hits]
 
     def _document(self, event: PolicyIndexed) -> _Document | None:
         if event.encoder != self._encoder or event.dimension != self._dimension:
@@ -146,39 +194,74 @@ class KnowledgeIndex:
         vectors = np.empty((len(event.chunks), self._dimension), dtype=np.float32)
         for row, chunk in zip(vectors, event.chunks, strict=True):
             row[:] = unpack_vector(chunk.vector, self._dimension)
-        return _Document(event, vectors)
+        hits = tuple(
+            Hit(chunk.chunk_id, event.policy_id, event.version, chunk.section, chunk.text, 0.0, event.title) for chunk in event.chunks
+        )
+        return _Document(event.version, hits, vectors)
 
     def _settle(self, policy_id: str) -> None:
-        """Serve the chunks of the current version, or none. A newer version's chunks wait; the present ones stay until it is current."""
+        """Serve the current version's chunks, else a former version's, else none."""
         current = self._policies.current.get(policy_id)
+        latest, served = self._latest.get(policy_id), self._served.get(policy_id)
+        if current is None:
+            self._serve(policy_id, None)
+            return
+        if latest and latest.version == current.version:
+            if served is None or served.document.version != latest.version:
+                self._serve(policy_id, latest)
+            self._latest.pop(policy_id, None)
+        elif served is None and latest:
+            # As after a start while the indexer is away. Only what was published since the last withdrawal may be quoted.
+            superseded = self._policies.superseded_at(policy_id, latest.version)
+            if superseded and superseded + self._stale > self._clock():
+                self._serve(policy_id, latest)
+        self._note_expiry(policy_id, current.version)
+
+    def _serve(self, policy_id: str, document: _Document | None) -> None:
+        """Put the policy's chunks in place of those that are there, or take these away."""
+        before = self._served.get(policy_id)
+        if before is None and document is None:
+            return
+        for hit in before.document.hits if before else ():
+            self._by_id.pop(hit.chunk_id, None)
+        gone = before.slots if before else ()
+        if document is None:
+            # Published again in this text it needs no indexer.
+            kept = replace(before.document, vectors=self._slots.vectors(gone)) if before else None
+            if kept is not None:
+                self._latest.setdefault(policy_id, kept)
+            self._served.pop(policy_id)
+            self._expiries.pop(policy_id, None)
+            self._slots.replace(gone, np.empty((0, self._dimension), np.float32), ())
+            self._versions.drop(policy_id)
+            for listener in self._listeners:
+                listener.unserved(policy_id)
+            return
+        slots = self._slots.replace(gone, document.vectors, document.hits)
+        self._served[policy_id] = _Served(replace(document, vectors=np.empty((0, self._dimension), np.float32)), tuple(slots))
+        self._by_id.update((hit.chunk_id, hit) for hit in document.hits)
+        self._versions.put(policy_id, document.version)
+        for listener in self._listeners:
+            listener.served(policy_id, document.hits)
+
+    def _note_expiry(self, policy_id: str, current: str) -> None:
+        self._expiries.pop(policy_id, None)
         served = self._served.get(policy_id)
-        latest = self._latest.get(policy_id)
-        if served and (current is None or served.event.version != current.version):
-            self._unserve(policy_id)
-            served = None
-        if latest and latest is not served and current and latest.event.version == current.version:
-            self._unserve(policy_id)
-            self._serve(policy_id, latest)
+        if served is None or served.document.version == current:
+            return
+        superseded = self._policies.superseded_at(policy_id, served.document.version)
+        if superseded is None:  # its publication is no longer in the log
+            self._serve(policy_id, None)
+            return
+        self._expiries[policy_id] = expiry = superseded + self._stale
+        self._next_expiry = min(expiry, self._next_expiry or expiry)
 
-    def _serve(self, policy_id: str, document: _Document) -> None:
-        event = document.event
-        ids = np.arange(self._next_id, self._next_id + len(event.chunks), dtype=np.int64)
-        self._next_id += len(event.chunks)
-        if len(ids):
-            self._faiss.add_with_ids(document.vectors, ids)
-        self._hits.update(
-            (int(number), Hit(chunk.chunk_id, policy_id, event.version, chunk.section, chunk.text, 0.0))
-            for number, chunk in zip(ids, event.chunks, strict=True)
-        )
-        self._version = None
-        self._served[policy_id] = document
-        self._served_ids[policy_id] = ids
-
-    def _unserve(self, policy_id: str) -> None:
-        self._version = None
-        self._served.pop(policy_id, None)
-        ids = self._served_ids.pop(policy_id, None)
-        if ids is not None and len(ids):
-            self._faiss.remove_ids(ids)
-            for number in ids:
-                del self._hits[int(number)]
+    def _expire(self) -> None:
+        if self._next_expiry is None or self._clock() < self._next_expiry:
+            return
+        with self._lock:
+            moment = self._clock()
+            for policy_id in [policy_id for policy_id, expiry in self._expiries.items() if expiry <= moment]:
+                _log.warning("policy %s: its former version is too old to be quoted; the current one's chunks are not here yet", policy_id)
+                self._serve(policy_id, None)
+            self._next_expiry = min(self._expiries.values(), default=None)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ _POLL_SECONDS = 1.0
 _BEAT_SECONDS = 5.0
 """Between looks at the cluster's metadata: finds a broker that hangs without closing connections, and new partitions."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_SLICE_SECONDS = 0.004
+_LARGE_BYTES = 128 * 1024
+"""Taking so much in takes about as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class _Applied:
 
 class Follower:
     """Calls `apply` for every record of `topics`, from the beginning, in order within a partition, without a consumer group.
+
+    Large records are applied in another thread, one at a time as all others.
 
     It survives everything a broker does. After a lost connection it compares the last record it took with what the log now holds there;
     where they differ (the broker came back empty or refilled) it reads that partition from the beginning, so `apply` must be idempotent.
@@ -115,7 +121,7 @@ class Follower:
                             await self._restart(consumer, partition)
                             continue
                         batch = batch[1:]  # noqa: PLW2901 - its first record was applied before the connection was lost
-                    self._take(partition, batch)
+                    await self._take(partition, batch)
                 if asyncio.get_running_loop().time() - beaten >= _BEAT_SECONDS:
                     if await self._existing(consumer) != partitions:
                         raise TransientError("the partitions have changed")
@@ -156,14 +162,21 @@ class Follower:
         log.warning("%s[%d] is not the log it was; reading it from the beginning", partition.topic, partition.partition)
         del self._applied[partition]
 
-    def _take(self, partition: TopicPartition, batch: Sequence[Any]) -> None:
+    async def _take(self, partition: TopicPartition, batch: Sequence[Any]) -> None:
+        """Whatever else runs on this event loop waits for milliseconds, however many records there are and however large."""
+        began = time.monotonic()
         for raw in batch:
             try:
-                self._apply(to_record(raw))
+                if len(raw.value or b"") > _LARGE_BYTES:
+                    await asyncio.to_thread(self._apply, to_record(raw))
+                else:
+                    self._apply(to_record(raw))
             except Exception:  # `apply` is the caller's: one record that it cannot take must not stop those after it
                 log.exception("%s[%d] offset %d cannot be applied and is skipped", raw.topic, raw.partition, raw.offset)
-        if batch:
-            self._applied[partition] = _Applied(batch[-1].offset, _print(batch[-1]))
+            self._applied[partition] = _Applied(raw.offset, _print(raw))
+            if time.monotonic() - began > _SLICE_SECONDS:
+                await asyncio.sleep(0)
+                began = time.monotonic()
 
     async def _note_progress(self, consumer: Any, ends: dict[TopicPartition, int]) -> None:
         """Before the first time the end is reached, a new connection sets a new end: the old log may be gone."""

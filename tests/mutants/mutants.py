@@ -55,6 +55,10 @@ MUTANTS = (
         ("tests/unit/knowledge",),
     ),
     Mutant(
+        "former-after-withdrawal", "csqa_loop/knowledge/rules/current.py", "            self._published.pop(event.policy_id, None)\n", "",
+        ("tests/integration/test_index.py",),
+    ),
+    Mutant(
         "letter-bound-removed", "csqa_loop/ledger/letters.py", "record.value and record.value[:MOST_KEPT]", "record.value",
         ("tests/unit/ledger/test_whatever_arrives.py", "tests/unit/ledger/test_limits.py", "tests/unit/console/test_letters.py"),
     ),

@@ -1,6 +1,7 @@
 """Which version of each policy is current, and what is indexed of it."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn
 
@@ -11,15 +12,33 @@ class CurrentPolicies:
 
     current: dict[str, PolicyPublished] = field(default_factory=dict)
     withdrawn: dict[str, PolicyWithdrawn] = field(default_factory=dict)
+    _published: dict[str, list[tuple[str, datetime]]] = field(default_factory=dict)
+    """Policy -> its versions since its last withdrawal, each with when it was published, in the order of the log."""
 
-    def take(self, event: PolicyPublished | PolicyWithdrawn) -> None:
-        """Follow one policy event after another: a version replaces the one before it, and a withdrawn policy has none."""
+    def take(self, event: PolicyPublished | PolicyWithdrawn, moment: datetime | None = None) -> None:
+        """Follow one policy event after another: a version replaces the one before it, and a withdrawn policy has none.
+
+        `moment`: when it counts as published, if that is not when the event says it occurred.
+        """
         if isinstance(event, PolicyPublished):
             self.current[event.policy_id] = event
             self.withdrawn.pop(event.policy_id, None)
+            versions = self._published.setdefault(event.policy_id, [])
+            if not versions or versions[-1][0] != event.version:
+                versions.append((event.version, moment or event.occurred_at))
         else:
             self.current.pop(event.policy_id, None)
             self.withdrawn[event.policy_id] = event
+            self._published.pop(event.policy_id, None)
+
+    def superseded_at(self, policy_id: str, version: str) -> datetime | None:
+        """When another version took the place of this former one; None where it is no former version since the policy's last withdrawal."""
+        later: datetime | None = None
+        for known, moment in reversed(self._published.get(policy_id, ())):
+            if known == version:
+                return later
+            later = moment
+        return None
 
 
 @dataclass(slots=True)
