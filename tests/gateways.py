@@ -13,7 +13,7 @@ from csqa_loop.events import DeploymentChanged, Event, PolicyPublished, now
 from csqa_loop.events.wire import decode
 from csqa_loop.gateway.app import create_app
 from csqa_loop.gateway.parts import Parts
-from csqa_loop.knowledge.indexing import VectorCache, index_policy
+from csqa_loop.knowledge.indexing import VectorCache, index_policies
 from csqa_loop.knowledge.rules.versions import policy_version
 from csqa_loop.log import KafkaBus, read_to_end
 from csqa_loop.settings import Settings
@@ -58,7 +58,7 @@ async def stock(parts: Parts) -> None:
     await bus.ensure_topics()
     published = PolicyPublished(occurred_at=now(), policy_id="returns", version=policy_version(TEXT), title="Returns", text=TEXT)
     encoder = FakeEncoder()
-    indexed = await index_policy(published, encoder, VectorCache(encoder.name), chunk_characters=700, now=now())
+    (indexed,) = await index_policies([published], encoder, VectorCache(encoder.name), chunk_characters=700, now=now())
     await bus.publish(published, indexed, DeploymentChanged(occurred_at=now(), revision=1, champion="base"))
     await bus.stop()
 

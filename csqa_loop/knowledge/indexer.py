@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 
 from csqa_loop.errors import CsqaError, PermanentError, TransientError
-from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, now
+from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn, now
 from csqa_loop.events.topics import CHUNKS, POLICIES
 from csqa_loop.events.wire import decode
 from csqa_loop.knowledge.encoder import Encoder
-from csqa_loop.knowledge.indexing import VectorCache, index_policy
+from csqa_loop.knowledge.indexing import VectorCache, index_policies
 from csqa_loop.knowledge.rules.current import KnowledgeState
 from csqa_loop.log.bus import Bus
 from csqa_loop.log.reader import read_to_end
@@ -19,8 +19,8 @@ from csqa_loop.log.records import LogRecord
 from csqa_loop.settings import Settings
 
 _log = logging.getLogger(__name__)
-_PUBLISH_TOGETHER = 16
-"""Few, so that the first document of a large batch does not wait for the last one."""
+_MOST_TOGETHER = 32
+"""Documents in one call of the encoder, and in one publication: more would make each wait for too many others."""
 
 
 class Indexer:
@@ -83,28 +83,37 @@ class Indexer:
 
     async def _index(self, policy_ids: Iterable[str]) -> None:
         events = [event for key in policy_ids if (event := self._state.lacks(key, self._encoder.name))]
-        done: list[PolicyIndexed | ChunksWithdrawn] = []
+        together = 1
+        while events:
+            batch, events = events[:together], events[together:]
+            await self._publish(await self._indexed_of(batch))
+            # The first document does not wait for the others, and thousands do not cost a call of the encoder each.
+            together = min(2 * together, _MOST_TOGETHER)
+
+    async def _indexed_of(self, batch: Sequence[PolicyPublished | PolicyWithdrawn]) -> list[PolicyIndexed | ChunksWithdrawn]:
         limit = self._settings.retrieval.chunk_characters
-        for number, event in enumerate(events, start=1):
-            try:
-                done.append(await index_policy(event, self._encoder, self._cache, chunk_characters=limit, now=now()))
-                self._unindexed.pop(event.policy_id, None)
-            except PermanentError as error:
-                self._pass_over(event.policy_id, str(error))
-            except TransientError:
-                raise
-            except Exception as error:  # a fault of ours that this text brings out: the other policies are indexed
-                _log.exception("policy %s", event.policy_id)
-                self._pass_over(event.policy_id, f"{type(error).__name__}: {error}")
-            if len(done) == _PUBLISH_TOGETHER or number == len(events):
-                await self._publish(done)
-                done = []
+        try:
+            done = await index_policies(batch, self._encoder, self._cache, chunk_characters=limit, now=now())
+        except TransientError:
+            raise
+        except Exception as error:  # refused, or a fault of ours that one text brings out: the other policies are indexed
+            if len(batch) > 1:
+                return [indexed for event in batch for indexed in await self._indexed_of([event])]
+            if not isinstance(error, PermanentError):
+                _log.exception("policy %s", batch[0].policy_id)
+            self._pass_over(batch[0].policy_id, str(error) if isinstance(error, PermanentError) else f"{type(error).__name__}: {error}")
+            return []
+        for event in batch:
+            self._unindexed.pop(event.policy_id, None)
+        return done
 
     def _pass_over(self, policy_id: str, why: str) -> None:
         self._unindexed[policy_id] = why
         _log.error("policy %s cannot be searched: %s", policy_id, why)
 
     async def _publish(self, events: Sequence[PolicyIndexed | ChunksWithdrawn]) -> None:
+        if not events:
+            return
         try:
             await self._bus.publish(*events)
         except PermanentError as error:

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import Chunk, ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn, derived_id
 from csqa_loop.knowledge.encoder import Encoder
-from csqa_loop.knowledge.rules.passages import passages_of
+from csqa_loop.knowledge.rules.passages import PolicyPassage, passages_of
 from csqa_loop.knowledge.rules.vectors import pack_vector, unpack_vector
 
 
@@ -46,40 +47,49 @@ class VectorCache:
                 del self._vectors[digest]
 
 
-async def index_policy(
-    event: PolicyPublished | PolicyWithdrawn, encoder: Encoder, cache: VectorCache, *, chunk_characters: int, now: datetime
-) -> PolicyIndexed | ChunksWithdrawn:
-    """What `csqa.chunks` must say after `event`. Only texts that the cache lacks are encoded.
+async def index_policies(
+    events: Sequence[PolicyPublished | PolicyWithdrawn], encoder: Encoder, cache: VectorCache, *, chunk_characters: int, now: datetime
+) -> list[PolicyIndexed | ChunksWithdrawn]:
+    """What `csqa.chunks` must say after `events`, in their order. Only texts that the cache lacks are encoded, all of them in one call.
 
     Deterministic but for `occurred_at`: the topic is compacted by policy, so saying it twice leaves one record.
     """
-    if isinstance(event, PolicyWithdrawn):
-        return ChunksWithdrawn(
-            event_id=derived_id(event.policy_id, "ChunksWithdrawn", str(event.event_id)), occurred_at=now, policy_id=event.policy_id
-        )
-    passages = passages_of(event.policy_id, event.version, event.text, chunk_characters)
-    unknown = list(dict.fromkeys(passage.text for passage in passages if cache.get(passage.text) is None))
+    cut = {id(event): _cut(event, chunk_characters) for event in events if isinstance(event, PolicyPublished)}
+    unknown = list(dict.fromkeys(passage.text for passages in cut.values() for passage in passages if cache.get(passage.text) is None))
     rows = await encoder.encode_passages(unknown)
     fresh = {text: pack_vector(row) for text, row in zip(unknown, rows, strict=True)}
-    chunks = tuple(
-        Chunk(
-            chunk_id=passage.chunk_id,
-            section=passage.section,
-            text=passage.text,
-            vector=fresh.get(passage.text) or cache.get(passage.text) or "",
+    return [
+        _withdrawn(event, now)
+        if isinstance(event, PolicyWithdrawn)
+        else PolicyIndexed(
+            event_id=derived_id(event.policy_id, "PolicyIndexed", f"{event.version}\n{encoder.name}"),
+            occurred_at=now,
+            policy_id=event.policy_id,
+            version=event.version,
+            title=event.title,
+            encoder=encoder.name,
+            dimension=encoder.dimension,
+            chunks=tuple(
+                Chunk(
+                    chunk_id=passage.chunk_id,
+                    section=passage.section,
+                    text=passage.text,
+                    vector=fresh.get(passage.text) or cache.get(passage.text) or "",
+                )
+                for passage in cut[id(event)]
+            ),
         )
-        for passage in passages
-    )
-    return PolicyIndexed(
-        event_id=derived_id(event.policy_id, "PolicyIndexed", f"{event.version}\n{encoder.name}"),
-        occurred_at=now,
-        policy_id=event.policy_id,
-        version=event.version,
-        title=event.title,
-        encoder=encoder.name,
-        dimension=encoder.dimension,
-        chunks=chunks,
-    )
+        for event in events
+    ]
+
+
+def _cut(event: PolicyPublished, chunk_characters: int) -> tuple[PolicyPassage, ...]:
+    return passages_of(event.policy_id, event.version, event.text, chunk_characters)
+
+
+def _withdrawn(event: PolicyWithdrawn, now: datetime) -> ChunksWithdrawn:
+    event_id = derived_id(event.policy_id, "ChunksWithdrawn", str(event.event_id))
+    return ChunksWithdrawn(event_id=event_id, occurred_at=now, policy_id=event.policy_id)
 
 
 def _is_readable(vector: str, dimension: int) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import ChunksWithdrawn, Event, PolicyIndexed, PolicyPublished, PolicyWithdrawn
 from csqa_loop.knowledge.index import KnowledgeIndex
-from csqa_loop.knowledge.indexing import VectorCache, index_policy
+from csqa_loop.knowledge.indexing import VectorCache, index_policies
 from csqa_loop.knowledge.rules.publishing import publication
 from csqa_loop.knowledge.rules.versions import index_version
 from tests.fakes.encoder import FakeEncoder
@@ -39,7 +39,7 @@ async def versions(policy_id: str, *texts: str) -> list[tuple[PolicyPublished, P
     made = []
     for number, text in enumerate(texts):
         published = publication(policy_id, text, now=NOW + timedelta(seconds=number))
-        indexed = await index_policy(published, ENCODER, VectorCache(ENCODER.name), chunk_characters=700, now=NOW)
+        (indexed,) = await index_policies([published], ENCODER, VectorCache(ENCODER.name), chunk_characters=700, now=NOW)
         assert isinstance(indexed, PolicyIndexed)
         made.append((published, indexed))
     return made

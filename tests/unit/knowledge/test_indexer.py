@@ -81,3 +81,24 @@ async def test_a_policy_that_no_record_can_hold_does_not_hold_up_the_others(
     await indexer.take([publication(name, name, now=NOW) for name in ("a", "huge", "b")])
     assert [event.policy_id for event in bus.of_type(PolicyIndexed)] == ["a", "b"]
     assert "policy huge cannot be searched" in caplog.text
+
+
+async def test_many_documents_share_calls_of_the_encoder_and_a_bad_one_harms_none(
+    indexer: Indexer, bus: MemoryBus, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    encode = encoder.encode_passages
+
+    async def counting(texts: list[str]) -> object:
+        if any("unspeakable" in text for text in texts):
+            raise PermanentError("the endpoint refuses a text")
+        calls.append(len(texts))
+        return await encode(texts)
+
+    monkeypatch.setattr(encoder, "encode_passages", counting)
+    names = [f"p{number}" for number in range(100)]
+    await indexer.take([publication(name, "unspeakable" if name == "p41" else f"text of {name}", now=NOW) for name in names])
+    assert [event.policy_id for event in bus.of_type(PolicyIndexed)] == [name for name in names if name != "p41"]
+    assert calls[0] == 1, "the first one does not wait"
+    assert len(calls) < 45
+    assert indexer.figures()["unindexed"] == {"p41": "the endpoint refuses a text"}

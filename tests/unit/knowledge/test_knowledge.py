@@ -7,7 +7,7 @@ import pytest
 
 from csqa_loop.errors import PermanentError
 from csqa_loop.events import ChunksWithdrawn, PolicyIndexed, PolicyPublished, PolicyWithdrawn
-from csqa_loop.knowledge.indexing import VectorCache, index_policy
+from csqa_loop.knowledge.indexing import VectorCache, index_policies
 from csqa_loop.knowledge.rules.current import KnowledgeState
 from csqa_loop.knowledge.rules.publishing import plan_sync, publication, withdrawal
 from csqa_loop.knowledge.rules.vectors import unpack_vector
@@ -19,7 +19,7 @@ RETURNS = "# Returns\n\n## Electronics\n\n14 days.\n\n## Clothing\n\n30 days.\n"
 
 
 async def indexed(event: PolicyPublished, encoder: FakeEncoder, cache: VectorCache) -> PolicyIndexed:
-    result = await index_policy(event, encoder, cache, chunk_characters=700, now=NOW)
+    (result,) = await index_policies([event], encoder, cache, chunk_characters=700, now=NOW)
     assert isinstance(result, PolicyIndexed)
     return result
 
@@ -82,8 +82,8 @@ async def test_vectors_of_another_encoder_and_damaged_ones_are_not_used() -> Non
 async def test_a_withdrawal_takes_the_chunks_along() -> None:
     encoder = FakeEncoder()
     event = PolicyWithdrawn(occurred_at=NOW, policy_id="returns", reason="old")
-    first = await index_policy(event, encoder, VectorCache(encoder.name), chunk_characters=700, now=NOW)
-    again = await index_policy(event, encoder, VectorCache(encoder.name), chunk_characters=700, now=NOW)
+    (first,) = await index_policies([event], encoder, VectorCache(encoder.name), chunk_characters=700, now=NOW)
+    (again,) = await index_policies([event], encoder, VectorCache(encoder.name), chunk_characters=700, now=NOW)
     assert isinstance(first, ChunksWithdrawn)
     assert first == again
     assert first.policy_id == "returns"

@@ -1,5 +1,6 @@
 """Each consumer of the log lives, whatever a record of its topics holds, and what stands beside it is taken."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_the_follower_of_a_gateway(value: bytes | None, key: bytes | None) -> No
     policy = publication("returns", "14 days", now=NOW)
     for topic, around in ((POLICIES, policy.to_json()), (CHUNKS, b""), (DEPLOYMENTS, newest.to_json())):
         records = between(topic, value, key, around, around)
-        follower._take((topic, 0), [Raw(record) for record in records])  # type: ignore[arg-type]
+        asyncio.run(follower._take((topic, 0), [Raw(record) for record in records]))  # type: ignore[arg-type]
     assert deployment.current == newest
     assert index._policies.current["returns"].version == policy.version or decode(POLICIES, value)
     index.search(np.ones(128), 3)
