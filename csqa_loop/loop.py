@@ -28,8 +28,8 @@ class Station:
 LOOP = (
     # Policies: from a folder to every gateway's index.
     Station("documents", "command", "knowledge.rules.publishing:plan_sync", (e.PolicyPublished, e.PolicyWithdrawn)),
-    Station(e.PolicyPublished, "indexer", "knowledge.indexing:index_policy", (e.PolicyIndexed,)),
-    Station(e.PolicyWithdrawn, "indexer", "knowledge.indexing:index_policy", (e.ChunksWithdrawn,)),
+    Station(e.PolicyPublished, "indexer", "knowledge.indexing:index_policies", (e.PolicyIndexed,)),
+    Station(e.PolicyWithdrawn, "indexer", "knowledge.indexing:index_policies", (e.ChunksWithdrawn,)),
     Station(e.PolicyPublished, "gateway", "knowledge.index:KnowledgeIndex.apply"),
     Station(e.PolicyWithdrawn, "gateway", "knowledge.index:KnowledgeIndex.apply"),
     Station(e.PolicyIndexed, "gateway", "knowledge.index:KnowledgeIndex.apply"),

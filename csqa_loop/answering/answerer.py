@@ -20,8 +20,7 @@ from csqa_loop.answering.sources.refusal import Refusal
 from csqa_loop.answering.sources.source import AnswerSource, words_alone
 from csqa_loop.errors import CsqaError, TransientError
 from csqa_loop.events import AnswerGiven, Arm, ArmExposed, ChatMessage, Citation, DeploymentChanged, Tokens
-from csqa_loop.knowledge.encoder import Encoder
-from csqa_loop.knowledge.retrieval import Knowledge, Retrieved
+from csqa_loop.knowledge.retrieval import Retriever
 from csqa_loop.log.bus import Bus
 from csqa_loop.settings import Settings
 from csqa_loop.text.identity import conversation_alias, new_message_id, pseudonym
@@ -38,8 +37,7 @@ class Answerer:
         *,
         bus: Bus,
         model: ModelServer,
-        encoder: Encoder,
-        knowledge: Knowledge,
+        retriever: Retriever,
         deployment: Callable[[], DeploymentChanged | None],
         secret: bytes,
         settings: Settings,
@@ -47,8 +45,7 @@ class Answerer:
     ) -> None:
         self._bus = bus
         self._sources: tuple[AnswerSource, ...] = (Refusal(settings.language), Model(model))
-        self._encoder = encoder
-        self._knowledge = knowledge
+        self._retriever = retriever
         self._deployment = deployment
         self._secret = secret
         self._settings = settings
@@ -67,9 +64,11 @@ class Answerer:
         exposure, fallback = self._expose(question)
         room = {"answer_tokens": question.sampling.max_tokens, "context_tokens": self._settings.model_server.max_model_len}
         spoken = fitting([message for message in question.messages if message.role != "system"], (), **room)
-        asked = _masked(alternating(spoken)[-1:], self._own)[0].content
-        _, hits = await asyncio.gather(self._bus.publish(exposure), self.retrieve(asked, self._settings.retrieval.top_k))
-        excerpts = [hit.text for hit in hits]
+        *before, asked = [message.content for message in _masked(alternating(spoken), self._own) if message.role == "user"]
+        _, found = await asyncio.gather(
+            self._bus.publish(exposure), self._retriever.retrieve(asked, self._settings.retrieval.top_k, turns=before)
+        )
+        excerpts = [hit.text for hit in found.hits]
         language = self._settings.language
         # First what fits, then turns: a message too long for the model must not make the turn too long that it would be part of.
         turns = alternating(fitting(spoken, excerpts, **room))
@@ -85,11 +84,11 @@ class Answerer:
             messages=build_messages(history, excerpts, default_language=language),
             citations=tuple(
                 Citation(chunk_id=hit.chunk_id, policy_id=hit.policy_id, version=hit.version, section=hit.section, score=hit.score)
-                for hit in hits
+                for hit in found.hits
             ),
-            index_version=self._knowledge.version,
-            as_of=self._knowledge.as_of,
-            covered=bool(hits) and hits[0].score >= self._settings.retrieval.min_score,
+            index_version=found.index_version,
+            as_of=found.as_of,
+            covered=found.nearest >= self._settings.retrieval.min_score,
             sampling=question.sampling,
             stop=question.stop,
             began=began,
@@ -141,11 +140,6 @@ class Answerer:
                     fact = self._fact(prepared, source, words_alone(prepared, "".join(texts), tokens=len(texts)))
                 self._beside(self._abandon(pieces, fact))
             raise
-
-    async def retrieve(self, text: str, k: int) -> Sequence[Retrieved]:
-        """The `k` chunks nearest to `text`, best first."""
-        vectors = await self._encoder.encode_queries([text])
-        return self._knowledge.search(vectors[0], k)
 
     def give_up(self) -> None:
         """From now on a stream that is closed was cut off by us: its text so far is no answer and does not go on record."""

@@ -19,12 +19,10 @@ def knowledge_router(parts: Parts) -> APIRouter:
     async def search(request: Request) -> Response:
         require_operator(request, parts.secrets.operator_key)
         body = validated(SearchBody, await read_body(request, parts.settings.answer.max_body_bytes))
-        index = parts.followed_index
-        hits = await parts.answerer.retrieve(body.query, body.k)
-        results = {"index_version": index.version, "as_of": index.as_of, "hits": [_hit_body(hit) for hit in hits]}
-        return Response(orjson.dumps(results), media_type="application/json")
-
-    def _hit_body(hit: object) -> dict[str, object]:
-        return asdict(hit)  # type: ignore[call-overload, no-any-return]  # the index's hits are dataclasses
+        found = await parts.followed_retriever.retrieve(body.query, body.k)
+        hits = [asdict(one.hit) | {"lexical": one.lexical, "late": one.late} for one in found.candidates[: body.k]]
+        return Response(
+            orjson.dumps({"index_version": found.index_version, "as_of": found.as_of, "hits": hits}), media_type="application/json"
+        )
 
     return router

