@@ -6,7 +6,7 @@ WITH reported AS (
     SELECT message_id, count(*) AS bad_cases FROM facts.bad_cases GROUP BY message_id
 )
 SELECT t.message_id, t.conversation_id, t."user", t.occurred_at AS answered_at, t.experiment, t.arm, t.adapter, t.question, t.answer, t.source,
-    t.messages, t.citations, t.policy_id, t.section, t.index_version, t.prompt_version, t.sampling, t.confidence, t.covered, t.handoff,
+    t.messages, t.citations, t.retrieval, t.policy_id, t.section, t.index_version, t.prompt_version, t.sampling, t.confidence, t.covered, t.handoff,
     t.latency_ms, t.prompt_tokens, t.completion_tokens, r.thumb, r.comment, r.occurred_at AS rated_at, coalesce(b.bad_cases, 0) AS bad_cases
 FROM facts.first_answers t LEFT JOIN facts.last_thumbs r USING (message_id) LEFT JOIN reported b USING (message_id);
 

@@ -19,14 +19,16 @@ from csqa_loop.answering.sources.model import Model
 from csqa_loop.answering.sources.refusal import Refusal
 from csqa_loop.answering.sources.source import AnswerSource, words_alone
 from csqa_loop.errors import CsqaError, TransientError
-from csqa_loop.events import AnswerGiven, Arm, ArmExposed, ChatMessage, Citation, DeploymentChanged, Tokens
-from csqa_loop.knowledge.retrieval import Retriever
+from csqa_loop.events import AnswerGiven, Arm, ArmExposed, ChatMessage, Citation, Considered, DeploymentChanged, Looked, Tokens
+from csqa_loop.knowledge.retrieval import Retrieval, Retriever
 from csqa_loop.log.bus import Bus
 from csqa_loop.settings import Settings
 from csqa_loop.text.identity import conversation_alias, new_message_id, pseudonym
 from csqa_loop.text.masking import Known, mask, with_contacts
 
 _log = logging.getLogger(__name__)
+_MOST_CONSIDERED = 10
+"""Candidates on record."""
 
 
 class Answerer:
@@ -86,6 +88,7 @@ class Answerer:
                 Citation(chunk_id=hit.chunk_id, policy_id=hit.policy_id, version=hit.version, section=hit.section, score=hit.score)
                 for hit in found.hits
             ),
+            retrieval=_looked(found, asked, self._settings.retrieval.min_score),
             index_version=found.index_version,
             as_of=found.as_of,
             covered=found.nearest >= self._settings.retrieval.min_score,
@@ -194,6 +197,7 @@ class Answerer:
             answer=generation.text,
             source=source.name,
             citations=prepared.citations,
+            retrieval=prepared.retrieval,
             index_version=prepared.index_version,
             as_of=prepared.as_of,
             prompt_version=PROMPT_VERSION,
@@ -221,6 +225,14 @@ class Answerer:
         task = asyncio.create_task(work)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
+
+
+def _looked(found: Retrieval, asked: str, min_score: float) -> Looked:
+    considered = [
+        Considered.model_construct(chunk_id=one.hit.chunk_id, dense=one.hit.score, lexical=one.lexical, late=one.late)
+        for one in found.candidates[:_MOST_CONSIDERED]
+    ]
+    return Looked(considered=tuple(considered), nearest=found.nearest, min_score=min_score, with_turn_before=found.query != asked)
 
 
 def _masked(messages: Sequence[ChatMessage], known: Known) -> tuple[ChatMessage, ...]:

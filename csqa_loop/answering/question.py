@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from csqa_loop.events import AnswerGiven, ArmExposed, ChatMessage, Citation, Sampling
+from csqa_loop.events import AnswerGiven, ArmExposed, ChatMessage, Citation, Looked, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Prepared:
     question: str
     messages: tuple[ChatMessage, ...]
     citations: tuple[Citation, ...]
+    retrieval: Looked
     index_version: str
     as_of: datetime
     covered: bool

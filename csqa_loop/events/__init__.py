@@ -4,7 +4,7 @@ Readers ignore unknown fields; writers never send them. `type` names the event w
 """
 
 from csqa_loop.events import topics
-from csqa_loop.events.chats import AnswerGiven, ArmExposed, ChatMessage, Citation, Sampling, Tokens
+from csqa_loop.events.chats import AnswerGiven, ArmExposed, ChatMessage, Citation, Considered, Looked, Sampling, Tokens
 from csqa_loop.events.common import BASE, AdapterName, Arm, Event, Id, Moment, PolicyVersion, Share, Text, derived_id, now
 from csqa_loop.events.dead_letters import DeadLettered
 from csqa_loop.events.decisions import (
@@ -72,6 +72,7 @@ __all__ = [
     "Chunk",
     "ChunksWithdrawn",
     "Citation",
+    "Considered",
     "DeadLettered",
     "DecisionEvent",
     "DeploymentChanged",
@@ -85,6 +86,7 @@ __all__ = [
     "Id",
     "LedgerOpened",
     "LetterHandled",
+    "Looked",
     "MetricContract",
     "Moment",
     "OperatorActed",

@@ -29,6 +29,33 @@ class Citation(BaseModel):
     score: float
 
 
+class Considered(BaseModel):
+    """What each stage of retrieval said of a chunk; None where it did not look at it."""
+
+    model_config = _CONFIG
+    chunk_id: Id
+    dense: float
+    """Cosine similarity to the question."""
+    lexical: float | None = None
+    """BM25."""
+    late: float | None = None
+    """Mean over the question's tokens of the best cosine with one of the chunk's."""
+
+
+class Looked(BaseModel):
+    """What retrieval saw before an answer."""
+
+    model_config = _CONFIG
+    considered: tuple[Considered, ...] = Field(default=(), max_length=50)
+    """Best first; those in the prompt are the first of them."""
+    nearest: float = -1.0
+    """The best cosine of all."""
+    min_score: float = 0.0
+    """From which on the question counted as covered."""
+    with_turn_before: bool = False
+    """Whether the question leaned on the turn before it and was searched together with it."""
+
+
 class Sampling(BaseModel):
     """How the answer was drawn."""
 
@@ -83,6 +110,7 @@ class AnswerGiven(Event):
     answer: Text
     source: Literal["model", "cache", "tool", "refusal"] = "model"
     citations: tuple[Citation, ...] = ()
+    retrieval: Looked | None = None
     index_version: str = ""
     as_of: Moment | None = None
     prompt_version: str = ""

@@ -93,7 +93,8 @@ def _computed_of_answer(event: e.AnswerGiven) -> tuple[Any, ...]:
     citations, sampling, tokens = event.citations, event.sampling, event.tokens
     policy_id, section = (citations[0].policy_id, citations[0].section) if citations else ("", "")
     return (
-        _flat(event.messages), _flat(citations), policy_id, section, sampling and orjson.dumps(sampling.__dict__), tokens.prompt, tokens.completion
+        _flat(event.messages), _flat(citations), policy_id, section, sampling and orjson.dumps(sampling.__dict__), tokens.prompt, tokens.completion,
+        event.retrieval and event.retrieval.model_dump_json(exclude_none=True).encode(),
     )  # fmt: skip
 
 
@@ -107,7 +108,7 @@ _ANSWER = Layout(
         "message_id", "conversation_id", "user", "experiment", "arm", "adapter", "question", "answer", "source", "index_version", "as_of",
         "prompt_version", "confidence", "covered", "handoff", "latency_ms",
     ),
-    ("messages", "citations", "policy_id", "section", "sampling", "prompt_tokens", "completion_tokens"),
+    ("messages", "citations", "policy_id", "section", "sampling", "prompt_tokens", "completion_tokens", "retrieval"),
     _computed_of_answer,
 )  # fmt: skip
 _PUBLISHED = Layout(("policy_id", "version", "title"), ("withdrawn", "body"), lambda event: (False, event.to_json()))

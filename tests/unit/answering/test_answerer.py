@@ -75,7 +75,11 @@ async def test_the_fact_says_everything(world: World) -> None:
     assert fact.answer == "base says: How many days to return electronics?"
     assert fact.source == "model"
     assert fact.citations[0].policy_id == "returns"
-    assert fact.citations[0].score >= fact.citations[1].score
+    assert fact.retrieval is not None
+    seen = fact.retrieval.considered
+    assert [one.chunk_id for one in seen[:2]] == [citation.chunk_id for citation in fact.citations]
+    assert fact.retrieval.nearest == max(one.dense for one in seen)
+    assert (fact.retrieval.min_score, fact.retrieval.with_turn_before) == (world.settings.retrieval.min_score, False)
     index = world.parts.followed_index
     assert (fact.index_version, fact.as_of) == (index.version, index.as_of)
     assert fact.confidence == pytest.approx(0.8)
