@@ -3,16 +3,12 @@
 import gzip
 import json
 import os
-import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
 PAGES = "CSQA_TEST_PAGES"
-_LINK = re.compile(r"\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
-_MARKS = re.compile(r"[\s*_`|>#]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +55,6 @@ def labelled(file: Path) -> tuple[Labelled, ...]:
             )
         )  # fmt: skip
     return tuple(found)
-
-
-def contains(text: str, needs: tuple[str, ...]) -> bool:
-    """Whether a passage says all of it; white space, case and Markdown's marks do not count."""
-    plain = _plain(text)
-    return all(_plain(need) in plain for need in needs)
-
-
-def _plain(text: str) -> str:
-    return _MARKS.sub("", _LINK.sub(r"\1", unicodedata.normalize("NFKC", text))).casefold()
 
 
 def english_pages() -> dict[str, str]:

@@ -10,17 +10,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from csqa_loop import bootstrap
+from csqa_loop.commands import knowledge_evaluate
 from csqa_loop.errors import PermanentError, TransientError
 from csqa_loop.http.bearer import bearer
 from csqa_loop.settings import Settings, load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Ask the index that answers are made from.")
+app = typer.Typer(no_args_is_help=True, help="Ask the index that answers are made from, and measure what it finds.")
+knowledge_evaluate.register(app)
 _SECONDS = 10.0
 
 
 @app.callback()
 def group() -> None:
-    """Ask the index that answers are made from."""
+    """Ask the index that answers are made from, and measure what it finds."""
 
 
 @app.command()

@@ -154,6 +154,10 @@ class KnowledgeIndex:
         scores = (vectors @ vector).tolist()
         return [replace(hit, score=min(1.0, max(-1.0, score))) for (hit, _), score in zip(places, scores, strict=True)]
 
+    def serves(self, policy_id: str) -> bool:
+        """Whether the policy has chunks here."""
+        return policy_id in self._served
+
     def __len__(self) -> int:
         """How many chunks are served."""
         return len(self._slots)
