@@ -12,44 +12,34 @@ from collections.abc import Mapping
 from _bench import Figure, figure, report
 from _labelled import DATA, chinese_pages, english_pages, labelled
 
+from csqa_loop.events import now
 from csqa_loop.knowledge.encoder import Encoder, load_encoder
-from csqa_loop.settings import EncoderSettings
+from csqa_loop.knowledge.evaluation import AT, AskedAbout, Quality, evaluate, stages_over
+from csqa_loop.settings import EncoderSettings, RetrievalSettings
 
 
 async def figures_of(name: str, pages: Mapping[str, str], encoder: Encoder, goals: Mapping[int, float], *, tune: bool) -> list[Figure]:
     """Each stage's recall on the held-back part, or on the one to tune on; the last stage is judged, and none may be worse than the one before."""
-    questions = [one for one in labelled(DATA / f"{name}.jsonl") if one.held != tune]
+    some = [one for one in labelled(DATA / f"{name}.jsonl") if one.held != tune]
+    questions = [AskedAbout(phrasing, one.policy_id, one.needs) for one in some for phrasing in one.questions]
+    measured = (await evaluate(await stages_over(pages, encoder, RetrievalSettings(), now()), questions)).stages
+    part = "tune" if tune else "held"
     figures: list[Figure] = []
-    dense: Measured | None = None
-    before: Measured | None = None
-    retrievers = await stages(pages, encoder)
-    for stage, retriever in retrievers.items():
-        said = await measured(retriever, questions)
-        dense = dense or said
-        for number, k in enumerate(_AT):
-            goal = goals.get(k) if stage == list(retrievers)[-1] and not tune else None
+    before: Quality | None = None
+    for stage, said in measured.items():
+        for k in AT:
+            goal = goals.get(k) if stage == list(measured)[-1] and not tune else None
+            dense = measured["dense"].recall[k]
             figures.append(
                 figure(
-                    f"{name} {'tune' if tune else 'held'} {stage} recall@{k}", said.recall[number], "share", n=said.phrasings, seed=0,
-                    goal=goal, at_least=True, baseline=dense.recall[number],
+                    f"{name} {part} {stage} recall@{k}", said.recall[k], "share", n=said.questions, seed=0, goal=goal, at_least=True, baseline=dense
                 )
             )  # fmt: skip
         if before and not tune:
-            worst = min(new - old for new, old in zip(said.recall, before.recall, strict=True))
-            figures.append(
-                figure(
-                    f"{name} held {stage} against the stage before, worst",
-                    worst,
-                    "share",
-                    n=said.phrasings,
-                    seed=0,
-                    goal=0.0,
-                    at_least=True,
-                )
-            )
+            worst = min(said.recall[k] - before.recall[k] for k in AT)
+            name_of = f"{name} held {stage} against the stage before, worst"
+            figures.append(figure(name_of, worst, "share", n=said.questions, seed=0, goal=0.0, at_least=True))
         before = said
-    assert before is not None
-    figures.append(figure(f"{name} characters read at top_k", before.characters, "characters", n=before.phrasings, seed=0))
     return figures
 
 

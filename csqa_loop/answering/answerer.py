@@ -88,10 +88,10 @@ class Answerer:
                 Citation(chunk_id=hit.chunk_id, policy_id=hit.policy_id, version=hit.version, section=hit.section, score=hit.score)
                 for hit in found.hits
             ),
-            retrieval=_looked(found, asked, self._settings.retrieval.min_score),
+            retrieval=_looked(found, asked),
             index_version=found.index_version,
             as_of=found.as_of,
-            covered=found.nearest >= self._settings.retrieval.min_score,
+            covered=found.covered,
             sampling=question.sampling,
             stop=question.stop,
             began=began,
@@ -227,12 +227,12 @@ class Answerer:
         task.add_done_callback(self._unfinished.discard)
 
 
-def _looked(found: Retrieval, asked: str, min_score: float) -> Looked:
+def _looked(found: Retrieval, asked: str) -> Looked:
     considered = [
         Considered.model_construct(chunk_id=one.hit.chunk_id, dense=one.hit.score, lexical=one.lexical, late=one.late)
         for one in found.candidates[:_MOST_CONSIDERED]
     ]
-    return Looked(considered=tuple(considered), nearest=found.nearest, min_score=min_score, with_turn_before=found.query != asked)
+    return Looked(considered=tuple(considered), nearest=found.nearest, min_score=found.covered_from, with_turn_before=found.query != asked)
 
 
 def _masked(messages: Sequence[ChatMessage], known: Known) -> tuple[ChatMessage, ...]:

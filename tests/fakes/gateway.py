@@ -74,7 +74,7 @@ class World:
     """Everything around one gateway."""
 
     def __init__(self, var: Path, **settings: Any) -> None:
-        self.settings = Settings(var=var, **settings)
+        self.settings = Settings(var=var, **{"retrieval": {"min_score": 0.2}, **settings})
         self.bus = GatewayBus()
         self.model = FakeModelServer()
         self.encoder = FakeEncoder()

@@ -79,7 +79,7 @@ async def test_the_fact_says_everything(world: World) -> None:
     seen = fact.retrieval.considered
     assert [one.chunk_id for one in seen[:2]] == [citation.chunk_id for citation in fact.citations]
     assert fact.retrieval.nearest == max(one.dense for one in seen)
-    assert (fact.retrieval.min_score, fact.retrieval.with_turn_before) == (world.settings.retrieval.min_score, False)
+    assert (fact.retrieval.min_score, fact.retrieval.with_turn_before) == (0.2, False)
     index = world.parts.followed_index
     assert (fact.index_version, fact.as_of) == (index.version, index.as_of)
     assert fact.confidence == pytest.approx(0.8)
