@@ -113,7 +113,7 @@ def _measured(file: Path, policies: Path) -> Evaluation:
 
 
 def _table(name: str, rows: dict[str, Quality]) -> Table:
-    table = Table(name, "questions", *(f"recall@{k}" for k in AT), "MRR", "nDCG@10")
+    table = Table(name, "n", *(f"r@{k}" for k in AT), "MRR", "nDCG@10", title="recall at k" if name == "stage" else None)
     for key, quality in rows.items():
         shares = [quality.recall[k] for k in AT]
         table.add_row(escape(key), str(quality.questions), *(f"{share:.2f}" for share in (*shares, quality.mrr, quality.ndcg)))
