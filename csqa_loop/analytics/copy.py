@@ -21,7 +21,7 @@ _ALIAS = "publishing"
 _SUFFIX = ".publishing"
 _TABLES = (
     "exposures", "answers", "feedback", "bad_cases", "policies", "training_events", "decisions", "deployments", "reviews", "proposals",
-    "examples", "pairs", "blames", "ratings", "held_examples",
+    "examples", "pairs", "blames", "ratings", "held_examples", "policy_sections",
 )  # fmt: skip
 # A dead letter's key and value are what a frontend sent, before anything was masked: they stay in the ledger.
 _DEAD_LETTERS = 'letter_id, occurred_at, topic, partition, "offset", event_id, reason'

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from csqa_loop.evidence import sections
 from csqa_loop.evidence import statements as evidence
 from csqa_loop.evidence.rules.blame import Blame, Case, Fault, blame, outvoted, supporting
 from csqa_loop.evidence.rules.examples import reservations
@@ -20,7 +21,7 @@ from csqa_loop.ledger.derived import Append, Derive
 from csqa_loop.ledger.facts import DERIVED_TABLES
 from csqa_loop.text.similarity import signatures
 
-_VERSION = 5
+_VERSION = 6
 """Raised when the same events must make other rows than before."""
 _PART = 5_000
 """Messages that are derived at once when everything is."""
@@ -64,13 +65,14 @@ class Derivation:
 
     def rebuild(self) -> None:
         """Make everything anew from the facts."""
-        for table in (*DERIVED_TABLES, "underived", "derivation"):
+        for table in (*DERIVED_TABLES, "policy_sections", "underived", "derivation"):
             self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
         query = " UNION ".join(f"SELECT {column} FROM {table}" for table, column in _STATEMENTS)  # noqa: S608 - our own names
         rows = self._connection.execute(f"{query} ORDER BY 1").fetchall()
         names = [name for (name,) in rows]
         for start in range(0, len(names), _PART):
             self._derive(names[start : start + _PART])
+        sections.note(self._connection, self._append)
         self._connection.execute("INSERT INTO derivation VALUES (?)", [self._sha()])
 
     def follow(self, fresh: Mapping[str, pa.Table], *, later: bool = False) -> None:
@@ -83,6 +85,7 @@ class Derivation:
             touched |= self._waiting(fresh["answers"].select(["message_id"]))
         since = self._timeline.take(_changes(fresh["policies"])) if "policies" in fresh else None
         if since is not None:
+            sections.note(self._connection, self._append)
             rows = self._connection.execute(
                 "SELECT message_id FROM blames WHERE judged_at >= $1 UNION SELECT conversation_id FROM examples WHERE recorded_at >= $1",
                 [since],
@@ -164,9 +167,8 @@ class Derivation:
             if dated is None:
                 continue
             answer = dated.answer
-            case = Case(
-                answer.question, answer.answer, complaint.better, complaint.reason, answer.source, answer.system_text, answer.quoted
-            )
+            quoted = sections.versions_of(answer.quoted)
+            case = Case(answer.question, answer.answer, complaint.better, complaint.reason, answer.source, answer.system_text, quoted)
             verdict = blame(case, self._timeline.at(dated.recorded_at))
             category = verdict.category or self._category(answer)
             blames.append(_blame_row(dated, complaint, verdict, category))
@@ -196,7 +198,7 @@ class Derivation:
         source = supporting(pair.question, pair.chosen, corpus)
         if source is None:
             return replace(pair, held=(*pair.held, "unsupported: no policy that was current when it was imported says this"))
-        return replace(pair, quoted=((source.policy_id, source.version),))
+        return replace(pair, quoted=((source.policy_id, source.version, source.section),))
 
     def _held_examples(self, names: list[str]) -> list[_Row]:
         """Examples that are not trained on. There is no review of one: an imported one is mended in its file, a liked answer by a correction."""
@@ -248,7 +250,7 @@ class Derivation:
             "SELECT question_key FROM pairs WHERE question_key IN (SELECT unnest($1)) GROUP BY question_key HAVING count(DISTINCT numbers) > 1)",
             [names],
         ).fetchall()
-        claims = [Claim(pair_id, key, tuple(map(tuple, quoted)), tuple(numbers)) for pair_id, key, quoted, numbers in rows]
+        claims = [Claim(pair_id, key, sections.versions_of(quoted), tuple(numbers)) for pair_id, key, quoted, numbers in rows]
         for pair_id, rival in contradictions(claims).items():
             self._connection.execute("UPDATE pairs SET rival = ? WHERE pair_id = ?", [rival, pair_id])
 
@@ -262,7 +264,7 @@ class Derivation:
         return {key for (key,) in rows}
 
     def _category(self, answer: Answer) -> str:
-        return self._timeline.category(*answer.quoted[0]) if answer.quoted else answer.policy_id
+        return self._timeline.category(*answer.quoted[0][:2]) if answer.quoted else answer.policy_id
 
     def _sha(self) -> str:
         return hashlib.sha256(f"{_VERSION}\n{self._policy}".encode()).hexdigest()[:16]

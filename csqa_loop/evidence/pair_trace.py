@@ -16,8 +16,10 @@ _TABLES = {
 _JSON = frozenset({"messages", "citations", "sampling"})
 _POLICY_CHANGES = """
 WITH quoted AS (SELECT DISTINCT unnest(quoted) AS quote FROM pairs WHERE pair_id = $1)
-SELECT quote[1] AS policy_id, quote[2] AS quoted, p.version AS current, p.event_id::VARCHAR AS event_id, p.occurred_at
-FROM quoted JOIN current_policies p ON p.policy_id = quote[1] WHERE p.version IS DISTINCT FROM quote[2] ORDER BY ALL
+SELECT DISTINCT quote[1] AS policy_id, quote[2] AS quoted, p.version AS current, p.event_id::VARCHAR AS event_id, p.occurred_at
+FROM quoted JOIN current_policies p ON p.policy_id = quote[1]
+LEFT JOIN standing_sections s ON s.policy_id = quote[1] AND s.version = quote[2] AND s.section = quote[3]
+WHERE p.withdrawn OR p.version IS DISTINCT FROM quote[2] AND s.policy_id IS NULL ORDER BY ALL
 """
 _BLAMES = (
     "SELECT * EXCLUDE (judged_at) REPLACE (event_id::VARCHAR AS event_id) FROM blames WHERE message_id = $1 ORDER BY occurred_at, event_id"

@@ -142,5 +142,5 @@ def utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _quoted(citations: str) -> tuple[tuple[str, str], ...]:
-    return tuple(dict.fromkeys((citation["policy_id"], citation["version"]) for citation in orjson.loads(citations)))
+def _quoted(citations: str) -> tuple[tuple[str, str, str], ...]:
+    return tuple(dict.fromkeys((citation["policy_id"], citation["version"], citation["section"]) for citation in orjson.loads(citations)))

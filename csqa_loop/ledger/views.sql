@@ -87,14 +87,22 @@ CREATE OR REPLACE VIEW claimed_sources AS
 SELECT s ->> 0 AS pair_id, TRY_CAST(s ->> 1 AS UUID) AS answer_event_id, TRY_CAST(s ->> 2 AS UUID) AS evidence_event_id
 FROM (SELECT unnest(CAST(body -> 'sources' AS JSON[])) AS s FROM training_events WHERE type = 'TrainingRequested');
 
--- `outdated`: a policy that the prompt quoted has another version now, or is withdrawn. A policy never published here says nothing.
+-- Sections of former versions whose text the current version still has, be it under another heading.
+CREATE OR REPLACE VIEW standing_sections AS
+SELECT DISTINCT s.policy_id, s.version, s.section FROM policy_sections s JOIN current_policies c USING (policy_id)
+JOIN policy_sections n ON n.policy_id = c.policy_id AND n.version = c.version AND n.digest = s.digest WHERE NOT c.withdrawn;
+
+-- `outdated`: a section that the prompt quoted says something else in the current version of its policy, or the policy is withdrawn. A policy never
+-- published here says nothing; of a version or section that was never seen here nothing can be compared, so any other version counts.
 -- `withdrawn`: the review that made the pair was undone, or a review of the pair itself replaced or rejected it.
 -- `unsettled`: it waits for a review; `approved` lets it pass, unless it is `too_long`, by the estimate or by a trainer's count, or `masked`:
 -- its better answer has a label where personal data stood.
 CREATE OR REPLACE VIEW pair_states AS
 WITH outdated AS (
     SELECT DISTINCT q.pair_id FROM (SELECT pair_id, unnest(quoted) AS quote FROM pairs) q
-    JOIN current_policies c ON c.policy_id = q.quote[1] WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote[2]
+    JOIN current_policies c ON c.policy_id = q.quote[1]
+    LEFT JOIN standing_sections s ON s.policy_id = q.quote[1] AND s.version = q.quote[2] AND s.section = q.quote[3]
+    WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote[2] AND s.policy_id IS NULL
 ), judged AS (
     SELECT p.*, p.pair_id IN (FROM taken) AS claimed, p.pair_id IN (FROM outdated) AS outdated,
         p.evidence_event_id IN (FROM undone_reviews) OR coalesce(turns_down(r.action), false) AS withdrawn,
@@ -118,8 +126,11 @@ SELECT message_id FROM held_examples UNION ALL FROM unfit;
 CREATE OR REPLACE VIEW unpaired AS
 WITH outdated AS (
     SELECT DISTINCT message_id FROM (
-        SELECT message_id, unnest(from_json(citations, '[{"policy_id": "VARCHAR", "version": "VARCHAR"}]')) AS quote FROM first_answers
-    ) q JOIN current_policies c ON c.policy_id = q.quote.policy_id WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote.version
+        SELECT message_id, unnest(from_json(citations, '[{"policy_id": "VARCHAR", "version": "VARCHAR", "section": "VARCHAR"}]')) AS quote
+        FROM first_answers
+    ) q JOIN current_policies c ON c.policy_id = q.quote.policy_id
+    LEFT JOIN standing_sections s ON s.policy_id = q.quote.policy_id AND s.version = q.quote.version AND s.section = q.quote.section
+    WHERE c.withdrawn OR c.version IS DISTINCT FROM q.quote.version AND s.policy_id IS NULL
 ), turned_down AS (
     SELECT review_id FROM review_states WHERE turns_down(action)
 ), paired AS (

@@ -173,7 +173,9 @@ def test_an_imported_pair_rests_on_a_policy_and_is_quarantined_with_it(tmp_path:
     ledger = ledger_with(
         tmp_path, imported(1, "Boots may be returned within 45 days."), imported(2, "Boots may be returned within 365 days.")
     )
-    assert [(pair.message_id, pair.quoted) for pair in training_set(ledger).taken] == [("i-1", (("returns", policy_version(BOOTS)),))]
+    assert [(pair.message_id, pair.quoted) for pair in training_set(ledger).taken] == [
+        ("i-1", (("returns", policy_version(BOOTS), "Returns > Footwear"),))
+    ]
     (reason,) = ledger.connection.execute("SELECT detail FROM review_items WHERE kind = 'pair'").fetchone()
     assert reason == "unsupported: no policy that was current when it was imported says this"
     ledger.take(make.batch(make.policy(BOOTS.replace("45", "60"), second=100, number=1)))

@@ -48,8 +48,8 @@ class Answer:
     adapter: str
     policy_id: str
     section: str
-    quoted: tuple[tuple[str, str], ...] = ()
-    """(policy_id, version) of every passage in the prompt, best first."""
+    quoted: tuple[tuple[str, ...], ...] = ()
+    """(policy_id, version, section) of every passage in the prompt, best first."""
 
     @property
     def system_text(self) -> str:
@@ -92,8 +92,8 @@ class Pair:
     contributor: str = ""
     """Who says that `chosen` is better: an agent, a judge model, the operator of an import, or `customers`."""
     category: str = ""
-    quoted: tuple[tuple[str, str], ...] = ()
-    """(policy_id, version) that the prompt quoted: when one changes, the pair is out of date."""
+    quoted: tuple[tuple[str, ...], ...] = ()
+    """(policy_id, version, section) that the prompt quoted: when a section's text changes, the pair is out of date. Without a section: when the policy does."""
     question_key: str = ""
     """Equal for equal questions."""
     numbers: tuple[str, ...] = ()
