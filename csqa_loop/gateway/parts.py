@@ -206,8 +206,6 @@ class Parts:
             await asyncio.gather(self._starting, return_exceptions=True)
         if self._answerer:
             await self._answerer.finish(_FINISH_SECONDS)
-        if self._lexical:
-            self._lexical.close()
         closing = [self.model.stop(), self.bus.stop(), *([self._following.stop()] if self._following else ())]
         if self._encoder:
             closing.append(self._encoder.close())
@@ -216,6 +214,8 @@ class Parts:
                 await asyncio.gather(*closing)
         except TimeoutError:
             _log.warning("connections did not close within %g s; the process ends without", _CLOSE_SECONDS - _FINISH_SECONDS)
+        if self._lexical:
+            self._lexical.close()
 
     async def _start(self) -> None:
         connected = asyncio.create_task(self._connect())

@@ -92,6 +92,8 @@ class KnowledgeIndex:
         self._served: dict[str, _Served] = {}
         self._places: dict[str, tuple[Hit, int]] = {}  # chunk id -> (chunk, slot)
         self._versions = ServedVersions(encoder)
+        self._gone = 0  # counts policies that were taken away
+        self._gone_at: dict[str, int] = {}
         self._as_of = _EMPTY
         self._expiries: dict[str, datetime] = {}  # of policies that go on in a former version
         self._next_expiry: datetime | None = None
@@ -121,7 +123,7 @@ class KnowledgeIndex:
                 self._policies.take(event, moment)
                 self._as_of = max(self._as_of, moment)
             elif isinstance(event, ChunksWithdrawn):
-                self._serve(event.policy_id, None)
+                # The withdrawal itself is in the other topic. Late, it must not take away what was published again meanwhile.
                 self._latest.pop(event.policy_id, None)
             elif document is not None:
                 self._latest[event.key] = document
@@ -138,11 +140,13 @@ class KnowledgeIndex:
             return []
         self._expire()
         for _ in range(_TRIES):
+            moment = self._gone
             # FAISS breaks ties by place, which differs between gateways: look past the end and order them here.
             found = self._slots.search(query, 2 * k + 8)
-            kept = [(score, hit) for score, hit in found if hit.policy_id in self._served]
+            # The search sees the moment of its beginning; what was taken away since is not shown, though it may have come back in another version.
+            kept = [(score, hit) for score, hit in found if self._gone_at.get(hit.policy_id, 0) <= moment]
             if len(kept) == len(found):
-                break  # else something was withdrawn meanwhile: others come in its place
+                break  # else others come in its place
         kept.sort(key=lambda pair: (-pair[0], pair[1].chunk_id))
         return [replace(hit, score=min(1.0, max(-1.0, score))) for score, hit in kept[:k]]
 
@@ -236,6 +240,9 @@ class KnowledgeIndex:
             self._served.pop(policy_id)
             self._expiries.pop(policy_id, None)
             self._slots.replace(gone, np.empty((0, self._dimension), np.float32), ())
+            # After it: a search that begins in between is one of those that must look.
+            self._gone += 1
+            self._gone_at[policy_id] = self._gone
             self._versions.drop(policy_id)
             for listener in self._listeners:
                 listener.unserved(policy_id)

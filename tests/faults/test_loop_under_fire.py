@@ -225,6 +225,7 @@ async def test_a_soak(mortal_broker: Broker, tmp_path: Path, report: Report) -> 
         while time.monotonic() < ends:
             async with started(loop) as process:
                 await recovered(loop, report, traffic)
+                memory.append(resident_mib(process.pid))
                 until = time.monotonic() + rng.uniform(5, 60)
                 while time.monotonic() < min(until, ends):
                     memory.append(resident_mib(process.pid))

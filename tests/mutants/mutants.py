@@ -77,7 +77,7 @@ MUTANTS = (
     Mutant(
         "damaged-adapter-loaded", "csqa_loop/rollout/reconciler.py", "            if fault := await asyncio.to_thread(self._fault, adapter):\n",
         '            if fault := "":\n',
-        ("tests/faults/test_damaged_adapters.py", "-m", "not vllm"),
+        ("tests/faults/test_damaged_adapters.py", "-mnot vllm"),
     ),
     Mutant(
         "numbers-that-are-none", "csqa_loop/training/tensors.py", "        if damaged:\n", "        if False:\n",

@@ -70,7 +70,7 @@ class LexicalIndex:
 
     def close(self) -> None:
         """Follow no further change."""
-        self._thread.shutdown(cancel_futures=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _note(self, policy_id: str, hits: Sequence[Hit]) -> None:
         with self._lock:

@@ -24,7 +24,8 @@ def pairs(draw: st.DrawFn) -> Example:
         messages += [ChatMessage(role="user", content=question), ChatMessage(role="assistant", content=answer)]
     messages.append(ChatMessage(role="user", content=draw(_TEXT)))
     chosen = draw(_TEXT)
-    rejected = draw(_TEXT.filter(lambda text: normalised(text) != normalised(chosen)))
+    # A `rejected` that says no more than true or false is a mark of the answer, also where it is a string.
+    rejected = draw(_TEXT.filter(lambda text: normalised(text) != normalised(chosen) and text.casefold() not in {"true", "false"}))
     return Example(tuple(messages), chosen, rejected, category=draw(st.sampled_from(["", "returns"])))
 
 

@@ -18,4 +18,4 @@ def test_a_mutant_applies(mutant: Mutant, tmp_path: Path) -> None:
     changed = (tmp_path / mutant.file).read_text()
     assert changed != (ROOT / mutant.file).read_text()
     compile(changed, mutant.file, "exec")
-    assert all((ROOT / name.partition("::")[0]).exists() for name in mutant.tests if not name.startswith("--"))
+    assert all((ROOT / name.partition("::")[0]).exists() for name in mutant.tests if not name.startswith("-"))
