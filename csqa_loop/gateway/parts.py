@@ -1,6 +1,7 @@
 """The gateway's parts and their life: everything starts in the background, so the gateway is up while Kafka or vLLM is still down."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -241,6 +242,8 @@ class Parts:
             await self._following.start()
             while not await self._following.caught_up(_BEAT_SECONDS):
                 pass
+            # What was read stays: a full collection would look through all of it, for hundreds of milliseconds.
+            gc.freeze()
             self._caught_up = True
             _log.info("ready with index %s", self.index.version)
         except Exception as error:
